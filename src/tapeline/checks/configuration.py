@@ -1,0 +1,105 @@
+"""Rules across keys of the configuration, applied before every run and build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tapeline.config import Config, nearest, options
+from tapeline.datasets import kind
+from tapeline.datasets.sources import source
+from tapeline.errors import Finding, Refused
+from tapeline.evaluation.metrics import METRICS, OF_CLASSES
+
+SERVING = (2, 20)
+"""TensorFlow of the servers: SavedModels load in the version that wrote them and in later ones."""
+CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
+    (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
+    (2, 20): ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
+}
+"""Compute capabilities for which TensorFlow's wheels hold code that runs, from each build_info.py."""
+
+
+def metric_fits_task(config: Config) -> Iterator[Finding]:
+    """The gate asks for a metric that the dataset's task has."""
+    known = METRICS[kind(config.dataset).TASK]
+    if config.gate.metric not in known:
+        near = nearest(config.gate.metric, list(known))
+        yield Finding(
+            f"gate.metric={config.gate.metric}", "no metric of this dataset", f"choose one of: {', '.join(known)}{near}"
+        )
+
+
+def threshold_can_be_met(config: Config) -> Iterator[Finding]:
+    """Shares lie between 0 and 1, and the threshold is strict."""
+    threshold = config.gate.threshold
+    if config.gate.metric == "log_loss" or threshold is None:
+        return
+    if not 0 <= threshold < 1:
+        fix = "set a share, 0 or more and below 1"
+        yield Finding(f"gate.threshold={threshold:g}", f"no {config.gate.metric} is above it in reason", fix)
+
+
+def baselines_have_the_metric(config: Config) -> Iterator[Finding]:
+    """Naive baselines name a class and no probability."""
+    if config.gate.baseline_margin is not None and config.gate.metric not in OF_CLASSES:
+        yield Finding(
+            f"gate.baseline_margin={config.gate.baseline_margin:g}",
+            f"baselines have no {config.gate.metric}",
+            "set it to null, or choose gate.metric=accuracy",
+        )
+
+
+def source_has_its_path(config: Config) -> Iterator[Finding]:
+    """A path goes with a source that reads one."""
+    try:
+        source(config.dataset)
+    except Refused as error:
+        yield Finding(error.findings[0].where, "unknown source", "choose one of: simulated, csv, parquet")
+        return
+    if config.dataset.source == "simulated" and config.dataset.path:
+        fix = "set dataset.source=csv (or parquet) too"
+        yield Finding(f"dataset.path={config.dataset.path}", "is not read, since dataset.source=simulated", fix)
+    if config.dataset.source != "simulated" and not config.dataset.path:
+        fix = f"set dataset.path=FILE.{config.dataset.source}"
+        yield Finding("dataset.path", f"dataset.source={config.dataset.source} needs it", fix)
+
+
+def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
+    """TensorFlow drops old cards: one without code for the card trains on the CPU without a word."""
+    card, version = config.hw.accelerator, _version(config.hw.tensorflow)
+    if card and card.compute_capability not in CODE_FOR.get(version, ()):
+        yield Finding(
+            f"hw.tensorflow={config.hw.tensorflow}",
+            f"has no code for {card.model}, compute capability {card.compute_capability}",
+            "choose another hw, of: " + ", ".join(options("hw")),
+        )
+
+
+def servers_can_load_it(config: Config) -> Iterator[Finding]:
+    """A model written by a later TensorFlow than the server's may not load."""
+    if _version(config.hw.tensorflow) > SERVING:
+        served = ".".join(map(str, SERVING))
+        yield Finding(
+            f"hw.tensorflow={config.hw.tensorflow}", f"is later than the servers' {served}", "train with that"
+        )
+
+
+def target_runs_here(config: Config) -> Iterator[Finding]:
+    """`run` is for the local target."""
+    if config.target.name != "local":
+        yield Finding(f"target={config.target.name}", "does not run on this machine", "leave target=local")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")[:2]))
+
+
+RULES: tuple[Callable[[Config], Iterable[Finding]], ...] = (
+    metric_fits_task,
+    threshold_can_be_met,
+    baselines_have_the_metric,
+    source_has_its_path,
+    image_has_code_for_the_card,
+    servers_can_load_it,
+    target_runs_here,
+)

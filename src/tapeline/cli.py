@@ -1,0 +1,202 @@
+"""tapeline: from ticker tape to served model.
+
+Every option is a `key=value`: a Hydra override of the configuration in conf/, or one of the verb's
+own keys. `make VERB key=value ...` passes them on unchanged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapeline import __version__
+from tapeline.errors import Finding, Refused, refuse
+
+PYTHONS = ((3, 11), (3, 14))
+"""From the first, below the second: TensorFlow 2.20 has wheels for 3.11 to 3.13."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A word after `tapeline`."""
+
+    does: str
+    keys: Mapping[str, str]
+    """Its own keys and what they may be, as "true|false" or any text; the rest goes to Hydra."""
+    function: Callable[[list[str], dict[str, str]], None]
+    plain: bool = True
+    """Takes key=value only."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; 0 where it did its work, 2 where it was refused with a sentence for each mistake."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        check_python(sys.version_info[:2])
+        _dispatch(given)
+        sys.stdout.flush()
+    except Refused as error:
+        print(*(f"tapeline: {finding}" for finding in error.findings), sep="\n", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if error.errno not in MACHINE:
+            raise
+        print(f"tapeline: {Finding(str(error.filename or 'writing'), *MACHINE[error.errno])}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
+        return 130
+    return 0
+
+
+_ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
+_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
+MACHINE = {
+    errno.ENOSPC: ("no space is left on the device", _ROOM),
+    errno.EDQUOT: ("the quota of disk space is used up", _ROOM),
+    errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
+    errno.EACCES: ("access is denied", _ACCESS),
+    errno.EPERM: ("access is denied", _ACCESS),
+    errno.EROFS: ("the file system is read-only", _ACCESS),
+    errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
+    errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
+    errno.EISDIR: ("is a folder where a file should be", "move it away, or choose another"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n"),
+}
+"""What a machine can refuse, and what its owner can do."""
+
+
+def check_python(version: tuple[int, ...]) -> None:
+    """Refuse a Python for which the pinned packages do not install."""
+    if not PYTHONS[0] <= tuple(version) < PYTHONS[1]:
+        name = ".".join(map(str, version))
+        raise refuse(f"Python {name}", "TensorFlow 2.20 has no packages for it", "use Python 3.11, 3.12 or 3.13")
+
+
+def _dispatch(given: list[str]) -> None:
+    if given[:1] == ["--from-make"]:
+        given = given[1:] + overrides_of_make(os.environ.get("MAKEFLAGS", ""))
+    name, *rest = given or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(usage())
+    elif name == "--version":
+        print(__version__)
+    elif name in VERBS:
+        own, overrides = split(name, rest) if VERBS[name].plain else ({}, rest)
+        VERBS[name].function(overrides, own)
+    else:
+        from tapeline.config import nearest
+
+        raise refuse(name, "unknown verb", f"see tapeline --help{nearest(name, list(VERBS))}")
+
+
+def overrides_of_make(flags: str) -> list[str]:
+    """The command-line variables of make in the order typed, from MAKEFLAGS.
+
+    make puts them behind ` -- `, the last one first, with blanks and backslashes escaped and `$` doubled.
+    """
+    _, mark, variables = f" {flags}".partition(" -- ")
+    words, word, escaped = [], "", False
+    for character in variables if mark else "":
+        if escaped or character not in "\\ ":
+            word, escaped = word + character, False
+        elif character == "\\":
+            escaped = True
+        elif word:
+            words.append(word)
+            word = ""
+    words += [word] if word else []
+    return [each.replace("$$", "$") for each in reversed(words)]
+
+
+def split(verb: str, arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """A verb's own keys, and what is left for Hydra.
+
+    Raises:
+        Refused: something is no key=value, or an own key has a value it cannot have.
+    """
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    findings = []
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        choices = VERBS[verb].keys.get(key)
+        if choices is None:
+            if not equals and not text.startswith("~"):
+                findings.append(Finding(text, "is no key=value", "write as in model=deep"))
+            rest.append(text)
+        elif "|" in choices and value not in choices.split("|"):
+            findings.append(Finding(text, f"{key} cannot be that", f"choose one of: {choices.replace('|', ', ')}"))
+        else:
+            own[key] = value
+    if findings:
+        raise Refused(*findings)
+    return own, rest
+
+
+def usage() -> str:
+    """What `tapeline --help` prints."""
+    lines = [__doc__ or "", "usage: tapeline VERB [key=value ...]", ""]
+    for name, verb in VERBS.items():
+        lines.append(f"  {name:8} {verb.does}")
+        lines += [f"  {'':8}   {key}={values}" for key, values in verb.keys.items()]
+    return "\n".join(lines)
+
+
+def run(overrides: list[str], own: dict[str, str]) -> None:
+    """The whole pipeline, on this machine."""
+    from tapeline.checks import before_run
+    from tapeline.config import compose
+    from tapeline.targets import local
+
+    config = compose(overrides)
+    before_run(config)
+    local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+
+
+def config(overrides: list[str], own: dict[str, str]) -> None:
+    """Print the composed configuration."""
+    import yaml
+
+    from tapeline.config import compose, plain
+
+    print(yaml.safe_dump(plain(compose(overrides)), sort_keys=False, allow_unicode=True), end="")
+
+
+def step(arguments: list[str], own: dict[str, str]) -> None:
+    """One step as a program: NAME key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
+    from tapeline.targets import program
+
+    name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    words = iter(arguments)
+    for word in words:
+        if word in paths:
+            artifact, equals, path = next(words, "").partition("=")
+            if not (equals and path):
+                raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
+            paths[word][artifact] = Path(path)
+        elif "=" in word or word.startswith("~"):
+            overrides.append(word)
+        elif name:
+            raise refuse(word, "is no key=value", "write as in model=deep")
+        else:
+            name = word
+    program.run(name, overrides, paths["--in"], paths["--out"])
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "config": Verb("print the configuration that overrides make", {}, config),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,350 @@
+"""The typed schema of conf/, and the one way to compose and validate it.
+
+    tapeline config model=flat      prints what an override makes of the configuration
+
+A name in the configuration stands for a module of tapeline (`model.family: deep` is
+`tapeline.models.deep`), never for code to call, and that module's `Section` is the schema of its
+keys. So a new dataset or model is one module and one short file in conf/.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tapeline.errors import Finding, Refused, refuse
+
+PLACES = frozenset({"target", "serving.store", "serving.lock_seconds", "dataset.path"})
+"""Where things lie on one machine: in no cache key and no metrics.json."""
+
+
+class Section(BaseModel):
+    """A group of keys: typed, without coercion; unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Dataset(Section):
+    """What every dataset has; its module's `Section` adds the rest."""
+
+    name: str
+    source: str
+    path: str | None
+    """A file or URL, for the sources that read one."""
+    seed: Annotated[int, Field(ge=0)]
+    """Of simulated data."""
+
+
+class Model(Section):
+    """What every model family has; its module's `Section` adds the rest."""
+
+    family: str
+    steps: Annotated[int, Field(ge=1)]
+    """Full-batch steps; boosting rounds for LightGBM."""
+    report_every: Annotated[int, Field(ge=1)]
+    """Steps between two points of the training trace."""
+
+
+class Accelerator(Section):
+    """A GPU as the scheduler and the driver know it."""
+
+    model: str
+    count: Annotated[int, Field(ge=1)]
+    """A K80 board counts as two."""
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    resource: str
+    node_selector: dict[str, str]
+    end_of_life: str | None
+    """The day on which the cloud withdrew it."""
+
+
+class Hardware(Section):
+    """A hardware profile: where training runs and in which image."""
+
+    name: str
+    threads: Annotated[int, Field(ge=1, le=256)]
+    """TensorFlow's threads, fixed because XLA's sums depend on their number."""
+    required: bool
+    """Fail, instead of training on the CPU, where TensorFlow does not see the accelerator."""
+    accelerator: Accelerator | None
+    image: str
+    tensorflow: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    """In the image."""
+    requests: dict[str, str]
+    limits: dict[str, str]
+
+
+class Split(Section):
+    """Which rows train and which test; `datasets/splits.py` has one function for each name."""
+
+    name: Literal["chronological"]
+    train: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the rows, the first ones."""
+
+
+class Gate(Section):
+    """What a model must show before it is published."""
+
+    metric: str
+    threshold: float | None
+    """Strict: the metric must be better than this."""
+    baseline_margin: float | None
+    """Least lead over the best naive baseline, in the metric's units; null is off."""
+
+
+class Serving(Section):
+    """Where an accepted model goes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    store: str
+    lock_seconds: Annotated[float, Field(ge=0)]
+
+
+class Target(Section):
+    """Where the graph runs."""
+
+    name: str
+    runs: str
+    cache: str
+    parameters: Annotated[tuple[str, ...], Field(strict=False)]
+    """Keys that a submitted run may set; compiled targets declare them."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, validated."""
+
+    experiment: str | None
+    seed: int
+    dataset: Dataset
+    model: Model
+    hw: Hardware
+    split: Split
+    gate: Gate
+    serving: Serving
+    target: Target
+
+
+GROUPS: dict[str, type[Section]] = {
+    "dataset": Dataset,
+    "model": Model,
+    "hw": Hardware,
+    "split": Split,
+    "gate": Gate,
+    "serving": Serving,
+    "target": Target,
+}
+MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models")}
+"""Groups whose schema lies in a module: the key that names it, and the package."""
+
+
+def root() -> Path:
+    """The folder that holds conf/ and the lock files: of the checkout, or of the installed package."""
+    package = Path(__file__).parent
+    checkout = package.parents[1]
+    return checkout if (checkout / "conf" / "config.yaml").is_file() else package
+
+
+def conf() -> Path:
+    """The folder of configuration files; the variable TAPELINE_CONF names another."""
+    return Path(os.environ.get("TAPELINE_CONF") or root() / "conf").absolute()
+
+
+def options(group: str) -> list[str]:
+    """The files of a group, without ending."""
+    return sorted(path.stem for path in (conf() / group).glob("*.yaml"))
+
+
+def module(package: str, name: str, key: str) -> ModuleType:
+    """The module that `key=name` of the configuration stands for.
+
+    Raises:
+        Refused: there is none.
+    """
+    full = f"tapeline.{package}.{name}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise refuse(f"{key}={name}", f"there is no module {full}", "name one that exists") from None
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """Compose conf/ with Hydra overrides and validate the result.
+
+    Raises:
+        Refused: all that is wrong with it, each with key and fix.
+    """
+    return validate(compose_plain(overrides))
+
+
+def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/ with Hydra overrides: plain values, not yet validated."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (conf() / "config.yaml").is_file():
+        raise refuse(conf() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
+    forced = [_forced(text) for text in overrides if not text.endswith("=") or text.count("=") > 1]
+    try:
+        with initialize_config_dir(str(conf()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=forced)
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        sentence = " ".join(str(error).split("\n")[0].split())
+        raise refuse(" ".join(overrides) or conf(), sentence, "mend the override or the file") from None
+    return cast(dict[str, Any], plain)
+
+
+def _forced(text: str) -> str:
+    """The override as Hydra shall see it: keys are forced in, so that validation names all unknown ones."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        quoted = text.partition("=")[0] + "='\"...\"'"
+        raise refuse(
+            text, "Hydra cannot read this override", f"write key=value, and text with quotes as {quoted}"
+        ) from None
+    key = override.key_or_group
+    if override.is_sweep_override():
+        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value")
+    group = conf() / key
+    if not group.is_dir():
+        return text if override.is_delete() else "++" + text.lstrip("+")
+    choice = override.value()
+    if choice is not None and choice not in options(key) and not override.is_delete():
+        known = ", ".join(options(key))
+        raise refuse(text, f"{key} has no such option", f"choose one of: {known}{nearest(str(choice), options(key))}")
+    return text
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """' (did you mean x?)', or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def validate(plain: Mapping[str, Any]) -> Config:
+    """Check a composed configuration against the schema.
+
+    Raises:
+        Refused: every unknown key, wrong type and value out of range, all at once.
+    """
+    findings: list[Finding] = []
+    known = [field.name for field in fields(Config)]
+    for key in plain:
+        if key not in known:
+            findings.append(Finding(key, "unknown key", f"remove it{nearest(key, known)}"))
+    values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
+    if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
+        findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
+    for group in GROUPS:
+        section = plain.get(group)
+        if not isinstance(section, dict):
+            findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
+            continue
+        try:
+            values[group] = _section(group, section, plain)
+        except ValidationError as error:
+            findings += _explain(group, section, error)
+        except Refused as error:
+            findings += error.findings
+    if findings:
+        raise Refused(*findings)
+    return Config(**values)
+
+
+def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
+    schema = GROUPS[group]
+    if group in MODULES:
+        key, package = MODULES[group]
+        name = str(section.get(key))
+        schema = module(package, name, f"{group}.{key}").Section
+    if group == "serving" and section.get("name") is None:
+        dataset = plain.get("dataset") or {}
+        suffix = "-simulated" if dataset.get("source") == "simulated" else ""
+        section = {**section, "name": f"{dataset.get('name')}{suffix}"}
+    return schema.model_validate(section)
+
+
+def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:
+    for detail in error.errors():
+        key = ".".join([group, *map(str, detail["loc"])])
+        if detail["type"] == "extra_forbidden":
+            siblings = [known for known in _known(group, section) if known != detail["loc"][-1]]
+            near = nearest(str(detail["loc"][-1]), siblings)
+            yield Finding(key, "unknown key", f"remove it{near}")
+        elif detail["type"] == "missing":
+            yield Finding(key, "the key is missing", "set it")
+        else:
+            rule = detail["msg"][0].lower() + detail["msg"][1:]
+            yield Finding(f"{key}={detail['input']!r}", rule, "set another value")
+
+
+def _known(group: str, section: Mapping[str, Any]) -> list[str]:
+    schema = GROUPS[group]
+    if group in MODULES:
+        key, package = MODULES[group]
+        schema = module(package, str(section.get(key)), f"{group}.{key}").Section
+    return list(schema.model_fields)
+
+
+def plain(config: Config, *, places: bool = True) -> dict[str, Any]:
+    """The configuration, or a view of it, as plain values; without `places`, what holds anywhere."""
+    whole: dict[str, Any] = _plain(vars(config))
+    return whole if places else _without_places(whole, "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    if isinstance(value, SimpleNamespace):
+        value = vars(value)
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _without_places(value: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        key: _without_places(inner, f"{prefix}{key}.") if isinstance(inner, dict) else inner
+        for key, inner in value.items()
+        if f"{prefix}{key}" not in PLACES
+    }
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    joined = (flat(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
+    return {key: inner for part in joined for key, inner in part.items()}
+
+
+def view(config: Config, reads: Sequence[str]) -> Config:
+    """Only the sections and keys in `reads`; any other attribute does not exist."""
+    seen: dict[str, Any] = {}
+    for path in sorted(reads, key=lambda name: name.count(".")):
+        head, _, tail = path.partition(".")
+        value = getattr(config, head)
+        if tail:
+            namespace = seen.setdefault(head, SimpleNamespace())
+            if isinstance(namespace, Section):
+                continue
+            setattr(namespace, tail, getattr(value, tail))
+        else:
+            seen[head] = value
+    return cast(Config, SimpleNamespace(**seen))

@@ -1,0 +1,46 @@
+"""Datasets: one module each, found by `dataset.name`. Add one by writing `<name>.py` with
+
+    TASK                        "direction" or "regression"
+    Section                     its keys, a config.Dataset
+    simulate(seed)              raw data, of the real schema, without network
+    ingest(section, frame, where)   raw data checked, typed, sorted, unique
+    table(section, raw)         features, target and time, a Table
+    baselines(table)            naive predictions for every row, by name
+
+and conf/dataset/<name>.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from tapeline.config import Dataset, module
+from tapeline.datasets.table import Table
+
+Array = np.ndarray[Any, Any]
+
+
+class Kind(Protocol):
+    """What the module of a dataset offers."""
+
+    TASK: str
+
+    def simulate(self, seed: int) -> Any:
+        """A polars frame."""
+
+    def ingest(self, section: Any, frame: Any, where: str) -> Any:
+        """A polars frame; `where` names its origin in refusals."""
+
+    def table(self, section: Any, raw: Any) -> Table:
+        """What models learn from."""
+
+    def baselines(self, table: Table) -> Mapping[str, Array]:
+        """Predictions, in the table's order, that need no training."""
+
+
+def kind(dataset: Dataset) -> Kind:
+    """The module of a dataset."""
+    return cast(Kind, module("datasets", dataset.name, "dataset.name"))

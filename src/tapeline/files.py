@@ -1,0 +1,139 @@
+"""Whole files or none: temporary siblings, renames, content digests and locks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tapeline.errors import refuse
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path`; it takes the final name only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(path.parent, path.name) as folder:
+        temporary = folder / path.name
+        yield temporary
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A private folder in `parent`, removed at the end; those that killed processes left go too.
+
+    Its owner holds a lock on it, so a folder that can be locked belongs to nobody, unless it is so
+    new that its owner has not come to lock it.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for stale in parent.glob(".*.partial"):
+        if _age(stale) > 60 and (handle := _try_lock(stale)) is not None:
+            shutil.rmtree(stale, ignore_errors=True)
+            os.close(handle)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name[:80]}.", suffix=".partial", dir=parent))
+    handle = _try_lock(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _try_lock(path: Path) -> int | None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def locked(path: Path, *, seconds: float, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; wait at most `seconds`.
+
+    Raises:
+        Refused: another process held it all that time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise refuse(
+                        path,
+                        f"another process has held the lock of {what} for {seconds:g} s",
+                        "wait until it ends, or stop it, and run again",
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, on the disk before it takes its name."""
+    with whole(path) as temporary, open(temporary, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that is the same bytes for the same value; NaN and infinity are a bug and raise."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read one of our own JSON files."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(*values: object) -> str:
+    """SHA-256, in hex, of JSON values or bytes, in their order."""
+    sha = hashlib.sha256()
+    for value in values:
+        part = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
+        sha.update(len(part).to_bytes(8, "big") + part)
+    return sha.hexdigest()
+
+
+def digest_path(path: Path) -> str:
+    """SHA-256 of a file's content, or of a folder's relative names and contents."""
+    if not path.is_dir():
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    inside = sorted(item for item in path.rglob("*") if item.is_file())
+    return digest([[str(item.relative_to(path)), digest_path(item)] for item in inside])

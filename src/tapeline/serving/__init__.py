@@ -1,0 +1,1 @@
+"""What TF Serving serves: SavedModels, and the store that holds their versions."""

@@ -1,0 +1,1 @@
+"""One program for each step: `run(config, *, <artifact>=Path, ...)`, files in, files out."""

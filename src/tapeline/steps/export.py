@@ -1,0 +1,39 @@
+"""The last window's model as a SavedModel.
+
+tapeline step export --in table=table.parquet --in fitted=fitted --out servable=servable
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapeline import files, tf
+from tapeline.config import Config
+from tapeline.datasets import table as tables
+from tapeline.models import fitted as fits
+from tapeline.serving import servable as servables
+
+VERSION_DIGITS = 12
+WARM_UP_ROWS = 8
+
+
+def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
+    """Write the servable; its `model_version` is the digest of weights, feature names and name."""
+    data, fit = tables.read(table), fits.read(fitted)
+    last = fits.window(fitted, len(fit.traces) - 1)
+    name = config.serving.name
+    version = files.digest(files.digest_path(last), data.names, name)[:VERSION_DIGITS]
+    tensorflow = tf.load(fit.threads)
+    about = {
+        "schema": 1,
+        "name": name,
+        "model_version": version,
+        "family": fit.family,
+        "task": fit.task,
+        "features": data.names,
+        "last_label": fit.last_label,
+        "data": data.about["digest"],
+        "tensorflow": tensorflow.__version__,
+    }
+    model = fit.module.servable(fit.module.load(last))
+    servables.write(model, about, data.features[-WARM_UP_ROWS:], servable)

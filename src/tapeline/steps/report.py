@@ -1,0 +1,16 @@
+"""The report: tapeline step report --in table=... --in scores=... --in metrics=... --out report=report.html"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapeline import files
+from tapeline.config import Config
+from tapeline.datasets.table import about
+from tapeline.evaluation.report import page
+
+
+def run(config: Config, *, table: Path, scores: Path, metrics: Path, report: Path) -> None:
+    """Write one HTML file that needs no network."""
+    html = page(files.read_json(metrics), files.read_json(scores), about(table))
+    files.write_bytes(report, html.encode())

@@ -1,0 +1,68 @@
+"""One model for each window of the split.
+
+tapeline step train model=flat --in table=table.parquet --out fitted=fitted
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tapeline import tf
+from tapeline.config import Config
+from tapeline.datasets import splits
+from tapeline.datasets.table import Table, read
+from tapeline.models import How, Point, Rows, family
+from tapeline.models import fitted as fits
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, *, table: Path, fitted: Path) -> None:
+    """Train, and write what evaluate and export need.
+
+    Raises:
+        Refused: the training diverged, or `hw.required` and there is no GPU.
+    """
+    data = read(table)
+    device = tf.device(config.hw.threads, config.hw.accelerator, required=config.hw.required)
+    windows = splits.windows(config.split, data.time)
+    traces = [_window(config, data, rows, fits.window(fitted, number)) for number, rows in enumerate(windows)]
+    told = fits.Fitted(
+        family=config.model.family,
+        task=data.about["task"],
+        section=config.model.model_dump(mode="json"),
+        hw=config.hw.name,
+        seed=config.seed,
+        threads=config.hw.threads,
+        device=device,
+        tensorflow=tf.load(config.hw.threads).__version__,
+        traces=traces,
+        last_label=str(data.time[windows[-1].train[-1]]),
+    )
+    fits.write(told, fitted)
+
+
+def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
+    """Train and save one window's model; return its trace."""
+    rows = Rows(data.features[window.train], data.target[window.train])
+    how = How(data.about["task"], config.seed, _progress(config.model.steps, config.model.report_every))
+    module = family(config.model.family)
+    model, trace = module.fit(config.model, rows, how)
+    folder.mkdir(parents=True)
+    module.save(model, folder)
+    return trace
+
+
+def _progress(steps: int, report_every: int) -> Callable[[int, float], None]:
+    """Move the bar at each call, and write a line at every `report_every` steps."""
+    begun = time.perf_counter()
+
+    def report(step: int, score: float) -> None:
+        line = step % report_every == 0 or step == steps
+        text = f"    step {step:,} of {steps:,}: accuracy {score:.6f}, {time.perf_counter() - begun:.1f} s"
+        log.info(text if line else "", extra={"progress": (step, steps)})
+
+    return report

@@ -1,0 +1,1 @@
+"""Where a graph runs: one module for each target."""

@@ -1,0 +1,81 @@
+"""What a person sees of a run: plain lines in a log, and on a terminal a bar for the step at work.
+
+Steps only write log records; one with a `progress` of (done, total) moves the bar.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOG = logging.getLogger("tapeline")
+
+
+@contextmanager
+def logged(file: Path | None = None) -> Iterator[None]:
+    """Show log records on standard output, and keep them in `file`."""
+    handlers: list[logging.Handler] = [_Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)]
+    if file:
+        handlers.append(_Plain(file.open("a", encoding="utf-8")))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    for handler in handlers:
+        LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOG.removeHandler(handler)
+            handler.close()
+
+
+class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
+    """One line a record, but for those that only move a bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage():
+            super().emit(record)
+
+    def close(self) -> None:
+        if self.stream is not sys.stdout:
+            self.stream.close()
+        super().close()
+
+
+class _Terminal(logging.Handler):
+    """Lines above a progress bar that is there only while a step reports progress."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self.bar = Progress(*columns, transient=True)
+        self.task: int | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage():
+            self.bar.console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+        done, total = getattr(record, "progress", (None, None))
+        if done is None or total is None:
+            return
+        if self.task is None:
+            self.bar.start()
+            self.task = self.bar.add_task(record.name.rpartition(".")[2], total=total)
+        self.bar.update(self.task, completed=done)  # type: ignore[arg-type]
+        if done >= total:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self.task is not None:
+            self.bar.remove_task(self.task)  # type: ignore[arg-type]
+            self.bar.stop()
+            self.task = None
+
+    def close(self) -> None:
+        self._stop()
+        super().close()
