@@ -64,6 +64,7 @@ MACHINE = {
     errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
     errno.EACCES: ("access is denied", _ACCESS),
     errno.EPERM: ("access is denied", _ACCESS),
+    errno.ENOENT: ("cannot be found or made", "choose another folder"),
     errno.EROFS: ("the file system is read-only", _ACCESS),
     errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
     errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
@@ -95,7 +96,7 @@ def _dispatch(given: list[str]) -> None:
     else:
         from tapeline.config import nearest
 
-        raise refuse(name, "unknown verb", f"see tapeline --help{nearest(name, list(VERBS))}")
+        raise refuse(name, "unknown verb", nearest(name, list(VERBS), otherwise="see tapeline --help"))
 
 
 def overrides_of_make(flags: str) -> list[str]:

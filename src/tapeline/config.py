@@ -221,6 +221,8 @@ def _forced(text: str) -> str:
             text, "Hydra cannot read this override", f"write key=value, and text with quotes as {quoted}"
         ) from None
     key = override.key_or_group
+    if key.startswith("hydra.") and key != "hydra.searchpath":
+        raise refuse(text, "Hydra's own keys have no effect on a single run", "leave it out")
     if override.is_sweep_override():
         raise refuse(text, "several values make a sweep, not a run", f"give {key} one value")
     group = conf() / key
@@ -228,15 +230,20 @@ def _forced(text: str) -> str:
         return text if override.is_delete() else "++" + text.lstrip("+")
     choice = override.value()
     if choice is not None and choice not in options(key) and not override.is_delete():
-        known = ", ".join(options(key))
-        raise refuse(text, f"{key} has no such option", f"choose one of: {known}{nearest(str(choice), options(key))}")
+        raise refuse(text, f"{key} has no such option", choose(str(choice), options(key)))
     return text
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """' (did you mean x?)', or nothing where no known name is near."""
+def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:
+    """The fix for a misspelt name: the known one that is nearest, or else another word of advice."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return f"did you mean {close[0]}?" if close else otherwise
+
+
+def choose(name: str, known: Sequence[str]) -> str:
+    """The fix for a wrong choice: all that there are, and the nearest."""
+    near = nearest(name, known, otherwise="")
+    return f"choose one of: {', '.join(known)}" + (f" ({near})" if near else "")
 
 
 def validate(plain: Mapping[str, Any]) -> Config:
@@ -249,7 +256,7 @@ def validate(plain: Mapping[str, Any]) -> Config:
     known = [field.name for field in fields(Config)]
     for key in plain:
         if key not in known:
-            findings.append(Finding(key, "unknown key", f"remove it{nearest(key, known)}"))
+            findings.append(Finding(key, "unknown key", nearest(key, known, otherwise="remove it")))
     values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
     if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
         findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
@@ -286,14 +293,13 @@ def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> 
     for detail in error.errors():
         key = ".".join([group, *map(str, detail["loc"])])
         if detail["type"] == "extra_forbidden":
-            siblings = [known for known in _known(group, section) if known != detail["loc"][-1]]
-            near = nearest(str(detail["loc"][-1]), siblings)
-            yield Finding(key, "unknown key", f"remove it{near}")
+            near = nearest(str(detail["loc"][-1]), _known(group, section), otherwise="remove it")
+            yield Finding(key, "unknown key", near)
         elif detail["type"] == "missing":
             yield Finding(key, "the key is missing", "set it")
         else:
-            rule = detail["msg"][0].lower() + detail["msg"][1:]
-            yield Finding(f"{key}={detail['input']!r}", rule, "set another value")
+            rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            yield Finding(f"{key}={detail['input']!r}", rule[0].lower() + rule[1:], "set another value")
 
 
 def _known(group: str, section: Mapping[str, Any]) -> list[str]:

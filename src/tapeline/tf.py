@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -22,6 +26,27 @@ def load(threads: int = 2) -> Any:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     return tf
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out the two lines that TensorFlow's libraries write when XLA first compiles.
+
+    They come before absl's logging starts, so no level stops them; other lines on standard error stay.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            noise = (b"absl::InitializeLog()", b"Compiled cluster using XLA")
+            lines = (line for line in caught if not any(each in line for each in noise))
+            os.write(2, b"".join(lines))
 
 
 def device(threads: int, accelerator: Accelerator | None, *, required: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from tapeline.config import Config, nearest, options
+from tapeline.config import Config, choose, options
 from tapeline.datasets import kind
 from tapeline.datasets.sources import source
 from tapeline.errors import Finding, Refused
@@ -23,10 +23,8 @@ def metric_fits_task(config: Config) -> Iterator[Finding]:
     """The gate asks for a metric that the dataset's task has."""
     known = METRICS[kind(config.dataset).TASK]
     if config.gate.metric not in known:
-        near = nearest(config.gate.metric, list(known))
-        yield Finding(
-            f"gate.metric={config.gate.metric}", "no metric of this dataset", f"choose one of: {', '.join(known)}{near}"
-        )
+        fix = choose(config.gate.metric, list(known))
+        yield Finding(f"gate.metric={config.gate.metric}", "no metric of this dataset", fix)
 
 
 def threshold_can_be_met(config: Config) -> Iterator[Finding]:

@@ -78,6 +78,8 @@ def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     import polars as pl
 
     names = _columns(section, frame, where)
+    if frame.is_empty():
+        raise refuse(where, "has a header and no rows", "give the closes")
     date = typed.dates(frame[names.pop("date")], where, section.date_format).alias("date")
     closes = [typed.prices(frame[name], where).alias(market) for market, name in names.items()]
     raw = pl.DataFrame([date, *closes]).with_row_index("row", offset=1).sort("date", maintain_order=True)

@@ -1,14 +1,16 @@
 """Dense networks and their training loop, which runs inside one compiled graph.
 
 The originals called the session once a step and spent their time there. Here one call makes many
-steps, compiled by XLA; between calls Python reads out a score. No Keras, so that TensorFlow 2.14
-and 2.20 run the same code.
+steps, compiled by XLA; between calls Python reads out a score. Only core TensorFlow is used, so that
+2.14 and 2.20 run the same code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,26 +54,32 @@ def fit(hidden: Sequence[int], section: Section, rows: Rows, how: How) -> tuple[
     Raises:
         Refused: the loss became NaN or infinite.
     """
-    classes = 2
-    sizes = [rows.features.shape[1], *hidden, classes]
-    arrays = initial(sizes, section, how.seed)
+    target = _target(how.task, rows.target)
+    arrays = initial([rows.features.shape[1], *hidden, target.shape[1]], section, how.seed)
     trace: list[Point] = []
-    for step, loss, score, arrays in _train(arrays, rows, section):
+    for step, loss, score, trained in _train(arrays, rows.features, target, how.task, section):
         if not np.isfinite(loss):
-            raise refuse(
-                f"model.learning_rate={section.learning_rate:g}", f"the training diverged by step {step:,}", "lower it"
-            )
+            key = f"model.learning_rate={section.learning_rate:g}"
+            raise refuse(key, f"the training diverged by step {step:,}: the loss is {loss}", "lower it")
         if step % section.report_every == 0 or step == section.steps:
             trace.append(Point(step, score))
         how.report(step, score)
+        arrays = trained
     return Network(how.task, tuple(arrays)), trace
+
+
+def _target(task: str, target: Array) -> Array:
+    """float32 [rows, outputs]: one-hot classes, or numbers where NaN is a missing label."""
+    if task == "direction":
+        return np.eye(2, dtype=np.float32)[target]
+    return target.reshape(len(target), -1).astype(np.float32)
 
 
 def initial(sizes: Sequence[int], section: Section, seed: int) -> list[Array]:
     """Weights from a truncated normal distribution, constant biases; the same on every TensorFlow."""
     random = np.random.default_rng(seed)
     arrays: list[Array] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         draws = random.standard_normal((inputs, outputs))
         while (far := np.abs(draws) > 2).any():
             draws[far] = random.standard_normal(int(far.sum()))
@@ -80,67 +88,90 @@ def initial(sizes: Sequence[int], section: Section, seed: int) -> list[Array]:
 
 
 def forward(arrays: Sequence[Any], features: Any) -> Any:
-    """Logits of float32 [rows, in]: ReLU between layers, none after the last."""
+    """Logits, or predictions, [rows, outputs] of [rows, in]: ReLU between layers, none after the last."""
     tensorflow = tf.load()
-    values = features
-    for layer, (weights, biases) in enumerate(zip(arrays[::2], arrays[1::2], strict=True)):
-        values = tensorflow.matmul(tensorflow.nn.relu(values) if layer else values, weights) + biases
-    return values
+    # Samples are columns inside: long contiguous rows make XLA's products 1.3 to 1.5 times as fast.
+    values = tensorflow.transpose(features)
+    for layer in range(0, len(arrays), 2):
+        values = tensorflow.nn.relu(values) if layer else values
+        values = tensorflow.matmul(arrays[layer], values, transpose_a=True) + arrays[layer + 1][:, None]
+    return tensorflow.transpose(values)
 
 
-def _train(arrays: list[Array], rows: Rows, section: Section) -> Iterator[tuple[int, float, float, list[Array]]]:
-    """Yield steps done, loss, accuracy and arrays after each call of the compiled loop."""
+def _loss(task: str, outputs: Any, target: Any) -> Any:
+    """Summed over rows: cross entropy, or the squared error of the labels that are there."""
     tensorflow = tf.load()
-    features = tensorflow.constant(rows.features)
-    target = tensorflow.constant(rows.target)
-    variables = [tensorflow.Variable(array) for array in arrays]
-    moments = [[tensorflow.Variable(tensorflow.zeros_like(each)) for each in variables] for _ in range(2)]
+    if task == "direction":
+        return tensorflow.reduce_sum(tensorflow.nn.softmax_cross_entropy_with_logits(target, outputs))
+    # Both branches of a where are differentiated, so NaN must be gone before the subtraction.
+    known = tensorflow.math.is_finite(target)
+    error = tensorflow.where(known, outputs - tensorflow.where(known, target, 0.0), 0.0)
+    return tensorflow.reduce_sum(tensorflow.square(error))
 
-    def loss_of(arrays: Any) -> Any:
-        logits = forward(arrays, features)
-        return tensorflow.reduce_sum(
-            tensorflow.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits)
-        )
 
-    @tensorflow.function(jit_compile=True)
-    def some_steps(first: Any, count: Any) -> Any:
-        def body(step: Any, arrays: Any, first_moments: Any, second_moments: Any) -> Any:
+def _score(task: str, arrays: Any, features: Any, target: Any) -> tuple[Any, Any]:
+    """Loss, and accuracy or root mean squared error."""
+    tensorflow = tf.load()
+    outputs = forward(arrays, features)
+    loss = _loss(task, outputs, target)
+    if task == "direction":
+        right = tensorflow.argmax(outputs, 1) == tensorflow.argmax(target, 1)
+        return loss, tensorflow.reduce_mean(tensorflow.cast(right, tensorflow.float64))
+    known = tensorflow.math.is_finite(target)
+    return loss, tensorflow.sqrt(loss / tensorflow.reduce_sum(tensorflow.cast(known, tensorflow.float32)))
+
+
+def _train(
+    arrays: Sequence[Array], features: Array, target: Array, task: str, section: Section
+) -> Iterator[tuple[int, float, float, list[Array]]]:
+    """Yield steps done, loss, score and arrays after each call of the compiled loop."""
+    tensorflow = tf.load()
+
+    def some_steps(first: Any, last: Any, state: Any, rates: Any, features: Any, target: Any) -> Any:
+        def step(i: Any, parameters: Any, means: Any, squares: Any) -> Any:
             with tensorflow.GradientTape() as tape:
-                tape.watch(arrays)
-                loss = loss_of(arrays)
-            gradients = tape.gradient(loss, arrays)
-            t = tensorflow.cast(step, tensorflow.float32)
-            rate = section.learning_rate * tensorflow.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)
-            m = [BETA_1 * old + (1 - BETA_1) * new for old, new in zip(first_moments, gradients)]
-            v = [BETA_2 * old + (1 - BETA_2) * new * new for old, new in zip(second_moments, gradients)]
-            arrays = [a - rate * x / (tensorflow.sqrt(y) + EPSILON) for a, x, y in zip(arrays, m, v)]
-            return step + 1, arrays, m, v
+                tape.watch(parameters)
+                loss = _loss(task, forward(parameters, features), target)
+            gradients = tape.gradient(loss, parameters)
+            means = [BETA_1 * m + (1 - BETA_1) * g for m, g in zip(means, gradients, strict=True)]
+            squares = [BETA_2 * s + (1 - BETA_2) * g * g for s, g in zip(squares, gradients, strict=True)]
+            moments = zip(parameters, means, squares, strict=True)
+            moved = [p - rates[i] * m / (tensorflow.sqrt(s) + EPSILON) for p, m, s in moments]
+            return i + 1, moved, means, squares
 
-        state = (first, [v + 0 for v in variables], [m + 0 for m in moments[0]], [m + 0 for m in moments[1]])
-        _, a, m, v = tensorflow.while_loop(lambda step, *_: step < first + count, body, state)
-        for variable, value in zip([*variables, *moments[0], *moments[1]], [*a, *m, *v]):
-            variable.assign(value)
-        logits = forward(variables, features)
-        right = tensorflow.argmax(logits, axis=1, output_type=target.dtype) == target
-        return loss_of(variables), tensorflow.reduce_mean(tensorflow.cast(right, tensorflow.float64))
+        return tensorflow.while_loop(lambda i, *_: i < last, step, (first, *state))[1:]
 
+    compiled = tensorflow.function(some_steps, jit_compile=True, autograph=False)
+    measure = tensorflow.function(lambda arrays, x, y: _score(task, arrays, x, y), autograph=False)
+    data = tensorflow.constant(features), tensorflow.constant(target)
+    rates = tensorflow.constant(_rates(section))
+    parameters = [tensorflow.constant(array) for array in arrays]
+    zeros = [tensorflow.zeros_like(each) for each in parameters]
+    state: Any = (parameters, zeros, zeros)
     done = 0
     while done < section.steps:
-        count = min(BAR_STEPS, section.report_every - done % section.report_every, section.steps - done)
-        loss, accuracy = some_steps(tensorflow.constant(done + 1), tensorflow.constant(count))
-        done += count
-        yield done, float(loss), float(accuracy), [variable.numpy() for variable in variables]
+        first = done
+        done += min(BAR_STEPS, section.report_every - done % section.report_every, section.steps - done)
+        with nullcontext() if first else tf.quiet():
+            state = compiled(tensorflow.constant(first), tensorflow.constant(done), state, rates, *data)
+        loss, score = measure(state[0], *data)
+        yield done, float(loss), float(score), [each.numpy() for each in state[0]]
 
 
-def _outputs(task: str, logits: Any) -> dict[str, Any]:
-    """The task's outputs as tensors."""
+def _rates(section: Section) -> Array:
+    """Adam's step sizes with TensorFlow 1's correction of bias; element i is that of step i + 1."""
+    step = np.arange(1, section.steps + 1)
+    rates: Array = section.learning_rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+    return rates.astype(np.float32)
+
+
+def _outputs(task: str, outputs: Any) -> dict[str, Any]:
+    """What the servable answers, as tensors."""
     tensorflow = tf.load()
+    numbers = tensorflow.cast(outputs, tensorflow.float64)
     if task != "direction":
-        raise ValueError(task)
-    return {
-        "prediction": tensorflow.argmax(logits, axis=1, output_type=tensorflow.int64),
-        "probability": tensorflow.nn.softmax(tensorflow.cast(logits, tensorflow.float64)),
-    }
+        return {"prediction": numbers}
+    return {"prediction": tensorflow.argmax(outputs, 1), "probability": tensorflow.nn.softmax(numbers)}
 
 
 def predict(model: Network, features: Array) -> Outputs:
@@ -151,13 +182,14 @@ def predict(model: Network, features: Array) -> Outputs:
 
 def save(model: Network, folder: Path) -> None:
     """One .npz file."""
-    np.savez(folder / "network.npz", task=np.array(model.task), *model.arrays)
+    named = {f"array_{number}": array for number, array in enumerate(model.arrays)}
+    np.savez(folder / "network.npz", allow_pickle=False, task=np.array(model.task), **named)
 
 
 def load(folder: Path) -> Network:
     """Read what `save` wrote."""
-    with np.load(folder / "network.npz") as saved:
-        arrays = tuple(saved[f"arr_{number}"] for number in range(len(saved.files) - 1))
+    with np.load(folder / "network.npz", allow_pickle=False) as saved:
+        arrays = tuple(saved[f"array_{number}"] for number in range(len(saved.files) - 1))
         return Network(str(saved["task"]), arrays)
 
 
@@ -165,7 +197,7 @@ def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
     """The network as a tf.Module that owns its variables."""
     tensorflow = tf.load()
 
-    class Module(tensorflow.Module):  # type: ignore[misc]
+    class Module(tensorflow.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.arrays = [tensorflow.Variable(array, trainable=False) for array in model.arrays]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config import compose, nearest
+from tapeline.config import choose, compose
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.graph import PIPELINE, Step, execute, step
 from tapeline.targets.console import logged
@@ -26,8 +26,7 @@ def run(name: str, overrides: Sequence[str], inputs: Mapping[str, Path], outputs
     """
     names = [each.name for each in PIPELINE]
     if name not in names:
-        fix = f"choose one of: {', '.join(names)}{nearest(name, names)}"
-        raise refuse(f"step {name}".strip(), "no such step", fix)
+        raise refuse(f"step {name}".strip(), "no such step", choose(name, names))
     this = step(name)
     _check_paths(this, inputs, outputs)
     config = compose(overrides)

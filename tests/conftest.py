@@ -1,0 +1,69 @@
+"""What the tests share: real data where it lies beside the checkout, a clean folder, and the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeline import cli
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
+
+os.environ.pop("MAKEFLAGS", None)
+
+
+@pytest.fixture(scope="session")
+def closing_data() -> Path:
+    """The original table of the S&P system."""
+    path = DATA / "indices" / "closing_data.csv"
+    if not path.is_file():
+        pytest.skip(f"the real data is not here ({path}); set TAPELINE_DATA")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Tapeline = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tapeline(folder: Path, capfd: pytest.CaptureFixture[str]) -> Tapeline:
+    """Run the command in this process; its exit code, standard output and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = cli.main(arguments)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def subprocess_tapeline(*arguments: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "tapeline.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **more)
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of the latest run."""
+    told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    return told
+
+
+def steps(folder: Path) -> dict[str, str]:
+    """How each step of the latest run came about: ran, cached or skipped."""
+    record = json.loads((folder / "runs" / "latest" / "run.json").read_text())
+    return {each["step"]: each["how"] for each in record["steps"]}

@@ -1,0 +1,281 @@
+"""What people type: every mistake ends in one sentence and exit code 2, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapeline import cli, files
+from tapeline.datasets.simulation import simulate
+from tapeline.errors import Refused
+from tests.conftest import ROOT, Tapeline, subprocess_tapeline
+
+WRONG = {
+    "no such verb": (["rnu"], "rnu: unknown verb; did you mean run?"),
+    "misspelt group": (["run", "modle=deep"], "modle: unknown key; did you mean model?"),
+    "misspelt key": (["run", "model.stepz=1"], "model.stepz: unknown key; did you mean steps?"),
+    "misspelt key with +": (["run", "+model.stpes=3"], "model.stpes: unknown key; did you mean steps?"),
+    "misspelt key with ++": (["run", "++gate.treshold=3"], "gate.treshold: unknown key; did you mean threshold?"),
+    "misspelt option": (["run", "model=dep"], "model=dep: model has no such option; choose one of:"),
+    "misspelt experiment": (["run", "experiment=snp"], "experiment=snp: experiment has no such option"),
+    "no key=value": (["run", "deep"], "deep: is no key=value; write as in model=deep"),
+    "a sweep": (["run", "model=choice(flat,deep)"], "several values make a sweep, not a run"),
+    "not Hydra's grammar": (["run", "dataset.path=it's"], "dataset.path=it's: Hydra cannot read this override"),
+    "Hydra's own keys": (["run", "hydra.run.dir=x"], "hydra.run.dir=x: Hydra's own keys have no effect"),
+    "no such interpolation": (["run", "seed=${nope}"], "Interpolation key 'nope' not found"),
+    "a section taken away": (["run", "~gate"], "gate: the section is missing; choose one of: accuracy"),
+    "a float for a whole number": (["run", "model.steps=1e3"], "model.steps=1000.0: must be a valid integer"),
+    "below its range": (["run", "model.steps=0"], "model.steps=0: must be greater than or equal to 1"),
+    "NaN": (["run", "model.learning_rate=nan"], "model.learning_rate=nan: must be a finite number"),
+    "a bad own key": (["run", "why=maybe"], "why=maybe: why cannot be that; choose one of: true, false"),
+    "threshold out of range": (["run", "gate.threshold=70"], "gate.threshold=70: no accuracy is above it"),
+    "metric of another task": (["run", "gate.metric=rmse"], "gate.metric=rmse: no metric of this dataset"),
+    "margin without a baseline": (["run", "gate.metric=auc", "gate.baseline_margin=0"], "baselines have no auc"),
+    "no such moment": (["run", "dataset.as_of=9 am"], "must be a time and a zone"),
+    "no such zone": (["run", "dataset.as_of=09:00 Europe/Lundon"], "there is no zone Europe/Lundon"),
+    "no such hour": (["run", "dataset.as_of=25:00 Europe/London"], "25:00 or Europe/London is unknown"),
+    "no such source": (["run", "dataset.source=cvs"], "dataset.source=cvs: unknown source; choose one of"),
+    "no path": (["run", "dataset.source=csv"], "dataset.path: dataset.source=csv needs it"),
+    "a path without its source": (["run", "dataset.path=a.csv"], "since dataset.source=simulated"),
+    "a name that is no folder": (["run", "serving.name=../x"], "serving.name='../x'"),
+    "no code for the card": (["run", "hw=gpu", "hw.tensorflow=2.20.0"], "has no code for nvidia-tesla-k80"),
+    "a trainer later than servers": (["run", "hw.tensorflow=2.21.0"], "is later than the servers' 2.20"),
+    "nothing to test": (["run", "split.train=0.0001"], "leaves none to one side"),
+    "missing file": (["run", "dataset.source=csv", "dataset.path=a.csv"], "dataset.path=a.csv: no such file"),
+    "a folder": (["run", "dataset.source=csv", "dataset.path=."], "dataset.path=.: is a folder"),
+    "no such URL": (["run", "dataset.source=csv", "dataset.path=nope://a/b.csv"], "cannot be read"),
+    "no such step": (["step", "trian"], "step trian: no such step; choose one of:"),
+    "a step without its files": (["step", "features", "--out", "table=t"], "--in raw: features needs it; add --in raw=PATH"),
+    "a cache below a file": (["run", "target.cache=/dev/null/x"], "a part of this path is a file"),
+    "runs nowhere": (["run", "target.runs=/proc/x/y"], "cannot be found or made"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG.keys())
+def test_a_mistake_ends_in_one_sentence(tapeline: Tapeline, folder: Path, arguments: list[str], says: str) -> None:
+    code, _, err = tapeline(*arguments)
+    assert code == 2
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert err.startswith("tapeline: ")
+    assert ": " in err
+    assert "; " in err
+    assert left_behind(folder) == []
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files that are neither the test's own nor of a step that finished."""
+    cache = folder / ".tapeline" / "cache"
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("closes.")]
+    return [path for path in files if not path.is_relative_to(cache) or ".partial" in str(path)]
+
+
+def test_all_mistakes_are_told_at_once(tapeline: Tapeline) -> None:
+    code, _, err = tapeline("run", "model.stepz=1", "seed=-1", "gate.threshold=x", "dataset.seeds=2", "nope=1")
+    assert code == 2
+    assert len(err.splitlines()) == 5
+
+
+def text_table() -> pl.DataFrame:
+    return simulate(0).head(300).with_columns(pl.all().cast(pl.String))
+
+
+def truncated(path: Path) -> None:
+    simulate(0).write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def with_price(value: str) -> Callable[[Path], None]:
+    changed = pl.when(pl.int_range(300) == 8).then(pl.lit(value)).otherwise("dax")
+    return lambda path: text_table().with_columns(dax=changed).write_csv(path)
+
+
+def ambiguous(path: Path) -> None:
+    days = simulate(0).filter(pl.col("date").dt.day() <= 12).head(200)
+    days.with_columns(pl.col("date").dt.strftime("%d/%m/%Y")).write_csv(path)
+
+
+def two_forms(path: Path) -> None:
+    second = pl.col("date").str.to_date().dt.strftime("%d/%m/%Y")
+    text_table().with_columns(pl.when(pl.int_range(300) < 150).then("date").otherwise(second)).write_csv(path)
+
+
+def day_twice(path: Path) -> None:
+    pl.concat([text_table(), text_table().head(1)]).write_csv(path)
+
+
+def empty_market(path: Path) -> None:
+    text_table().with_columns(dax=pl.lit("")).write_csv(path)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_text(""), "the file is empty"),
+    "a header alone": (lambda path: text_table().head(0).write_csv(path), "has a header and no rows"),
+    "not text": (lambda path: path.write_bytes(b"\xff\xfe\x00d\x00a"), "is not UTF-8 text"),
+    "a web page": (lambda path: path.write_text("<html>\n<p>503"), "has no column date"),
+    "uneven rows": (lambda path: path.write_text("date,snp\n2010-01-04,1,2,3\n"), "is not a table of text"),
+    "text for a price": (with_price("n.a. yet"), "column dax, row 9: 'n.a. yet' is not a price"),
+    "a negative price": (with_price("-1.5"), "column dax, row 9: '-1.5' is not a price above zero"),
+    "ambiguous dates": (ambiguous, "the dates can be read as %d/%m/%Y and as %m/%d/%Y"),
+    "two forms of dates": (two_forms, "is not a date written as"),
+    "a day twice": (day_twice, "2010-01-04 stands in rows 1 and 301"),
+    "an empty market": (empty_market, "column dax: every value is missing"),
+    "too few rows": (lambda path: text_table().head(20).write_csv(path), "days of snp, too few; give 60 or more"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "says"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_ends_in_one_sentence(
+    tapeline: Tapeline, folder: Path, write: Callable[[Path], object], says: str
+) -> None:
+    write(folder / "closes.csv")
+    code, _, err = tapeline("run", "dataset.source=csv", "dataset.path=closes.csv")
+    assert code == 2
+    assert err.startswith("tapeline: closes.csv")
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert left_behind(folder) == []
+
+
+def test_a_truncated_parquet_file_ends_in_one_sentence(tapeline: Tapeline, folder: Path) -> None:
+    truncated(folder / "closes.parquet")
+    code, _, err = tapeline("run", "dataset.source=parquet", "dataset.path=closes.parquet")
+    assert (code, err) == (2, "tapeline: closes.parquet: is not a whole Parquet file; write or fetch it again\n")
+    assert left_behind(folder) == []
+
+
+def test_a_diverging_training_ends_in_one_sentence(tapeline: Tapeline, folder: Path) -> None:
+    code, _, err = tapeline(
+        "run", "model=flat", "model.steps=200", "model.report_every=100", "model.learning_rate=1e38"
+    )
+    assert code == 2
+    assert "model.learning_rate=1e+38: the training diverged by step 100" in err
+    assert not list(folder.glob("runs/*"))
+
+
+def test_a_metric_that_is_not_defined_is_refused(tapeline: Tapeline, folder: Path) -> None:
+    rising = simulate(0).filter(pl.col("snp").is_not_null())
+    climb = pl.when(pl.int_range(len(rising)) > 1000).then(1000.0 + pl.int_range(len(rising))).otherwise("snp")
+    rising.with_columns(snp=climb).write_csv(folder / "closes.csv")
+    data = ["dataset.source=csv", "dataset.path=closes.csv"]
+    code, _, err = tapeline("run", "model=flat", "model.steps=10", "model.report_every=5", "gate.metric=auc", *data)
+    assert code == 2
+    assert "gate.metric=auc: is not defined on these test rows" in err
+
+
+def test_a_lock_in_use_is_named(tapeline: Tapeline, folder: Path) -> None:
+    small = ["model=flat", "model.steps=10", "model.report_every=5", "gate.threshold=0", "serving.lock_seconds=0.1"]
+    with files.locked(folder / "store" / ".lock", seconds=0, what="the store"):
+        code, _, err = tapeline("run", *small)
+    assert code == 2
+    assert "store/.lock: another process has held the lock of the store for 0.1 s" in err
+    assert not list(folder.glob("store/*/*"))
+    assert tapeline("run", *small)[0] == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/sys").is_dir(), reason="needs a folder that root cannot write")
+def test_an_unwritable_folder_is_named(tapeline: Tapeline) -> None:
+    code, _, err = tapeline("run", "target.runs=/sys/runs")
+    assert code == 2
+    assert "/sys/runs" in err
+    assert "choose another" in err
+
+
+def test_a_full_disk_is_named(folder: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess_tapeline("run", "model=flat", cwd=folder, preexec_fn=little_room)
+    assert done.returncode == 2
+    assert "the file would be larger than is allowed here; free some" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(folder.glob("runs/*"))
+
+
+def test_only_pythons_that_tensorflow_has_packages_for() -> None:
+    with pytest.raises(Refused, match=r"Python 3\.14: TensorFlow 2\.20 has no packages for it; use Python 3\.11"):
+        cli.check_python((3, 14))
+    with pytest.raises(Refused, match=r"Python 3\.10"):
+        cli.check_python((3, 10))
+    cli.check_python((3, 11))
+    cli.check_python((3, 13))
+
+
+def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
+    command = f"{sys.executable} -m tapeline.cli config | true"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"tensorflow", "lightgbm", "kfp", "hera", "polars", "pandas", "hydra", "matplotlib", "sklearn", "pydantic"}
+    script = f"import sys; from tapeline.cli import main; main(['--help']); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "tapeline VERB" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), max_size=20)
+
+
+def as_make_writes(variables: list[str]) -> str:
+    escape = {ord(" "): "\\ ", ord("\t"): "\\\t", ord("\\"): "\\\\", ord("$"): "$$"}
+    return "s -- " + " ".join(each.translate(escape) for each in reversed(variables))
+
+
+@given(st.lists(VALUES.map(lambda value: f"key={value}")))
+def test_makeflags_are_read_back(variables: list[str]) -> None:
+    assert cli.overrides_of_make(as_make_writes(variables)) == variables
+
+
+def test_makeflags_without_variables() -> None:
+    assert cli.overrides_of_make("") == cli.overrides_of_make("s -j2") == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+def test_values_pass_through_make_unchanged(folder: Path) -> None:
+    """Real make, with the project's Makefile and a command that prints what reaches it."""
+    trap = folder / "trap"
+    values = [
+        "model=choice(flat,deep)",
+        'dataset.path=my file\'s "closes"; touch trap $HOME `touch trap` $(shell touch trap) \\ |&<>*?#!~.csv',
+        "+new.key=[1,2]",
+        "as=with  two blanks\tand a tab ",
+        "last=",
+    ]
+    shutil.copy(ROOT / "Makefile", folder)
+    binary = folder / ".venv" / "bin"
+    binary.mkdir(parents=True)
+    for stamp in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", ".venv/.steps", ".venv/.dev"):
+        (folder / stamp).touch()
+    seen = "from tapeline.cli import overrides_of_make; import os, sys; print(sys.argv[1:], overrides_of_make(os.environ['MAKEFLAGS']))"
+    (binary / "tapeline").write_text(
+        f"#!{sys.executable}\nimport sys; sys.path[:0] = [{str(ROOT / 'src')!r}]; {seen}\n"
+    )
+    (binary / "tapeline").chmod(0o755)
+    done = subprocess.run(["make", "run", *values], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{['--from-make', 'run']} {values}"
+    assert not trap.exists()
+
+
+def test_config_prints_what_overrides_make(tapeline: Tapeline) -> None:
+    code, out, _ = tapeline("config", "experiment=snp_flat", "model.steps=", "seed=3", "dataset.path=a b.csv")
+    told = yaml.safe_load(out)
+    assert code == 0
+    assert told["experiment"] == "snp_flat"
+    assert told["model"]["family"] == "flat"
+    assert told["model"]["steps"] == 30000
+    assert told["seed"] == 3
+    assert told["dataset"]["path"] == "a b.csv"
+    assert told["serving"]["name"] == "indices-simulated"
