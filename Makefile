@@ -7,13 +7,19 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run step config test lint bench lock clean
+.PHONY: help run sweep publish config test lint bench lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
+
+sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
+	@$(BIN)/tapeline --from-make sweep
+
+publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
+	@$(BIN)/tapeline --from-make publish
 
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config

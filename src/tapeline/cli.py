@@ -163,6 +163,22 @@ def run(overrides: list[str], own: dict[str, str]) -> None:
     local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
 
 
+def sweep(overrides: list[str], own: dict[str, str]) -> None:
+    """One run for each combination of the values given, and a leaderboard."""
+    from tapeline.checks import before_run
+    from tapeline.targets import sweep
+
+    sweep.run(overrides, name=own.get("name"), check=before_run)
+
+
+def publish(overrides: list[str], own: dict[str, str]) -> None:
+    """Make an accepted run's model live."""
+    from tapeline.config import compose
+    from tapeline.targets import local
+
+    print(local.publish(own.get("run", "latest"), compose(overrides))["sentence"])
+
+
 def config(overrides: list[str], own: dict[str, str]) -> None:
     """Print the composed configuration."""
     import yaml
@@ -195,6 +211,8 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
 
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
+    "publish": Verb("make an accepted run's model live", {"run": "latest, or a folder's name in runs"}, publish),
     "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }

@@ -197,10 +197,9 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
 
     if not (conf() / "config.yaml").is_file():
         raise refuse(conf() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
-    forced = [_forced(text) for text in overrides if not text.endswith("=") or text.count("=") > 1]
     try:
         with initialize_config_dir(str(conf()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=forced)
+            composed = hydra_compose("config", overrides=forced(overrides))
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         sentence = " ".join(str(error).split("\n")[0].split())
@@ -208,8 +207,18 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     return cast(dict[str, Any], plain)
 
 
-def _forced(text: str) -> str:
-    """The override as Hydra shall see it: keys are forced in, so that validation names all unknown ones."""
+def forced(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Overrides as Hydra shall see them: keys are forced in, so that validation names all unknown ones.
+
+    `key=` with nothing after it means as configured, and goes.
+
+    Raises:
+        Refused: an override that cannot be read, a choice that is not there, several values without `sweep`.
+    """
+    return [_forced(text, sweep) for text in overrides if not text.endswith("=") or text.count("=") > 1]
+
+
+def _forced(text: str, sweep: bool) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -217,20 +226,23 @@ def _forced(text: str) -> str:
         override = OverridesParser.create().parse_override(text)
     except HydraException:
         quoted = text.partition("=")[0] + "='\"...\"'"
-        raise refuse(
-            text, "Hydra cannot read this override", f"write key=value, and text with quotes as {quoted}"
-        ) from None
+        fix = f"write key=value, and text with quotes as {quoted}"
+        raise refuse(text, "Hydra cannot read this override", fix) from None
     key = override.key_or_group
+    if sweep and (key.startswith(("hydra.", "hydra/"))):
+        return text
     if key.startswith("hydra.") and key != "hydra.searchpath":
         raise refuse(text, "Hydra's own keys have no effect on a single run", "leave it out")
-    if override.is_sweep_override():
-        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value")
-    group = conf() / key
-    if not group.is_dir():
+    if override.is_sweep_override() and not sweep:
+        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
+    if not (conf() / key).is_dir():
         return text if override.is_delete() else "++" + text.lstrip("+")
-    choice = override.value()
-    if choice is not None and choice not in options(key) and not override.is_delete():
-        raise refuse(text, f"{key} has no such option", choose(str(choice), options(key)))
+    choices = [override.value()] if not override.is_sweep_override() else []
+    if override.is_choice_sweep():
+        choices = list(override.value().list)
+    for choice in choices:
+        if choice is not None and str(choice) not in options(key) and not override.is_delete():
+            raise refuse(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
     return text
 
 

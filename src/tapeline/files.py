@@ -137,3 +137,10 @@ def digest_path(path: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     inside = sorted(item for item in path.rglob("*") if item.is_file())
     return digest([[str(item.relative_to(path)), digest_path(item)] for item in inside])
+
+
+def point(link: Path, name: str) -> None:
+    """Let the symbolic link `link` name its sibling `name`, in one rename."""
+    with scratch(link.parent, link.name) as folder:
+        (folder / link.name).symlink_to(name)
+        os.replace(folder / link.name, link)

@@ -23,7 +23,7 @@ def metric_fits_task(config: Config) -> Iterator[Finding]:
     """The gate asks for a metric that the dataset's task has."""
     known = METRICS[kind(config.dataset).TASK]
     if config.gate.metric not in known:
-        fix = choose(config.gate.metric, list(known))
+        fix = choose(config.gate.metric, known)
         yield Finding(f"gate.metric={config.gate.metric}", "no metric of this dataset", fix)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from tapeline.config import Gate
 from tapeline.errors import refuse
-from tapeline.evaluation.metrics import METRICS, best, value
+from tapeline.evaluation.metrics import best, sign, value
 
 
-def decide(gate: Gate, task: str, test: Mapping[str, Any], baselines: Mapping[str, Any]) -> dict[str, Any]:
+def decide(gate: Gate, test: Mapping[str, Any], baselines: Mapping[str, Any]) -> dict[str, Any]:
     """Accepted or not, with a sentence for each rule that is on.
 
     Raises:
@@ -20,15 +20,15 @@ def decide(gate: Gate, task: str, test: Mapping[str, Any], baselines: Mapping[st
     score = value(test, gate.metric)
     if score is None or not math.isfinite(score):
         raise refuse(f"gate.metric={gate.metric}", "is not defined on these test rows", "choose another metric")
-    sign = 1 if METRICS[task][gate.metric] == "higher" else -1
-    better = "above" if sign > 0 else "below"
+    way = sign(gate.metric)
+    better = "above" if way > 0 else "below"
     verdicts: list[tuple[bool, str]] = []
     if gate.threshold is not None:
-        met = sign * (score - gate.threshold) > 0
+        met = way * (score - gate.threshold) > 0
         verdicts.append((met, f"{gate.metric} {score:.6f} is {'' if met else 'not '}{better} {gate.threshold:g}"))
     if gate.baseline_margin is not None:
-        name, reference = best(task, gate.metric, baselines)
-        lead = sign * (score - reference)
+        name, reference = best(gate.metric, baselines)
+        lead = way * (score - reference)
         met = lead >= gate.baseline_margin
         verdicts.append(
             (met, f"it leads the best baseline, {name} ({reference:.6f}), by {lead:.6f}, "

@@ -10,13 +10,10 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Scores = dict[str, Any]
 
-METRICS = {
-    "direction": {
-        **dict.fromkeys(("accuracy", "auc", "down.f1", "up.f1"), "higher"),
-        "log_loss": "lower",
-    }
-}
-"""What a gate can ask for, by task, and which way is better."""
+METRICS = {"direction": ("accuracy", "auc", "down.f1", "up.f1", "log_loss")}
+"""What a gate can ask for, by task."""
+LOWER = frozenset({"log_loss"})
+"""Metrics of which less is better."""
 OF_CLASSES = ("accuracy", "down.f1", "up.f1")
 """Metrics that need no probability, so that baselines have them too."""
 LEVEL = 0.95
@@ -89,8 +86,12 @@ def value(scores: Mapping[str, Any], metric: str) -> float | None:
     return None if found is None else float(found)
 
 
-def best(task: str, metric: str, scores: Mapping[str, Scores]) -> tuple[str, float]:
+def sign(metric: str) -> int:
+    """1 where more of the metric is better, -1 where less is."""
+    return -1 if metric in LOWER else 1
+
+
+def best(metric: str, scores: Mapping[str, Scores]) -> tuple[str, float]:
     """The name and value of the best of several; the first of equals."""
-    sign = 1 if METRICS[task][metric] == "higher" else -1
     known = [(name, found) for name, each in scores.items() if (found := value(each, metric)) is not None]
-    return max(known, key=lambda pair: sign * pair[1])
+    return max(known, key=lambda pair: sign(metric) * pair[1])

@@ -29,7 +29,7 @@ def page(metrics: Mapping[str, Any], scores: Mapping[str, Any], table: Mapping[s
         scores=scores,
         late=table.get("late", {}),
         metric=metric,
-        best=best(scores["task"], "accuracy", metrics["baselines"]),
+        best=best("accuracy", metrics["baselines"]),
         curve=_curve(scores["train"]["trace"], scores["test"]["accuracy"]),
         configuration=yaml.safe_dump(metrics["config"], sort_keys=False, allow_unicode=True),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,26 +53,17 @@ def write(model: Callable[[Any], dict[str, Any]], about: Mapping[str, Any], samp
 
 def _warm_up(name: str, sample: Array) -> bytes:
     """One PredictionLog in a TFRecord."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    tensorflow = tf.load()
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = SIGNATURE
-    request.inputs["predictors"].CopyFrom(tensorflow.make_tensor_proto(sample))
+    request.inputs["predictors"].CopyFrom(tf.load().make_tensor_proto(sample))
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-    return _record(log.SerializeToString())
-
-
-def _record(payload: bytes) -> bytes:
-    """A TFRecord of one record, made by TensorFlow in a file of its own."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record"
-        with tf.load().io.TFRecordWriter(str(path)) as writer:
-            writer.write(payload)
-        return path.read_bytes()
+    records = io.BytesIO()
+    RecordWriter(records).write(log.SerializeToString())
+    return records.getvalue()
 
 
 def about(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tapeline.serving import servable as servables
 def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str, metrics: Path) -> dict[str, str]:
     """Write metrics.json, a public interface (README.md); nothing in it names a place."""
     scored = files.read_json(scores)
-    decision = decide(config.gate, scored["task"], scored["test"], scored["baselines"])
+    decision = decide(config.gate, scored["test"], scored["baselines"])
     dataset = configuration.plain(config)["dataset"]
     files.write_json(
         metrics,

@@ -15,9 +15,11 @@ LOG = logging.getLogger("tapeline")
 
 
 @contextmanager
-def logged(file: Path | None = None) -> Iterator[None]:
+def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
     """Show log records on standard output, and keep them in `file`."""
-    handlers: list[logging.Handler] = [_Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)]
+    handlers: list[logging.Handler] = []
+    if shown:
+        handlers.append(_Terminal() if sys.stdout.isatty() else _Plain(sys.stdout))
     if file:
         handlers.append(_Plain(file.open("a", encoding="utf-8")))
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -13,17 +13,17 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tapeline import __version__, files
+from tapeline import __version__, files, graph
 from tapeline import config as configuration
 from tapeline.config import Config
-from tapeline.errors import Refused
+from tapeline.errors import Refused, refuse
 from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.targets import cache
 from tapeline.targets.console import LOG, logged
@@ -42,8 +42,14 @@ class Progress:
     """What run.json says of each step."""
 
 
-def run(config: Config, *, why: bool = False, publish: bool = True) -> Path:
+def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool = True) -> Path:
     """Run the graph; return the run's folder, which `runs/latest` names once it is complete.
+
+    Args:
+        config: the whole of it.
+        why: say of each step that runs what part of its key has changed.
+        publish: let an accepted model go live.
+        shown: write to standard output what also stands in log.txt.
 
     Raises:
         Refused, OSError: by a step; then no folder is left.
@@ -51,7 +57,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True) -> Path:
     started = datetime.now(UTC)
     folder = _new_folder(config, started)
     try:
-        with logged(folder / "log.txt"):
+        with logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(configuration.plain(config)))
             _say_what_it_is(config)
             progress = Progress(folder)
@@ -62,6 +68,33 @@ def run(config: Config, *, why: bool = False, publish: bool = True) -> Path:
         shutil.rmtree(folder)
         raise
     return folder
+
+
+def publish(name: str, config: Config) -> dict[str, Any]:
+    """Publish what a finished run left; return what published.json would say.
+
+    Args:
+        name: of the run's folder.
+        config: says where runs and the store are.
+
+    Raises:
+        Refused: there is no such run, or its gate rejected the model.
+    """
+    folder = Path(config.target.runs) / name
+    if not (folder / "run.json").is_file():
+        raise refuse(f"run={name}", f"no run of that name finished in {config.target.runs}", "name one that did")
+    kept = files.read_json(folder / "metrics.json")["config"]["serving"]
+    config = replace(config, serving=config.serving.model_copy(update=kept))
+    step = graph.step("publish")
+    with files.scratch(folder, step.name) as scratch:
+        outputs = {made.name: scratch / made.file for made in step.makes}
+        execute(step, config, {each: folder / _file(each) for each in step.takes}, outputs)
+        told: dict[str, Any] = files.read_json(outputs["published"])
+    return told
+
+
+def _file(artifact: str) -> str:
+    return next(made.file for each in PIPELINE for made in each.makes if made.name == artifact)
 
 
 def _new_folder(config: Config, started: datetime) -> Path:
@@ -161,9 +194,7 @@ def _finish(config: Config, progress: Progress, started: datetime) -> None:
         "versions": _versions(),
     }
     files.write_json(folder / "run.json", record)
-    with files.scratch(folder.parent, "latest") as scratch:
-        (scratch / "latest").symlink_to(folder.name)
-        os.replace(scratch / "latest", folder.parent / "latest")
+    files.point(folder.parent / "latest", folder.name)
 
 
 def _versions() -> dict[str, str]:

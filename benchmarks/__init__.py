@@ -1,0 +1,1 @@
+"""What `make bench` measures; README's figures come from here. No test is timed."""

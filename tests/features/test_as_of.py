@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapeline.datasets.indices import CLOSES
+from tapeline.features.as_of import parse
+from tapeline.features.returns import lagged, log_returns
+
+
+def at(clock: str, *days: str) -> list[str]:
+    return [str(moment)[5:16] for moment in parse(clock).instants(np.array(days, "datetime64[D]"))]
+
+
+def test_summer_time_is_each_zones_own() -> None:
+    days = "2014-01-15", "2014-03-20", "2014-07-15"  # New York changed on 9 March, London on the 30th
+    assert at("16:00 America/New_York", *days) == ["01-15T21:00", "03-20T20:00", "07-15T20:00"]
+    assert at("16:30 Europe/London", *days) == ["01-15T16:30", "03-20T16:30", "07-15T15:30"]
+    assert at("16:00 Australia/Sydney", *days) == ["01-15T05:00", "03-20T05:00", "07-15T06:00"]
+
+
+def test_tokyo_closes_later_since_november_2024() -> None:
+    instants = CLOSES["nikkei"].instants(np.array(["2024-11-04", "2024-11-05"], "datetime64[D]"))
+    assert [str(each)[11:16] for each in instants] == ["06:00", "06:30"]
+
+
+def test_by_the_default_moment_all_but_new_york_have_closed_on_every_day_of_the_year() -> None:
+    days = np.arange("2010-01-01", "2026-01-01", dtype="datetime64[D]")
+    decision = parse("17:00 Europe/London").instants(days)
+    closed = {market: bool((clock.instants(days) <= decision).all()) for market, clock in CLOSES.items()}
+    assert [market for market, is_closed in closed.items() if not is_closed] == ["snp", "nyse", "djia"]
+
+
+@pytest.mark.parametrize("text", ["17:00", "5pm Europe/London", "24:00 Europe/London", "17:00 Europe/Atlantis", ""])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text)
+
+
+def test_log_returns_and_lags() -> None:
+    prices = np.array([100.0, 110.0, 99.0])
+    np.testing.assert_allclose(log_returns(prices), [np.nan, np.log(1.1), np.log(0.9)])
+    np.testing.assert_allclose(lagged(log_returns(prices), 1), [np.nan, np.nan, np.log(1.1)])
+    np.testing.assert_allclose(lagged(prices, 0), prices)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapeline.config import compose
+from tapeline.errors import Refused
+from tapeline.models import How, Rows, deep, fitted, flat, network
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(200, 5)).astype(np.float32)
+UP = (FEATURES[:, 0] + FEATURES[:, 1] < 0).astype(np.int64)
+
+
+def section(*overrides: str) -> flat.Section:
+    found = compose(["model=flat", "model.report_every=30", "model.learning_rate=0.01", *overrides]).model
+    assert isinstance(found, flat.Section)
+    return found
+
+
+def how(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> How:
+    return How(task, seed, lambda step, score: seen.append(step) if seen is not None else None)
+
+
+def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Section) -> np.ndarray:
+    """The same training in plain numpy, float64: softmax layer, TensorFlow 1's Adam."""
+    weights, bias = (each.astype(float) for each in network.initial([features.shape[1], 2], told, 0))
+    moments = [np.zeros_like(each) for each in (weights, bias, weights, bias)]
+    onehot = np.eye(2)[target]
+    for step in range(1, steps + 1):
+        logits = features @ weights + bias
+        share = np.exp(logits - logits.max(1, keepdims=True))
+        error = share / share.sum(1, keepdims=True) - onehot
+        rate = told.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        for i, (value, gradient) in enumerate(((weights, features.T @ error), (bias, error.sum(0)))):
+            moments[i] = 0.9 * moments[i] + 0.1 * gradient
+            moments[i + 2] = 0.999 * moments[i + 2] + 0.001 * gradient**2
+            value -= rate * moments[i] / (np.sqrt(moments[i + 2]) + 1e-8)
+    return weights
+
+
+def test_the_loop_is_adam() -> None:
+    told = section("model.steps=90")
+    model, trace = flat.fit(told, Rows(FEATURES, UP), how())
+    np.testing.assert_allclose(model.arrays[0], adam(FEATURES, UP, 90, told), atol=1e-5)
+    assert [point.step for point in trace] == [30, 60, 90]
+    assert trace[-1].score == np.mean(flat.predict(model, FEATURES)["prediction"] == UP)
+
+
+def test_the_last_point_of_a_trace_is_the_last_step() -> None:
+    seen: list[int] = []
+    _, trace = flat.fit(section("model.steps=70"), Rows(FEATURES, UP), how(seen=seen))
+    assert [point.step for point in trace] == [30, 60, 70]
+    assert seen == [30, 60, 70]
+
+
+def test_layers_learn_what_a_line_cannot() -> None:
+    xor = ((FEATURES[:, 0] > 0) != (FEATURES[:, 1] > 0)).astype(np.int64)
+    keys = ["model=deep", "model.hidden=[16]", "model.steps=600", "model.report_every=600", "model.initial_sd=0.5"]
+    told = compose([*keys, "model.learning_rate=0.02"]).model
+    assert isinstance(told, deep.Section)
+    _, trace = deep.fit(told, Rows(FEATURES, xor), how())
+    assert trace[-1].score > 0.95
+
+
+def test_a_regression_leaves_out_missing_labels() -> None:
+    target = np.stack([FEATURES @ [1, 2, 0, 0, 0], FEATURES @ [0, 0, 3, 0, 1]], axis=1)
+    target[::3, 0] = np.nan
+    model, trace = flat.fit(
+        section("model.steps=2000", "model.learning_rate=0.05"), Rows(FEATURES, target), how("regression")
+    )
+    assert trace[-1].score < 0.01
+    outputs = flat.predict(model, FEATURES)
+    assert set(outputs) == {"prediction"}
+    np.testing.assert_allclose(outputs["prediction"][1], target[1], atol=0.05)
+
+
+def test_a_seed_repeats_and_another_differs() -> None:
+    told = section("model.steps=30")
+    first, again, other = (flat.fit(told, Rows(FEATURES, UP), how(seed=seed))[0].arrays[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_initial_weights_are_cut_at_two_sd_and_biases_constant() -> None:
+    weights, bias, *_ = network.initial([200, 50, 2], section(), 0)
+    assert np.abs(weights).max() <= 2e-4
+    assert weights.std() == pytest.approx(0.88e-4, rel=0.05)
+    assert bias.tolist() == [1.0] * 50
+
+
+def test_a_divergence_is_refused_with_its_step() -> None:
+    told = section("model.steps=60", "model.learning_rate=1e38")
+    with pytest.raises(Refused, match="the training diverged by step 30"):
+        flat.fit(told, Rows(FEATURES, UP), how())
+
+
+def test_what_is_saved_is_read_back_and_the_same_bytes(tmp_path: Path) -> None:
+    model, _ = flat.fit(section("model.steps=30"), Rows(FEATURES, UP), how())
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        flat.save(model, tmp_path / name)
+    assert (tmp_path / "a" / "network.npz").read_bytes() == (tmp_path / "b" / "network.npz").read_bytes()
+    read = flat.load(tmp_path / "a")
+    for name, values in flat.predict(model, FEATURES).items():
+        np.testing.assert_array_equal(values, flat.predict(read, FEATURES)[name])
+
+
+def test_fitted_is_read_back(tmp_path: Path) -> None:
+    told = fitted.Fitted("flat", "direction", {}, "cpu", 0, 2, "cpu", "2.20.0", [[]], "2014-08-11")
+    fitted.write(told, tmp_path)
+    assert fitted.read(tmp_path) == told
