@@ -93,7 +93,7 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     latest = folder / "runs" / "latest"
     assert latest.is_symlink()
     kept = {"config.yaml", "log.txt", "run.json", *(made.file for each in PIPELINE for made in each.makes)}
-    assert {path.name for path in latest.iterdir()} == kept
+    assert {path.name for path in latest.iterdir() if "tfevents" not in path.name} == kept
     told = metrics(folder)
     assert list(told) == [
         "schema", "ran", "config", "data", "train", "test", "baselines", "gate", "model_version",
@@ -105,6 +105,18 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert run["published"]["number"] == 1
     assert run["published"]["model_version"] == told["model_version"]
     assert "step 40 of 40: accuracy" in (latest / "log.txt").read_text()
+
+
+def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert tapeline("run", *SMALL)[0] == 0
+    events = EventAccumulator(str((folder / "runs" / "latest").resolve()))
+    events.Reload()
+    told = metrics(folder)
+    curve = [(each.step, each.value) for each in events.Scalars("train/score")]
+    assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["accuracy"])
 
 
 def test_a_rejected_model_is_a_result(tapeline: Tapeline, folder: Path) -> None:

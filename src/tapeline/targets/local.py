@@ -25,7 +25,7 @@ from tapeline import config as configuration
 from tapeline.config import Config
 from tapeline.errors import Refused, refuse
 from tapeline.graph import PIPELINE, Parameters, Step, execute
-from tapeline.targets import cache
+from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
 
 
@@ -174,7 +174,9 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
 def _finish(config: Config, progress: Progress, started: datetime) -> None:
     """Say the decision, write run.json last, and let `latest` name this run."""
     folder = progress.folder
-    gate = files.read_json(progress.artifacts["metrics"])["gate"]
+    metrics = files.read_json(progress.artifacts["metrics"])
+    events.write(metrics, folder)
+    gate = metrics["gate"]
     LOG.info("%s: %s", "accepted" if gate["accepted"] else "rejected", "; ".join(gate["reasons"]))
     published = progress.artifacts.get("published")
     served = files.read_json(published) if published else None
