@@ -7,10 +7,10 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep publish config test lint bench lock clean
+.PHONY: help run sweep publish config test test-faults lint bench lock clean
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
@@ -31,6 +31,9 @@ lint: .venv/.dev
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+test-faults: .venv/.dev ## kills, full disks, mutated configurations and files, at length; prints its figures
+	@$(BIN)/python -m tests.faults
 
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from tapeline.config import Accelerator
@@ -17,15 +16,36 @@ from tapeline.errors import refuse
 log = logging.getLogger(__name__)
 
 
-@cache
-def load(threads: int = 2) -> Any:
-    """The module `tensorflow`. The first call of a process fixes the threads: XLA's sums depend on them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+def load(threads: int | None = None) -> Any:
+    """The module `tensorflow`. The first call of a process fixes the threads: XLA's sums depend on them.
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    return tf
+    Args:
+        threads: what is needed; None takes whatever is fixed already, or 2.
+
+    Raises:
+        Refused: another number is fixed already.
+    """
+    tensorflow, fixed = _first_load(threads or DEFAULT_THREADS) if not _loaded else _loaded[0]
+    if threads not in (None, fixed):
+        raise refuse(
+            f"hw.threads={threads}", f"TensorFlow runs with {fixed} in this process already",
+            "use one number in all jobs of a process (hydra/launcher=joblib gives each its own)",
+        )  # fmt: skip
+    return tensorflow
+
+
+DEFAULT_THREADS = 2
+_loaded: list[tuple[Any, int]] = []
+
+
+def _first_load(threads: int) -> tuple[Any, int]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow
+
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    _loaded.append((tensorflow, threads))
+    return _loaded[0]
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Faults at length: python -m tests.faults. The tests of every commit do the same briefly."""

@@ -1,0 +1,39 @@
+"""Kill runs and sweeps, fill disks, mutate configurations and files; then count.
+
+    make test-faults            all of it, some 20 minutes on 2 cores
+    python -m tests.faults 5    a twentieth of it (percent)
+
+Only two ends are allowed: a result that is right, or one clear sentence for each mistake and exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.faults import disks, kills, mutations
+
+PERCENT = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+SEED = random.SystemRandom().randrange(10**6)
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+print(f"seed {SEED}", flush=True)
+total: Counter[str] = Counter()
+for part, times in ((kills, 50), (disks, 30), (mutations, 500)):
+    folder = Path(tempfile.mkdtemp(prefix="tapeline-faults-"))
+    os.chdir(folder)
+    counted = part.main(max(1, times * PERCENT // 100), random.Random(SEED), folder)
+    print(f"{part.__name__.rpartition('.')[2]}: {dict(counted)}", flush=True)
+    total += counted
+    shutil.rmtree(folder, ignore_errors=True)
+print(
+    ", ".join(
+        f"{name} {total[name]}" for name in ("runs", "results", "refusals", "kills", "tracebacks", "wrong numbers")
+    )
+)
+sys.exit(bool(total["tracebacks"] or total["wrong numbers"]))
