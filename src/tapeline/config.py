@@ -14,15 +14,19 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tapeline.errors import Finding, Refused, refuse
+from tapeline.errors import Finding, Refused, refuse, scrub
 
-PLACES = frozenset({"target", "serving.store", "serving.lock_seconds", "dataset.path"})
+PLACES = (
+    *("target", "serving.store", "serving.lock_seconds"),
+    *("dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
+)
 """Where things lie on one machine: in no cache key and no metrics.json."""
 
 
@@ -83,11 +87,9 @@ class Hardware(Section):
 
 
 class Split(Section):
-    """Which rows train and which test; `datasets/splits.py` has one function for each name."""
+    """Which rows train and which test; `datasets/splits.py` has the keys of each name."""
 
-    name: Literal["chronological"]
-    train: Annotated[float, Field(gt=0, lt=1)]
-    """Share of the rows, the first ones."""
+    name: str
 
 
 class Gate(Section):
@@ -264,6 +266,8 @@ def validate(plain: Mapping[str, Any]) -> Config:
     Raises:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
+    if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
+        raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
     findings: list[Finding] = []
     known = [field.name for field in fields(Config)]
     for key in plain:
@@ -289,24 +293,19 @@ def validate(plain: Mapping[str, Any]) -> Config:
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
-    schema = GROUPS[group]
-    if group in MODULES:
-        key, package = MODULES[group]
-        name = str(section.get(key))
-        schema = module(package, name, f"{group}.{key}").Section
     if group == "serving" and section.get("name") is None:
         dataset = plain.get("dataset") or {}
         suffix = "-simulated" if dataset.get("source") == "simulated" else ""
         section = {**section, "name": f"{dataset.get('name')}{suffix}"}
-    return schema.model_validate(section)
+    return _schema(group, section).model_validate(section)
 
 
 def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:
     for detail in error.errors():
         key = ".".join([group, *map(str, detail["loc"])])
         if detail["type"] == "extra_forbidden":
-            near = nearest(str(detail["loc"][-1]), _known(group, section), otherwise="remove it")
-            yield Finding(key, "unknown key", near)
+            siblings = list(_schema(group, section).model_fields) if len(detail["loc"]) == 1 else []
+            yield Finding(key, "unknown key", nearest(str(detail["loc"][-1]), siblings, otherwise="remove it"))
         elif detail["type"] == "missing":
             yield Finding(key, "the key is missing", "set it")
         else:
@@ -314,12 +313,14 @@ def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> 
             yield Finding(f"{key}={detail['input']!r}", rule[0].lower() + rule[1:], "set another value")
 
 
-def _known(group: str, section: Mapping[str, Any]) -> list[str]:
-    schema = GROUPS[group]
+def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:
+    """The schema of a section, which its own name may choose."""
+    if group == "split":
+        return cast(type[Section], importlib.import_module("tapeline.datasets.splits").section(section.get("name")))
     if group in MODULES:
         key, package = MODULES[group]
-        schema = module(package, str(section.get(key)), f"{group}.{key}").Section
-    return list(schema.model_fields)
+        return cast(type[Section], module(package, str(section.get(key)), f"{group}.{key}").Section)
+    return GROUPS[group]
 
 
 def plain(config: Config, *, places: bool = True) -> dict[str, Any]:
@@ -340,7 +341,7 @@ def _without_places(value: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {
         key: _without_places(inner, f"{prefix}{key}.") if isinstance(inner, dict) else inner
         for key, inner in value.items()
-        if f"{prefix}{key}" not in PLACES
+        if not any(fnmatch(f"{prefix}{key}", place) for place in PLACES)
     }
 
 

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+SECRETS = (
+    re.compile(r"(?<=://)([^\s:/@]*:)\S+(?=@)"),
+    re.compile(r"(?i)([?&][\w-]*(?:password|passwd|passcode|pwd|secret|token)[\w-]*=)[^\s&#]+"),
+)
+"""A password in a URL, before the host or as a parameter."""
+
+
+def scrub(text: str) -> str:
+    """The text with *** for every password in a URL."""
+    for secret in SECRETS:
+        text = secret.sub(r"\1***", text)
+    return text
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One mistake: the key or file that holds it, what is wrong, and what to type instead."""
+    """One mistake: the key or file that holds it, what is wrong, and what to type instead.
+
+    As text it is one line, and shows no password of a URL.
+    """
 
     where: str
     problem: str
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; {self.fix}"
+        text = scrub(f"{self.where}: {self.problem}; {self.fix}")
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class Refused(Exception):

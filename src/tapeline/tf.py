@@ -20,7 +20,7 @@ def load(threads: int | None = None) -> Any:
     """The module `tensorflow`. The first call of a process fixes the threads: XLA's sums depend on them.
 
     Args:
-        threads: what is needed; None takes whatever is fixed already, or 2.
+        threads: what is needed; None takes whatever is fixed already, or 1.
 
     Raises:
         Refused: another number is fixed already.
@@ -34,7 +34,7 @@ def load(threads: int | None = None) -> Any:
     return tensorflow
 
 
-DEFAULT_THREADS = 2
+DEFAULT_THREADS = 1
 _loaded: list[tuple[Any, int]] = []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tapeline.config import Config, choose, options
 from tapeline.datasets import kind
 from tapeline.datasets.sources import source
+from tapeline.datasets.splits import WalkForward
 from tapeline.errors import Finding, Refused
 from tapeline.evaluation.metrics import METRICS, OF_CLASSES
 
@@ -17,6 +18,13 @@ CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 20): ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
 }
 """Compute capabilities for which TensorFlow's wheels hold code that runs, from each build_info.py."""
+
+READERS: dict[str, tuple[str, ...]] = {
+    "path": ("csv", "parquet", "files"),
+    "files": ("files",),
+    **dict.fromkeys(("url", "queries", "password_env", "password_file"), ("sql",)),
+}
+"""Keys of dataset, and the sources that read them."""
 
 
 def metric_fits_task(config: Config) -> Iterator[Finding]:
@@ -48,18 +56,29 @@ def baselines_have_the_metric(config: Config) -> Iterator[Finding]:
 
 
 def source_has_its_path(config: Config) -> Iterator[Finding]:
-    """A path goes with a source that reads one."""
+    """A source has the keys that it needs, and no key is set that it does not read."""
+    dataset = config.dataset
     try:
-        source(config.dataset)
+        module = source(dataset)
     except Refused as error:
-        yield Finding(error.findings[0].where, "unknown source", "choose one of: simulated, csv, parquet")
+        yield from error.findings
         return
-    if config.dataset.source == "simulated" and config.dataset.path:
-        fix = "set dataset.source=csv (or parquet) too"
-        yield Finding(f"dataset.path={config.dataset.path}", "is not read, since dataset.source=simulated", fix)
-    if config.dataset.source != "simulated" and not config.dataset.path:
-        fix = f"set dataset.path=FILE.{config.dataset.source}"
-        yield Finding("dataset.path", f"dataset.source={config.dataset.source} needs it", fix)
+    for key, readers in READERS.items():
+        value = getattr(dataset, key, None)
+        if value and dataset.source not in readers:
+            what = f"dataset.{key}={value}" if isinstance(value, str) else f"dataset.{key}"
+            others = f" (or {', '.join(readers[1:])})" if readers[1:] else ""
+            fix = f"set dataset.source={readers[0]}{others} too"
+            yield Finding(what, f"is not read, since dataset.source={dataset.source}", fix)
+    yield from module.check(dataset)
+
+
+def purge_covers_the_label(config: Config) -> Iterator[Finding]:
+    """No training label of a walk-forward reaches into the fold that tests it."""
+    horizon = kind(config.dataset).HORIZON
+    if isinstance(config.split, WalkForward) and config.split.purge < horizon:
+        problem = f"labels of {config.dataset.name} reach {horizon} rows ahead, into the test folds"
+        yield Finding(f"split.purge={config.split.purge}", problem, f"set split.purge={horizon} or more")
 
 
 def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
@@ -97,6 +116,7 @@ RULES: tuple[Callable[[Config], Iterable[Finding]], ...] = (
     threshold_can_be_met,
     baselines_have_the_metric,
     source_has_its_path,
+    purge_covers_the_label,
     image_has_code_for_the_card,
     servers_can_load_it,
     target_runs_here,

@@ -1,6 +1,7 @@
 """Datasets: one module each, found by `dataset.name`. Add one by writing `<name>.py` with
 
     TASK                        "direction" or "regression"
+    HORIZON                     rows (times) behind its own into which a row's label reaches
     Section                     its keys, a config.Dataset
     simulate(seed)              raw data, of the real schema, without network
     ingest(section, frame, where)   raw data checked, typed, sorted, unique
@@ -27,6 +28,7 @@ class Kind(Protocol):
     """What the module of a dataset offers."""
 
     TASK: str
+    HORIZON: int
 
     def simulate(self, seed: int) -> Any:
         """A polars frame."""

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from tapeline import config
-from tapeline.datasets import typed
 from tapeline.datasets.simulation import simulate
+from tapeline.datasets.sources import series
 from tapeline.datasets.table import Table, digest_frame
 from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
@@ -25,12 +24,14 @@ from tapeline.features.returns import lagged, log_returns
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["TASK", "Section", "baselines", "ingest", "simulate", "table"]
+__all__ = ["HORIZON", "TASK", "Section", "baselines", "ingest", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
 
 TASK = "direction"
+HORIZON = 0
+"""The label of a day is known at that day's close."""
 CLOSES = {
     "snp": daily("America/New_York", "16:00"),
     "nyse": daily("America/New_York", "16:00"),
@@ -48,6 +49,8 @@ LAGS = {market: (1, 2, 3) if market in ("snp", "nyse", "djia") else (0, 1, 2) fo
 FIRST_ROW = 7
 """The original starts here, though four rows would do."""
 LEAST_DAYS = 60
+LONGEST_HOLIDAY = 10
+"""Days: Tokyo's, in 2019."""
 
 
 def _check_as_of(text: str) -> str:
@@ -55,14 +58,10 @@ def _check_as_of(text: str) -> str:
     return text
 
 
-class Section(config.Dataset):
+class Section(series.Section):
     """The keys of `dataset=indices`."""
 
-    columns: dict[str, str]
-    """Names in the file, by market, where they are not `<market>` or `<market>_close`."""
-    date_column: str | None
-    date_format: str | None
-    """strptime; null where it can be told from the values."""
+    MARKETS = tuple(CLOSES)
     cutoff_year: Annotated[int, Field(ge=1800, le=2200)] | None
     """Earlier years are dropped."""
     as_of: Annotated[str, AfterValidator(_check_as_of)]
@@ -77,17 +76,7 @@ def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     """
     import polars as pl
 
-    names = _columns(section, frame, where)
-    if frame.is_empty():
-        raise refuse(where, "has a header and no rows", "give the closes")
-    date = typed.dates(frame[names.pop("date")], where, section.date_format).alias("date")
-    closes = [typed.prices(frame[name], where).alias(market) for market, name in names.items()]
-    raw = pl.DataFrame([date, *closes]).with_row_index("row", offset=1).sort("date", maintain_order=True)
-    twice = raw.filter(pl.col("date").is_duplicated())
-    if len(twice):
-        day, rows = twice["date"][0], twice.filter(pl.col("date") == twice["date"][0])["row"].to_list()
-        raise refuse(where, f"{day} stands in rows {rows[0]} and {rows[1]}", "leave one row a day")
-    raw = raw.drop("row")
+    raw = series.tidy(frame, where, series.columns(section, frame, where), section.date_format)
     if section.cutoff_year:
         raw = raw.filter(pl.col("date").dt.year() >= section.cutoff_year)
     days = len(raw) - raw["snp"].null_count()
@@ -97,34 +86,13 @@ def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     return raw
 
 
-def _columns(section: Section, frame: pl.DataFrame, where: str) -> dict[str, str]:
-    """The file's column for the date and for each market."""
-    lower: dict[str, str] = {}
-    for name in frame.columns:
-        lower.setdefault(name.strip().lower(), name)
-    unknown = [market for market in section.columns if market not in CLOSES]
-    if unknown:
-        raise refuse(f"dataset.columns.{unknown[0]}", "is no market", f"use {', '.join(CLOSES)}")
-    wanted = {"date": [section.date_column] if section.date_column else ["date", "time", "timestamp", "datetime"]}
-    for market in CLOSES:
-        mapped = section.columns.get(market)
-        wanted[market] = [mapped] if mapped else [market, f"{market}_close"]
-    found: dict[str, str] = {}
-    for what, candidates in wanted.items():
-        matches = [lower[name.lower()] for name in candidates if name.lower() in lower]
-        if not matches:
-            key = "dataset.date_column" if what == "date" else f"dataset.columns.{what}"
-            has = ", ".join(frame.columns[:12])
-            raise refuse(where, f"has no column {' or '.join(candidates)} (it has {has})", f"name it with {key}=...")
-        found[what] = matches[0]
-    return found
-
-
 def table(section: Section, raw: pl.DataFrame) -> Table:
     """Features and label of every S&P day from the eighth on; 24 columns where all are known in time."""
     import polars as pl
 
-    closes = raw.filter(pl.col("snp").is_not_null()).with_columns(pl.col(CLOSES).fill_null(strategy="forward"))
+    days = raw.filter(pl.col("snp").is_not_null())
+    _say_what_ended(days)
+    closes = days.with_columns(pl.col(CLOSES).fill_null(strategy="forward"))
     complete = closes.filter(pl.all_horizontal(pl.col(CLOSES).is_not_null()))
     if len(complete) < len(closes):
         log.info("the first %d days go: not every market has a close yet", len(closes) - len(complete))
@@ -144,6 +112,15 @@ def table(section: Section, raw: pl.DataFrame) -> Table:
         target=(returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
         about={"task": TASK, "digest": digest_frame(raw), "late": late},
     )
+
+
+def _say_what_ended(days: pl.DataFrame) -> None:
+    """A series that ends early is filled to the end: no error, but nothing to keep silent about."""
+    for market in CLOSES:
+        known = days["date"].filter(days[market].is_not_null())
+        ended = len(days) if known.is_empty() else int((days["date"] > known[-1]).sum())
+        if ended > LONGEST_HOLIDAY:
+            log.info("%s has no close on the last %d days; the one before is filled in", market, ended)
 
 
 def _late(as_of: str, dates: Array) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,24 @@ DATE_FORMATS = (
 MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?( ?(Z|UTC|[+-]00:?00))?$"
 MISSING = ("", "-", ".", "na", "n/a", "#n/a", "nan", "null", "none")
 THOUSANDS = r"^\d{1,3}(,\d{3})+(\.\d*)?$"
+
+DATE_NAMES = ("date", "time", "timestamp", "datetime")
+
+
+def column(frame: pl.DataFrame, candidates: Sequence[str], where: str, fix: str) -> str:
+    """The frame's name of the first candidate that it has, blanks around it and case aside.
+
+    Raises:
+        Refused: it has none of them.
+    """
+    lower: dict[str, str] = {}
+    for name in frame.columns:
+        lower.setdefault(name.strip().lower(), name)
+    for name in candidates:
+        if name.strip().lower() in lower:
+            return lower[name.strip().lower()]
+    has = ", ".join(frame.columns[:12])
+    raise refuse(where, f"has no column {' or '.join(candidates)} (it has {has})", fix)
 
 
 def dates(column: pl.Series, where: str, date_format: str | None) -> pl.Series:

@@ -6,28 +6,32 @@ import io
 from typing import TYPE_CHECKING
 
 from tapeline.config import Dataset
-from tapeline.datasets.sources.location import fetch, seen
+from tapeline.datasets.sources.location import check, fetch, seen
 from tapeline.errors import refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read", "seen"]
+__all__ = ["check", "parse", "read", "seen"]
 
 
 def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
-    """The file, delimited by whichever of comma, semicolon, tab or bar its header has most of."""
+    """The file at `dataset.path`."""
+    content, name = fetch(dataset)
+    return parse(content, name), name
+
+
+def parse(content: bytes, name: str) -> pl.DataFrame:
+    """A table delimited by whichever of comma, semicolon, tab or bar its header has most of."""
     import polars as pl
 
-    content, name = fetch(dataset)
     try:
         header = content.decode("utf-8-sig").splitlines()[0]
     except UnicodeDecodeError as error:
         raise refuse(name, f"is not UTF-8 text (byte {error.start + 1})", "save it as CSV in UTF-8") from None
     separator = max(",;\t|", key=header.count)
     try:
-        frame = pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
+        return pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         what = " ".join(str(error).split("\n")[0].split())
         raise refuse(name, f"is not a table of text ({what})", "give each row as many values as the header") from None
-    return frame, name

@@ -6,21 +6,26 @@ import io
 from typing import TYPE_CHECKING
 
 from tapeline.config import Dataset
-from tapeline.datasets.sources.location import fetch, seen
+from tapeline.datasets.sources.location import check, fetch, seen
 from tapeline.errors import refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read", "seen"]
+__all__ = ["check", "parse", "read", "seen"]
 
 
 def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
-    """The whole file."""
+    """The file at `dataset.path`."""
+    content, name = fetch(dataset)
+    return parse(content, name), name
+
+
+def parse(content: bytes, name: str) -> pl.DataFrame:
+    """The whole table."""
     import polars as pl
 
-    content, name = fetch(dataset)
     try:
-        return pl.read_parquet(io.BytesIO(content)), name
+        return pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError):
         raise refuse(name, "is not a whole Parquet file", "write or fetch it again") from None

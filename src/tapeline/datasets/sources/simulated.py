@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tapeline.config import Dataset
 from tapeline.datasets import kind
+from tapeline.errors import Finding
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,6 +16,11 @@ def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
     """The dataset's own simulation."""
     frame: pl.DataFrame = kind(dataset).simulate(dataset.seed)
     return frame, f"simulated data, dataset.seed={dataset.seed}"
+
+
+def check(dataset: Dataset) -> tuple[Finding, ...]:
+    """It needs nothing."""
+    return ()
 
 
 def seen(dataset: Dataset) -> str | None:

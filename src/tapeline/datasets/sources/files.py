@@ -1,0 +1,68 @@
+"""One file for each market, as vendors give them; markets without one come from a table of all.
+
+    tapeline run dataset.source=files dataset.path=closes.csv dataset.files.nikkei=nikkei.csv.gz
+
+A file is Parquet if its name ends in .parquet, else delimited text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tapeline import files
+from tapeline.config import Dataset
+from tapeline.datasets.sources import csv, location, parquet, series
+from tapeline.errors import Finding, Refused
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+    """All markets, joined on their dates.
+
+    Raises:
+        Refused: what is wrong with a file, by its name, column and row.
+    """
+    section = series.section(dataset)
+    if findings := list(check(section)):
+        raise Refused(*findings)
+    parts = []
+    for market, file in section.files.items():
+        frame = _table(file.path, f"dataset.files.{market}")
+        parts.append(series.single(section, market, frame, file.path, file))
+    if section.path and (rest := _rest(section)):
+        frame = _table(section.path, "dataset.path")
+        names = series.columns(section, frame, section.path, rest)
+        parts.append(series.tidy(frame, section.path, names, section.date_format))
+    return series.join(parts, section.MARKETS), "dataset.files"
+
+
+def _rest(section: series.Section) -> list[str]:
+    return [market for market in section.MARKETS if market not in section.files]
+
+
+def _table(name: str, key: str) -> pl.DataFrame:
+    parse = parquet.parse if name.endswith(".parquet") else csv.parse
+    return parse(location.content(name, key), name)
+
+
+def check(dataset: Dataset) -> Iterator[Finding]:
+    """Every market has a file, or there is a table for the rest."""
+    section = series.section(dataset)
+    if not section.path and (rest := _rest(section)):
+        fix = f"add dataset.files.{rest[0]}=FILE, or name a table of the rest with dataset.path"
+        yield Finding("dataset.files", f"has no file for {', '.join(rest)}", fix)
+
+
+def seen(dataset: Dataset) -> str | None:
+    """A digest of every file's content, by market; None where one is a URL."""
+    section = series.section(dataset)
+    if findings := list(check(section)):
+        raise Refused(*findings)
+    named = {f"dataset.files.{market}": file.path for market, file in section.files.items()}
+    if section.path and _rest(section):
+        named["dataset.path"] = section.path
+    digests = {key: location.digest(name, key) for key, name in named.items()}
+    return None if None in digests.values() else files.digest(digests)

@@ -1,0 +1,183 @@
+"""One query for each market, in any database that SQLAlchemy has a driver for.
+
+    tapeline run dataset.source=sql dataset.url=postgresql://reader@db/prices dataset.password_env=PGPASSWORD
+
+The password comes from an environment variable or a file; no message shows it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from tapeline.config import Dataset
+from tapeline.datasets.sources import series
+from tapeline.errors import Finding, Refused, refuse, scrub
+
+if TYPE_CHECKING:
+    import polars as pl
+
+EXTRAS = {"bigquery": "bigquery", "duckdb": "duckdb", "postgresql": "postgres"}
+"""Extras of tapeline that install a database's driver."""
+PSYCOPG = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
+CONNECT_SECONDS = 15
+
+
+def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+    """All markets, joined on their dates.
+
+    Raises:
+        Refused: no password, driver, database or table, or what is wrong with a result by row.
+    """
+    section = series.section(dataset)
+    if findings := list(check(section)):
+        raise Refused(*findings)
+    password = _password(section)
+    parts = []
+    with _connected(section, password) as connection:
+        for market in section.MARKETS:
+            frame = _result(connection, section, market, password)
+            parts.append(series.single(section, market, frame, f"the query for {market}"))
+    return series.join(parts, section.MARKETS), "dataset.query"
+
+
+def check(dataset: Dataset) -> Iterator[Finding]:
+    """There is a database, and a query for every market."""
+    section = series.section(dataset)
+    if not section.url:
+        yield Finding("dataset.url", "dataset.source=sql needs it", "set it as in dataset.url=sqlite:///closes.db")
+    bare = [market for market in section.MARKETS if market not in section.queries]
+    if not section.query and bare:
+        fix = f"set dataset.query with {{ticker}} in it, or dataset.queries.{bare[0]}"
+        yield Finding("dataset.query", f"there is no query for {', '.join(bare)}", fix)
+
+
+def seen(dataset: Dataset) -> str | None:
+    """Only a query tells what a database holds now."""
+    return None
+
+
+def _password(section: series.Section) -> str | None:
+    """What the environment or a file holds."""
+    if section.password_env:
+        if not (found := os.environ.get(section.password_env)):
+            where = f"dataset.password_env={section.password_env}"
+            raise refuse(where, "the environment has no such variable", "set it to the password")
+        return found
+    if not section.password_file:
+        return None
+    where = f"dataset.password_file={section.password_file}"
+    try:
+        found = Path(section.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = str(getattr(error, "strerror", None) or "is no text").lower()
+        raise refuse(where, what, "name a file that holds the password and can be read") from None
+    if not found:
+        raise refuse(where, "the file is empty", "write the password into it")
+    return found
+
+
+@contextmanager
+def _connected(section: series.Section, password: str | None) -> Iterator[Any]:
+    """A connection, closed at the end without a commit."""
+    try:
+        import sqlalchemy
+    except ImportError:
+        raise refuse("dataset.source=sql", "SQLAlchemy is not installed", "install tapeline[steps]") from None
+    try:
+        url = sqlalchemy.make_url(section.url or "")
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise refuse("dataset.url", "is no URL of a database", "write it as in postgresql://user@host/db") from None
+    _check_file(url)
+    extra = EXTRAS.get(url.get_backend_name())
+    fix = f"install tapeline[{extra}]" if extra else "install its driver for SQLAlchemy"
+    try:
+        full = url.set(password=password) if password else url
+        connection = sqlalchemy.create_engine(
+            full, poolclass=sqlalchemy.NullPool, hide_parameters=True, connect_args=_arguments(url)
+        ).connect()
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError):
+        raise refuse("dataset.url", f"the driver of {url.drivername} is not installed", fix) from None
+    except Exception as error:  # each driver raises its own kinds
+        what = f"the database cannot be opened ({_say(error, password)})"
+        raise refuse("dataset.url", what, "check host, database, user and password") from None
+    with connection:
+        yield connection
+
+
+def _is_file(url: Any) -> bool:
+    name = url.database or ":memory:"
+    return url.get_backend_name() in ("sqlite", "duckdb") and not name.startswith((":memory:", "file:", "md:"))
+
+
+def _check_file(url: Any) -> None:
+    """Drivers of files make a new one where there is none."""
+    if _is_file(url) and not Path(url.database).is_file():
+        raise refuse(f"dataset.url={url.drivername}:///{url.database}", "no such file", "name a file that exists")
+
+
+def _arguments(url: Any) -> dict[str, Any]:
+    """What a driver needs so that it neither hangs nor locks others out."""
+    if url.drivername in PSYCOPG and "connect_timeout" not in url.query:
+        return {"connect_timeout": CONNECT_SECONDS}
+    if url.get_backend_name() == "duckdb" and _is_file(url):
+        return {"read_only": True}
+    return {}
+
+
+def _result(connection: Any, section: series.Section, market: str, password: str | None) -> pl.DataFrame:
+    """What the market's query selects."""
+    import polars as pl
+
+    where = f"dataset.queries.{market}" if market in section.queries else f"dataset.query for {market}"
+    query = section.queries.get(market) or (section.query or "").replace("{ticker}", market)
+    try:
+        # so that % and : in the query mean nothing to the driver
+        result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
+        names, rows = list(result.keys()), result.fetchall()
+    except Exception as error:  # each driver raises its own kinds
+        raise refuse(where, f"the query failed ({_say(error, password)})", "correct it, or the table") from None
+    if not rows:
+        raise refuse(where, "the query gives no rows", "correct it, or fill the table")
+    if len(set(names)) < len(names):
+        raise refuse(where, f"two columns have one name (it gives {', '.join(names)})", "select a date and a close")
+    return pl.DataFrame([_column(name, [row[i] for row in rows]) for i, name in enumerate(names)])
+
+
+def _column(name: str, values: Sequence[Any]) -> pl.Series:
+    """Python values as a typed column; text where they are of several kinds, as SQLite allows."""
+    import polars as pl
+
+    def every(*kinds: type) -> bool:
+        return all(value is None or (isinstance(value, kinds) and not isinstance(value, bool)) for value in values)
+
+    if every(int):
+        return pl.Series(name, values, dtype=pl.Int128)
+    if every(int, float, Decimal):
+        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
+    if every(datetime):
+        return pl.Series(name, [_in_utc(value) for value in values], dtype=pl.Datetime("us"))
+    if every(date) and not any(isinstance(value, datetime) for value in values):
+        return pl.Series(name, values, dtype=pl.Date)
+    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """A session's zone is no part of the data."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
+
+
+def _say(error: BaseException, password: str | None) -> str:
+    """The first line of what the driver says, without the password."""
+    cause = getattr(error, "orig", None) or error
+    lines = [" ".join(line.split()) for line in str(cause).splitlines() if line.strip()]
+    sentence = lines[0] if lines else type(cause).__name__
+    for form in {password, quote(password, safe=""), quote_plus(password)} if password else ():
+        sentence = sentence.replace(form, "***")
+    return scrub(sentence)
