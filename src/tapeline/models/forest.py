@@ -50,7 +50,7 @@ class Forest:
     classes: int
     """Scores a row: 1 but for several classes."""
     average: bool
-    """The score is the mean over rounds (boosting=rf), not the sum."""
+    """Predictions follow from the mean over rounds (boosting=rf), not from the sum."""
     objective: str
     sigmoid: float
     """Factor of the raw score in a probability."""
@@ -82,6 +82,10 @@ class Scale:
         left = np.arange(self.codes) <= np.searchsorted(self.bounds, bound) + 1
         left[0] = tree.threshold[node] >= 0 if self.missing == "none" else tree.default_left[node]
         return left
+
+
+UNUSED = Scale(0, "nan", np.zeros(1, np.float32), None)
+"""Stands for the features of a booster that asks for none."""
 
 
 def parse(text: str) -> Forest:
@@ -155,7 +159,7 @@ def _below(value: int) -> np.float32:
 
 
 def scales(forest: Forest) -> list[Scale]:
-    """The scale of each feature that a tree asks for.
+    """The scale of each feature that a tree asks for, at least one.
 
     Raises:
         ValueError: trees take a feature in different ways.
@@ -176,7 +180,7 @@ def scales(forest: Forest) -> list[Scale]:
         raise ValueError(f"feature {min(both)} is a number here and a category there")
     found = [Scale(feature, missing[feature], _numeric(ts), None) for feature, ts in thresholds.items()]
     found += [_categorical(feature, categories) for feature, categories in members.items()]
-    return sorted(found, key=lambda scale: scale.feature)
+    return sorted(found, key=lambda scale: scale.feature) or [UNUSED]
 
 
 def _numeric(thresholds: set[float]) -> Array:

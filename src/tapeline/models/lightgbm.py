@@ -158,12 +158,12 @@ def predict(model: Model, features: Array) -> Outputs:
     """The booster's own answers for float32 [rows, features]."""
     import lightgbm
 
-    raw = lightgbm.Booster(model_str=model.text).predict(features, raw_score=True)
+    booster = lightgbm.Booster(model_str=model.text)
+    told, raw = booster.predict(features), booster.predict(features, raw_score=True)
     if not model.direction:
-        return {"prediction": raw[:, None], "raw_score": raw}
-    with np.errstate(over="ignore"):
-        down = 1 / (1 + np.exp(-raw))
-    return {"prediction": (raw > 0).astype(np.int64), "probability": np.stack([1 - down, down], 1), "raw_score": raw}
+        return {"prediction": told[:, None], "raw_score": raw}
+    probability = np.stack([1 - told, told], axis=1)
+    return {"prediction": (raw > 0).astype(np.int64), "probability": probability, "raw_score": raw}
 
 
 def save(model: Model, folder: Path) -> None:

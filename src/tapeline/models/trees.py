@@ -48,9 +48,10 @@ def servable(forest: Forest) -> Callable[[Any], dict[str, Any]]:
 
         def __call__(self, predictors: Any) -> dict[str, Any]:
             def scores(rows: Any) -> Any:
-                return _sum(forest, self.arrays, kernel(self.arrays, _codes(self.arrays, rows)))
+                return _sum(kernel(self.arrays, _codes(self.arrays, rows)), forest.classes)
 
-            return _outputs(forest, _in_parts(scores, predictors, forest.classes))
+            raw = _in_parts(scores, predictors, forest.classes)
+            return _outputs(forest, raw, self.arrays["rounds"])
 
     module: Callable[[Any], dict[str, Any]] = Module()
     return module
@@ -74,14 +75,14 @@ def _in_parts(function: Callable[[Any], Any], rows: Any, width: int) -> Any:
 
 
 def _of_codes(known: Sequence[Scale]) -> dict[str, Array]:
-    widest = max((len(scale.bounds) for scale in known), default=0)
+    widest = max(len(scale.bounds) for scale in known)
     bounds = np.full((len(known), widest), np.inf, np.float32)
     for at, scale in enumerate(known):
         bounds[at, : len(scale.bounds)] = scale.bounds
     return {
         "features": np.array([scale.feature for scale in known], np.int32),
         "bounds": bounds,
-        "zero": np.array([[scale.missing == "zero"] for scale in known], bool).reshape(-1, 1),
+        "zero": np.array([[scale.missing == "zero"] for scale in known], bool),
         "first_code": np.cumsum([0, *(scale.codes for scale in known)])[:-1, None].astype(np.int32),
     }
 
@@ -174,26 +175,27 @@ def _walk(arrays: Mapping[str, Any], codes: Any) -> Any:
     return tensorflow.gather(arrays["values"], leaf)
 
 
-def _sum(forest: Forest, arrays: Mapping[str, Any], values: Any) -> Any:
-    """Raw scores, float64 [rows, classes], summed in the booster's order: a plain sum is not."""
+def _sum(values: Any, classes: int) -> Any:
+    """Raw scores, float64 [rows, classes], summed in the booster's order: reduce_sum takes another."""
     tensorflow = tf.load()
-    rounds = tensorflow.reshape(values, [-1, values.shape[1] // forest.classes, forest.classes])
-    total = tensorflow.cumsum(rounds, axis=1)[:, -1]
-    # a variable, since a constant becomes a product with its inverse, which is another number
-    return total / arrays["rounds"] if forest.average else total
+    rounds = tensorflow.reshape(values, [-1, values.shape[1] // classes, classes])
+    return tensorflow.cumsum(rounds, axis=1)[:, -1]
 
 
-def _outputs(forest: Forest, raw: Any) -> dict[str, Any]:
+def _outputs(forest: Forest, raw: Any, rounds: Any) -> dict[str, Any]:
+    """What the booster answers; `raw_score` is the sum also where it averages.
+
+    `rounds` is a variable: by a constant TensorFlow would not divide, but multiply with its inverse.
+    """
     tensorflow = tf.load()
+    score = raw / rounds if forest.average else raw
     if forest.objective == "regression":
-        return {"prediction": raw, "raw_score": raw[:, 0]}
+        return {"prediction": score, "raw_score": raw[:, 0]}
     if forest.objective == "binary":
-        raw = raw[:, 0]
-        down = 1 / (1 + tensorflow.exp(-forest.sigmoid * raw))
+        raw, down = raw[:, 0], 1 / (1 + tensorflow.exp(-forest.sigmoid * score[:, 0]))
         prediction = tensorflow.cast(raw > 0, tensorflow.int64)
         return {"prediction": prediction, "probability": tensorflow.stack([1 - down, down], axis=1), "raw_score": raw}
-    prediction = tensorflow.argmax(raw, axis=1)
-    return {"prediction": prediction, "probability": tensorflow.nn.softmax(raw), "raw_score": raw}
+    return {"prediction": tensorflow.argmax(raw, axis=1), "probability": tensorflow.nn.softmax(score), "raw_score": raw}
 
 
 def tables(forest: Forest, known: Sequence[Scale]) -> tuple[Array, Array]:
