@@ -16,6 +16,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+TINY = np.finfo(np.float32).tiny
 MISSING = ("none", "zero", "nan")
 """LightGBM's missing_type, by the number in bits 2 and 3 of decision_type."""
 
@@ -146,10 +147,14 @@ def _members(words: Sequence[int]) -> frozenset[int]:
 
 
 def rounded_down(value: float) -> np.float32:
-    """The largest float32 that is not above the value."""
+    """The largest float32 that is not above the value, without the subnormal ones: TensorFlow takes them for 0."""
     with np.errstate(over="ignore"):
         near = np.float32(value)
-    return np.nextafter(near, np.float32(-np.inf)) if float(near) > value else near
+    if float(near) > value:
+        near = np.nextafter(near, np.float32(-np.inf))
+    if 0 < abs(near) < TINY:
+        return np.float32(0) if near > 0 else -TINY
+    return near
 
 
 def _below(value: int) -> np.float32:
