@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,11 +50,17 @@ class Dataset(Section):
 class Model(Section):
     """What every model family has; its module's `Section` adds the rest."""
 
+    trains_with_tensorflow: ClassVar[bool] = True
+
     family: str
     steps: Annotated[int, Field(ge=1)]
     """Full-batch steps; boosting rounds for LightGBM."""
     report_every: Annotated[int, Field(ge=1)]
     """Steps between two points of the training trace."""
+
+    def validation_rows(self, rows: int) -> int:
+        """How many of so many train rows, the last ones, the family keeps from training."""
+        return 0
 
 
 class Accelerator(Section):

@@ -109,6 +109,6 @@ def test_what_is_saved_is_read_back_and_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_fitted_is_read_back(tmp_path: Path) -> None:
-    told = fitted.Fitted("flat", "direction", {}, "cpu", 0, 2, "cpu", "2.20.0", [[]], "2014-08-11")
+    told = fitted.Fitted("flat", "direction", {}, "cpu", 0, 2, "cpu", "2.20.0", [[]], 0, "2014-08-11")
     fitted.write(told, tmp_path)
     assert fitted.read(tmp_path) == told

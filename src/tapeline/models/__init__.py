@@ -41,6 +41,8 @@ class How:
     seed: int
     report: Callable[[int, float], None]
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
+    threads: int = 1
+    """Of the hardware profile. TensorFlow has them already."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class Fitted:
     """That trained it; None where none did."""
     traces: list[list[Point]]
     """Of each window."""
+    validation: int
+    """Rows of the last window's train rows that the family kept from training."""
     last_label: str
     """Time of the last row that trained the last window."""
 

@@ -43,7 +43,11 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
         {
             "schema": 1,
             "task": fit.task,
-            "rows": {"train": len(windows[-1].train), "validation": 0, "test": len(test)},
+            "rows": {
+                "train": len(windows[-1].train) - fit.validation,
+                "validation": fit.validation,
+                "test": len(test),
+            },
             "train": {"accuracy": fit.traces[-1][-1].score, "trace": [asdict(point) for point in fit.traces[-1]]},
             "test": metrics.score(fit.task, target, pooled),
             "baselines": _baselines(config, fit.task, data, windows),

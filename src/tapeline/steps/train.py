@@ -14,6 +14,7 @@ from tapeline import tf
 from tapeline.config import Config
 from tapeline.datasets import splits
 from tapeline.datasets.table import Table, read
+from tapeline.errors import refuse
 from tapeline.models import How, Point, Rows, family
 from tapeline.models import fitted as fits
 
@@ -27,7 +28,7 @@ def run(config: Config, *, table: Path, fitted: Path) -> None:
         Refused: the training diverged, or `hw.required` and there is no GPU.
     """
     data = read(table)
-    device = tf.device(config.hw.threads, config.hw.accelerator, required=config.hw.required)
+    device, version = _device(config)
     windows = splits.windows(config.split, data.time)
     traces = [_window(config, data, rows, fits.window(fitted, number)) for number, rows in enumerate(windows)]
     told = fits.Fitted(
@@ -38,17 +39,33 @@ def run(config: Config, *, table: Path, fitted: Path) -> None:
         seed=config.seed,
         threads=config.hw.threads,
         device=device,
-        tensorflow=tf.load(config.hw.threads).__version__,
+        tensorflow=version,
         traces=traces,
+        validation=config.model.validation_rows(len(windows[-1].train)),
         last_label=str(data.time[windows[-1].train[-1]]),
     )
     fits.write(told, fitted)
 
 
+def _device(config: Config) -> tuple[str, str | None]:
+    """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
+    if config.model.trains_with_tensorflow:
+        device = tf.device(config.hw.threads, config.hw.accelerator, required=config.hw.required)
+        return device, tf.load(config.hw.threads).__version__
+    if config.hw.required:
+        what = f"model={config.model.family} trains on the CPU only"
+        raise refuse("hw.required=true", what, "set hw.required=false, or choose another model")
+    if config.hw.accelerator:
+        log.info("    %s trains on the CPU: it makes no use of a GPU", config.model.family)
+    return "cpu", None
+
+
 def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     rows = Rows(data.features[window.train], data.target[window.train])
-    how = How(data.about["task"], config.seed, _progress(config.model.steps, config.model.report_every))
+    how = How(
+        data.about["task"], config.seed, _progress(config.model.steps, config.model.report_every), config.hw.threads
+    )
     module = family(config.model.family)
     model, trace = module.fit(config.model, rows, how)
     folder.mkdir(parents=True)

@@ -1,0 +1,179 @@
+"""The LightGBM family: what it learns, keeps, and says of it."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightgbm as library
+import numpy as np
+import pytest
+
+from tapeline import config
+from tapeline.datasets import table as tables
+from tapeline.errors import Refused
+from tapeline.models import Array, How, Rows, fitted, lightgbm
+from tapeline.serving import servable
+from tapeline.steps import train
+
+RANDOM = np.random.default_rng(3)
+FEATURES = RANDOM.standard_normal((600, 5)).astype(np.float32)
+SCORE = FEATURES[:, 0] - FEATURES[:, 3] + RANDOM.standard_normal(600)
+DOWN = (SCORE > 0).astype(np.int64)
+ROWS = Rows(FEATURES, DOWN)
+
+
+def section(*overrides: str) -> lightgbm.Section:
+    few = ["model=lightgbm", "model.steps=60", "model.report_every=10", "model.learning_rate=0.1"]
+    model = config.compose([*few, *overrides]).model
+    assert isinstance(model, lightgbm.Section)
+    return model
+
+
+def how(task: str = "direction", seed: int = 0) -> How:
+    return How(task, seed, lambda step, score: None, 2)
+
+
+@pytest.mark.parametrize("seed", [0, 2**40])
+def test_same_rows_and_seed_give_the_same_bytes(seed: int, tmp_path: Path) -> None:
+    texts = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        lightgbm.save(lightgbm.fit(section(), ROWS, how(seed=seed))[0], folder)
+        texts.append((folder / "model.txt").read_bytes())
+    assert texts[0] == texts[1]
+    assert texts[0] != lightgbm.fit(section(), ROWS, how(seed=seed + 1))[0].text.encode()
+
+
+def test_threads_are_no_part_of_the_model() -> None:
+    one = lightgbm.fit(section(), ROWS, How("direction", 0, lambda *_: None, 1))[0]
+    assert one == lightgbm.fit(section(), ROWS, how())[0]
+
+
+@pytest.mark.parametrize("boosting", ["gbdt", "rf", "dart"])
+@pytest.mark.parametrize("task", ["direction", "regression"])
+def test_servable_equals_the_model_from_disk(boosting: str, task: str, tmp_path: Path) -> None:
+    rows = ROWS if task == "direction" else Rows(FEATURES, SCORE[:, None].astype(np.float64))
+    model, _ = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), rows, how(task))
+    lightgbm.save(model, tmp_path)
+    model = lightgbm.load(tmp_path)
+    servable.write(
+        lightgbm.servable(model), {"name": "n", "model_version": "1", "features": "12345"}, FEATURES[:3], tmp_path / "s"
+    )
+    servable.verify(tmp_path / "s")
+    answer = servable.load(tmp_path / "s")(FEATURES)
+    wanted = lightgbm.predict(model, FEATURES)
+    assert {*answer} == {*wanted, "model_version"}
+    for name, values in wanted.items():
+        assert answer[name].dtype == values.dtype
+        np.testing.assert_allclose(answer[name], values, rtol=0, atol=0 if name != "probability" else 1e-15)
+    assert wanted["prediction"].shape == ((600,) if task == "direction" else (600, 1))
+    told = wanted["prediction"].reshape(-1)
+    better = np.mean(told == DOWN) > 0.7 if task == "direction" else np.std(told - SCORE) < 0.95 * np.std(SCORE)
+    assert better
+
+
+ALL_ROUNDS = ("model.early_stopping_rounds=null",)
+
+
+@pytest.mark.parametrize("boosting", ["gbdt", "rf", "dart"])
+def test_the_trace_ends_with_the_model_that_is_kept(boosting: str) -> None:
+    calls: list[tuple[int, float]] = []
+    told = How("direction", 0, lambda step, score: calls.append((step, score)), 1)
+    model, trace = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), ROWS, told)
+    assert [point.step for point in trace] == [10, 20, 30, 40, 50, 60]
+    assert trace[-1].score == np.mean(lightgbm.predict(model, FEATURES)["prediction"] == DOWN)
+    assert calls[-1] == (60, trace[-1].score), "the callback's score is the kept model's"
+    assert [step for step, _ in calls] == [*range(1, 61)]
+    if boosting != "dart":  # which changes its earlier trees
+        parts = library.Booster(model_str=model.text).predict(FEATURES, raw_score=True, num_iteration=20)
+        assert trace[1].score == np.mean((parts > 0) == DOWN)
+
+
+def test_early_stopping_looks_at_the_last_rows_only(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tapeline")
+    target = DOWN.copy()
+    target[-90:] = 1 - target[-90:]  # what was learnt is wrong there, and more so with each round
+    model, trace = lightgbm.fit(section("model.early_stopping_rounds=5"), Rows(FEATURES, target), how())
+    rounds = library.Booster(model_str=model.text).current_iteration()
+    assert trace[-1].step == rounds < 5
+    assert "keeps 1 rounds: the loss on the last 90 rows is least there" in caplog.text
+    same, _ = lightgbm.fit(section(f"model.steps={rounds}", *ALL_ROUNDS), Rows(FEATURES[:510], DOWN[:510]), how())
+    assert same.text.partition("Tree=0")[2] == model.text.partition("Tree=0")[2], "validation rows train nothing"
+    assert lightgbm.fit(section("model.early_stopping_rounds=5"), ROWS, how())[1][-1].step > 5
+
+
+def test_rows_kept_from_training_are_counted() -> None:
+    assert section().validation_rows(1152) == 172
+    assert section(*ALL_ROUNDS).validation_rows(1152) == 0
+
+
+def test_one_class_still_makes_a_model() -> None:
+    rows = Rows(FEATURES, np.ones(600, np.int64))
+    model, trace = lightgbm.fit(section(), rows, how())
+    assert (lightgbm.predict(model, FEATURES)["prediction"] == 1).all()
+    assert trace[-1].score == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what"),
+    [
+        (["model.boosting=dart"], "model.early_stopping_rounds=null"),
+        (["model.boosting=rf", "model.bagging_fraction=1.0"], "model.bagging_fraction=0.7"),
+        (["model.validation=1.0"], "less than 1"),
+        (["model.num_leaf=7"], "did you mean num_leaves"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(overrides: list[str], what: str) -> None:
+    with pytest.raises(Refused, match=what):
+        section(*overrides)
+
+
+def test_what_cannot_be_learnt_is_refused() -> None:
+    with pytest.raises(Refused, match="predicts one number, and the target has 2"):
+        lightgbm.fit(section(), Rows(FEATURES, np.zeros((600, 2))), how("regression"))
+    with pytest.raises(Refused, match=r"model\.validation=0\.15: of 6 train rows it leaves none to one side"):
+        lightgbm.fit(section(), Rows(FEATURES[:6], DOWN[:6]), how())
+
+
+def small_table(folder: Path) -> Path:
+    time = np.datetime64("2020-01-01") + np.arange(600)
+    tables.write(tables.Table(time, tuple("abcde"), FEATURES, DOWN, {"task": "direction", "digest": "0"}), folder / "t")
+    return folder / "t"
+
+
+def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tapeline")
+    composed = config.compose(["model=lightgbm", "model.steps=3", "hw=gpu"])
+    train.run(composed, table=small_table(tmp_path), fitted=tmp_path / "fitted")
+    assert "lightgbm trains on the CPU" in caplog.text
+    told = fitted.read(tmp_path / "fitted")
+    assert (told.device, told.tensorflow, told.validation) == ("cpu", None, 72)
+    required = config.compose(["model=lightgbm", "hw=gpu", "hw.required=true"])
+    with pytest.raises(Refused, match=r"set hw\.required=false"):
+        train.run(required, table=tmp_path / "t", fitted=tmp_path / "never")
+
+
+def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from tapeline import config
+composed = config.compose(["model=lightgbm", "model.steps=3"])
+assert "lightgbm" not in sys.modules
+from tapeline.steps import train
+train.run(composed, table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))
+assert "lightgbm" in sys.modules
+assert "tensorflow" not in sys.modules
+"""
+    paths: list[Any] = [small_table(tmp_path), tmp_path / "fitted"]
+    subprocess.run([sys.executable, "-c", program, *paths], check=True)
+
+
+def test_predictions_agree_with_the_sign_of_the_score() -> None:
+    outputs = lightgbm.predict(lightgbm.fit(section(), ROWS, how())[0], FEATURES)
+    raw: Array = outputs["raw_score"]
+    np.testing.assert_array_equal(outputs["prediction"], raw > 0)
+    np.testing.assert_allclose(outputs["probability"][:, 1], 1 / (1 + np.exp(-raw)), rtol=1e-14)
+    np.testing.assert_allclose(outputs["probability"].sum(axis=1), 1, rtol=1e-15)
