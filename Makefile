@@ -7,7 +7,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep publish config test test-faults lint bench lock clean
+.PHONY: help run sweep publish canary promote rollback versions config test test-faults lint bench lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,18 @@ sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish
+
+canary: .venv/.steps ## serve a run's model beside the live one: make canary run=latest
+	@$(BIN)/tapeline --from-make canary
+
+promote: .venv/.steps ## make the canary the live one, or version=N
+	@$(BIN)/tapeline --from-make promote
+
+rollback: .venv/.steps ## back to the version that was live before: make rollback why='it shorts everything'
+	@$(BIN)/tapeline --from-make rollback
+
+versions: .venv/.steps ## what the store holds
+	@$(BIN)/tapeline --from-make versions
 
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config

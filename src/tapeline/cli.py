@@ -12,9 +12,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapeline import __version__
 from tapeline.errors import Finding, Refused, refuse
+
+if TYPE_CHECKING:
+    from tapeline.config import Config
 
 PYTHONS = ((3, 11), (3, 14))
 """From the first, below the second: TensorFlow 2.20 has wheels for 3.11 to 3.13."""
@@ -173,10 +177,55 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
 
 def publish(overrides: list[str], own: dict[str, str]) -> None:
     """Make an accepted run's model live."""
-    from tapeline.config import compose
-    from tapeline.targets import local
+    from tapeline.targets import releases
 
-    print(local.publish(own.get("run", "latest"), compose(overrides))["sentence"])
+    print(releases.publish(own.get("run", "latest"), _composed(overrides), own.get("why", "")))
+
+
+def canary(overrides: list[str], own: dict[str, str]) -> None:
+    """Serve an accepted run's model, or a version, beside the live one."""
+    from tapeline.targets import releases
+
+    config = _composed(overrides)
+    print(releases.canary(own.get("run", "latest"), _number(own), config, own.get("why", "")))
+
+
+def promote(overrides: list[str], own: dict[str, str]) -> None:
+    """Make the canary, or a version, the live one."""
+    from tapeline.serving import verbs
+
+    serving = _composed(overrides).serving
+    print(verbs.promote(_number(own), Path(serving.store), serving, own.get("why", "")))
+
+
+def rollback(overrides: list[str], own: dict[str, str]) -> None:
+    """Make the version live again that was live before."""
+    from tapeline.serving import verbs
+
+    serving = _composed(overrides).serving
+    print(verbs.rollback(Path(serving.store), serving, own.get("why", "")))
+
+
+def versions(overrides: list[str], own: dict[str, str]) -> None:
+    """List the versions under a name."""
+    from tapeline.targets import releases
+
+    releases.show(_composed(overrides).serving)
+
+
+def _composed(overrides: list[str]) -> Config:
+    from tapeline.config import compose
+
+    return compose(overrides)
+
+
+def _number(own: Mapping[str, str]) -> int | None:
+    """The own key version=N."""
+    if "version" not in own:
+        return None
+    if not own["version"].isdecimal():
+        raise refuse(f"version={own['version']}", "is no number", "tapeline versions lists them")
+    return int(own["version"])
 
 
 def config(overrides: list[str], own: dict[str, str]) -> None:
@@ -209,10 +258,17 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     program.run(name, overrides, paths["--in"], paths["--out"])
 
 
+RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
-    "publish": Verb("make an accepted run's model live", {"run": "latest, or a folder's name in runs"}, publish),
+    "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
+    "canary": Verb(
+        "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
+    ),
+    "promote": Verb("make the canary, or a version, the live one", {"version": "N", "why": WHY}, promote),
+    "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
+    "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }

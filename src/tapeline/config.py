@@ -114,6 +114,8 @@ class Serving(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     store: str
     lock_seconds: Annotated[float, Field(ge=0)]
+    keep: Annotated[int, Field(ge=1)]
+    """Versions that stay in the store, beside those that are served."""
 
 
 class Target(Section):

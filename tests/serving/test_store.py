@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,13 @@ from tapeline import config, files
 from tapeline.errors import Refused
 from tapeline.models.network import Network
 from tapeline.models.network import servable as as_module
-from tapeline.serving import servable, store
+from tapeline.serving import servable, store, verbs
 
 
 def model(folder: Path, version: str, weight: float = 1.0) -> Path:
     """A servable of one layer."""
     arrays = (np.full((3, 2), weight, np.float32), np.zeros(2, np.float32))
-    about = {"name": "m", "model_version": version, "features": ["a", "b", "c"]}
+    about = {"name": "m", "model_version": version, "features": ["a", "b", "c"], "data": "0" * 64}
     servable.write(as_module(Network("direction", arrays)), about, np.ones((2, 3), np.float32), folder / version)
     return folder / version
 
@@ -26,15 +27,27 @@ def model(folder: Path, version: str, weight: float = 1.0) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
+    told = {"gate": {"accepted": True}, "test": {"accuracy": 0.75}, "data": {"as_of": "17:00 Europe/London"}}
+    files.write_json(folder / "metrics.json", told)
     return {name: model(folder, name * 12) for name in "abc"}
 
 
-def publish(made: Path, place: Path, name: str = "m") -> tuple[store.Version, bool]:
-    return store.publish(made, place, name, lock_seconds=5)
+def serving(name: str = "m", **keys: Any) -> config.Serving:
+    told = config.compose([f"serving.name={name}", *(f"serving.{key}={value}" for key, value in keys.items())])
+    return told.serving
+
+
+def publish(made: Path, place: Path, name: str = "m", **keys: Any) -> tuple[store.Version, bool]:
+    return verbs.publish(made, made.parent / "metrics.json", place, serving(name, **keys))
+
+
+def live(place: Path) -> int | None:
+    version = store.read(place, "m").live()
+    return version.number if version else None
 
 
 def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Path], tmp_path: Path) -> None:
-    assert store.live(tmp_path, "m") is None
+    assert live(tmp_path) is None
     first, written = publish(models["a"], tmp_path)
     assert (first.number, written) == (1, True)
     assert publish(models["b"], tmp_path)[0].number == 2
@@ -65,14 +78,13 @@ def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Pa
 }}
 """
     )
-    assert store.live(tmp_path, "m") == store.Version("m", 2, "b" * 12)
-    assert [each.number for each in store.versions(tmp_path, "m")] == [1, 2]
+    assert store.read(tmp_path, "m").live() == store.Version("m", 2, "b" * 12)
+    assert [each.number for each in store.read(tmp_path, "m").versions()] == [1, 2]
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(each["name"], each["number"], each["before"]) for each in log] == [
-        ("m", 1, None),
-        ("m", 2, 1),
-        ("other", 1, None),
-    ]
+        ("m", 1, None), ("m", 2, 1), ("other", 1, None),
+    ]  # fmt: skip
+    assert files.read_json(tmp_path / "m" / "2" / store.METRICS)["gate"]["accepted"] is True
 
 
 def test_what_is_live_is_not_written_again_and_what_is_held_keeps_its_number(
@@ -85,29 +97,106 @@ def test_what_is_live_is_not_written_again_and_what_is_held_keeps_its_number(
     publish(models["b"], tmp_path)
     again, written = publish(models["a"], tmp_path)
     assert (again.number, written) == (1, True)
-    assert len(store.versions(tmp_path, "m")) == 2
+    assert len(store.read(tmp_path, "m").versions()) == 2
+
+
+def test_a_rollback_is_one_write_and_its_model_stays_out_until_promoted(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    publish(models["a"], tmp_path)
+    publish(models["b"], tmp_path)
+    said = verbs.rollback(tmp_path, serving(), why="it shorts everything")
+    assert said.startswith("served now: m version 1 (aaaaaaaaaaaa)")
+    assert live(tmp_path) == 1
+    with pytest.raises(store.RolledBack, match=r"m version 2 .* was rolled back by .* tapeline promote version=2"):
+        publish(models["b"], tmp_path)
+    assert live(tmp_path) == 1
+    assert store.read(tmp_path, "m").history()[-1]["why"] == "it shorts everything"
+    verbs.canary(2, None, tmp_path, serving())
+    with pytest.raises(store.RolledBack):
+        publish(models["b"], tmp_path)
+    assert verbs.promote(2, tmp_path, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
+    assert publish(models["b"], tmp_path) == (store.Version("m", 2, "b" * 12), False)
+    publish(models["a"], tmp_path)
+    assert publish(models["b"], tmp_path)[1] is True
+
+
+def test_rollbacks_go_back_one_by_one(models: dict[str, Path], tmp_path: Path) -> None:
+    for name in "abc":
+        publish(models[name], tmp_path)
+    for expected in (2, 1):
+        verbs.rollback(tmp_path, serving())
+        assert live(tmp_path) == expected
+    with pytest.raises(Refused, match="nothing was live before"):
+        verbs.rollback(tmp_path, serving())
+    with pytest.raises(Refused, match=r"nope: nothing was live before; this store has m: serving\.name="):
+        verbs.rollback(tmp_path, serving("nope"))
+
+
+def test_a_canary_stands_beside_until_promoted(models: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="nothing is live, so there is nothing to stand beside"):
+        verbs.canary(models["b"], None, tmp_path, serving())
+    publish(models["a"], tmp_path)
+    said = verbs.canary(models["b"], models["b"].parent / "metrics.json", tmp_path, serving())
+    assert said == "served now: m version 1 (aaaaaaaaaaaa), and 2 (bbbbbbbbbbbb) as m-canary"
+    entries = (tmp_path / "models.config").read_text()
+    assert entries.count(f'base_path: "{tmp_path}/m"') == 2
+    publish(models["c"], tmp_path)
+    assert store.read(tmp_path, "m").canary() == store.Version("m", 2, "b" * 12)
+    assert verbs.promote(None, tmp_path, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
+    assert store.read(tmp_path, "m").canary() is None
+    with pytest.raises(Refused, match="has no canary to promote"):
+        verbs.promote(None, tmp_path, serving())
+    verbs.rollback(tmp_path, serving())
+    assert live(tmp_path) == 3
+
+
+def test_old_versions_go_but_never_one_that_is_served(models: dict[str, Path], tmp_path: Path) -> None:
+    publish(models["a"], tmp_path)
+    verbs.canary(models["b"], models["b"].parent / "metrics.json", tmp_path, serving())
+    publish(models["c"], tmp_path, keep=1)
+    assert [each.number for each in store.read(tmp_path, "m").versions()] == [2, 3]
+    with pytest.raises(Refused, match=r"m has no such version in .*it has 2, 3"):
+        verbs.promote(1, tmp_path, serving())
+
+
+def test_versions_are_listed_with_what_they_are(models: dict[str, Path], tmp_path: Path) -> None:
+    publish(models["a"], tmp_path)
+    publish(models["b"], tmp_path)
+    verbs.rollback(tmp_path, serving())
+    rows = list(verbs.table(tmp_path, "m"))
+    assert [(row["number"], row["state"], row["accuracy"], row["names"]) for row in rows] == [
+        (1, "live", 0.75, ["a", "b", "c"]), (2, "rolled back", 0.75, ["a", "b", "c"]),
+    ]  # fmt: skip
+    with pytest.raises(Refused, match=r"serving\.name=x: .* set serving\.name to one of: m"):
+        list(verbs.table(tmp_path, "x"))
 
 
 def test_a_damaged_model_never_gets_a_number(models: dict[str, Path], tmp_path: Path) -> None:
     publish(models["a"], tmp_path / "store")
-    broken = tmp_path / "broken"
+    broken = models["a"].parent / "broken"
     shutil.copytree(models["b"], broken)
     (broken / "saved_model.pb").write_bytes(b"no protobuf")
     config_before = (tmp_path / "store" / "models.config").read_bytes()
     with pytest.raises(Refused, match="is not a servable that can be loaded"):
         publish(broken, tmp_path / "store")
-    assert [each.number for each in store.versions(tmp_path / "store", "m")] == [1]
+    assert [each.number for each in store.read(tmp_path / "store", "m").versions()] == [1]
     assert (tmp_path / "store" / "models.config").read_bytes() == config_before
     assert not list((tmp_path / "store").rglob("*.partial"))
 
 
 def test_two_publishers_take_two_numbers(models: dict[str, Path], tmp_path: Path) -> None:
-    threads = [threading.Thread(target=publish, args=(models[name], tmp_path)) for name in "ab"]
+    told = serving()
+
+    def one(made: Path) -> None:
+        verbs.publish(made, made.parent / "metrics.json", tmp_path, told)
+
+    threads = [threading.Thread(target=one, args=(models[name],)) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {each.model_version for each in store.versions(tmp_path, "m")} == {"a" * 12, "b" * 12}
+    assert {each.model_version for each in store.read(tmp_path, "m").versions()} == {"a" * 12, "b" * 12}
 
 
 def test_strangers_in_the_store(models: dict[str, Path], tmp_path: Path) -> None:
@@ -117,16 +206,13 @@ def test_strangers_in_the_store(models: dict[str, Path], tmp_path: Path) -> None
     with pytest.raises(Refused, match="is not a version that tapeline published"):
         publish(models["b"], tmp_path)
     (tmp_path / "models.config").write_text("model_config_list: {")
-    with pytest.raises(Refused, match=r"models\.config: is not TF Serving's model_config_list"):
-        store.live(tmp_path, "m")
+    with pytest.raises(Refused, match=r"models\.config: is not a model_config_list"):
+        live(tmp_path)
 
 
 def test_a_lock_is_waited_for_and_then_named(models: dict[str, Path], tmp_path: Path) -> None:
-    with (
-        files.locked(tmp_path / ".lock", seconds=0, what="x"),
-        pytest.raises(Refused, match="held the lock of the store"),
-    ):
-        store.publish(models["a"], tmp_path, "m", lock_seconds=0.1)
+    with files.locked(tmp_path / ".lock", seconds=0, what="x"), pytest.raises(Refused, match="the lock of the store"):
+        publish(models["a"], tmp_path, lock_seconds=0.1)
 
 
 def test_a_servable_answers_batches_and_names_its_version(models: dict[str, Path]) -> None:

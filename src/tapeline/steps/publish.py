@@ -11,11 +11,14 @@ from pathlib import Path
 from tapeline import files
 from tapeline.config import Config
 from tapeline.errors import refuse
-from tapeline.serving.store import publish as put
+from tapeline.serving import verbs
+from tapeline.serving.store import RolledBack
 
 
 def run(config: Config, *, servable: Path, metrics: Path, store: str, published: Path) -> None:
     """Publish, and write published.json: name, number, model_version, whether anything was written.
+
+    A model that was rolled back stays out, and that is a result, too: a nightly run goes on.
 
     Raises:
         Refused: the gate did not accept this model.
@@ -23,7 +26,12 @@ def run(config: Config, *, servable: Path, metrics: Path, store: str, published:
     decided = files.read_json(metrics)
     if not decided["gate"]["accepted"]:
         raise refuse(metrics, "the gate rejected this model", "publish one that it accepts")
-    version, written = put(servable, Path(store), config.serving.name, lock_seconds=config.serving.lock_seconds)
-    what = f"{version.name} version {version.number} ({version.model_version})"
-    sentence = f"published: {what} is live in {store}" if written else f"{what} is live already; nothing was written"
+    try:
+        version, written = verbs.publish(servable, metrics, Path(store), config.serving)
+    except RolledBack as error:
+        files.write_json(published, {"written": False, "sentence": f"not published: {error}"})
+        return
+    sentence = (
+        f"published: {version} is live in {store}" if written else f"{version} is live already; nothing was written"
+    )
     files.write_json(published, {**asdict(version), "written": written, "sentence": sentence})

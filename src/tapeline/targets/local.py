@@ -13,17 +13,17 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tapeline import __version__, files, graph
+from tapeline import __version__, files
 from tapeline import config as configuration
 from tapeline.config import Config
-from tapeline.errors import Refused, refuse
+from tapeline.errors import Refused
 from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
@@ -68,33 +68,6 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
         shutil.rmtree(folder)
         raise
     return folder
-
-
-def publish(name: str, config: Config) -> dict[str, Any]:
-    """Publish what a finished run left; return what published.json would say.
-
-    Args:
-        name: of the run's folder.
-        config: says where runs and the store are.
-
-    Raises:
-        Refused: there is no such run, or its gate rejected the model.
-    """
-    folder = Path(config.target.runs) / name
-    if not (folder / "run.json").is_file():
-        raise refuse(f"run={name}", f"no run of that name finished in {config.target.runs}", "name one that did")
-    kept = files.read_json(folder / "metrics.json")["config"]["serving"]
-    config = replace(config, serving=config.serving.model_copy(update=kept))
-    step = graph.step("publish")
-    with files.scratch(folder, step.name) as scratch:
-        outputs = {made.name: scratch / made.file for made in step.makes}
-        execute(step, config, {each: folder / _file(each) for each in step.takes}, outputs)
-        told: dict[str, Any] = files.read_json(outputs["published"])
-    return told
-
-
-def _file(artifact: str) -> str:
-    return next(made.file for each in PIPELINE for made in each.makes if made.name == artifact)
 
 
 def _new_folder(config: Config, started: datetime) -> Path:
