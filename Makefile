@@ -1,13 +1,14 @@
 # Every option is a key=value behind the verb: make run model=flat seed=7. No shell reads the values.
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header --no-emit-index-url
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 # make would expand exported values, and so run what stands in $(shell ...): export none of them.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep publish canary promote rollback versions config test test-faults lint bench lock clean
+.PHONY: help run sweep publish canary promote rollback versions config test test-faults test-k80 lint bench lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -47,41 +48,48 @@ lint: .venv/.dev
 test-faults: .venv/.dev ## kills, full disks, mutated configurations and files, at length; prints its figures
 	@$(BIN)/python -m tests.faults
 
+test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14, the K80's; its models served by 2.20
+	@$(BIN)/python -m pytest tests/k80.py
+
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
 
 lock: ## resolve the pinned requirements anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-	  --extra steps pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-	  --extra steps --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
+	$(RESOLVE) --universal --extra steps --extra tensorflow --group dev -c requirements.lock pyproject.toml \
+	  -o requirements-dev.lock
+	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 
 clean: ## remove the environment and the cache; runs and the store stay
-	rm -rf .venv .tapeline
+	rm -rf .venv .venv-k80 .tapeline
 
 .venv/.steps: requirements.lock pyproject.toml
-	@$(call install,requirements.lock)
+	@$(call install,.venv,requirements.lock,$(PYTHONS),14)
 
 .venv/.dev: requirements-dev.lock .venv/.steps
-	@$(call install,requirements-dev.lock)
+	@$(call install,.venv,requirements-dev.lock,$(PYTHONS),14)
 
-# The first Python that will do makes .venv; uv, where it is there, only fills it faster.
+.venv-k80/.steps: requirements-k80.lock pyproject.toml
+	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12)
+
+# $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that will not do.
+# The first Python that will do makes the environment; uv, where it is there, only fills it faster.
 define install
 set -e; \
-if [ ! -x $(BIN)/python ]; then \
-  for p in $(PYTHONS); do \
-    if "$$p" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then found=$$p; break; fi; \
+if [ ! -x $(1)/bin/python ]; then \
+  for p in $(3); do \
+    if "$$p" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, $(4)))' 2>/dev/null; then found=$$p; break; fi; \
   done; \
-  if [ -z "$$found" ]; then echo "tapeline: none of $(PYTHONS) is Python 3.11 to 3.13 with venv; install one (TensorFlow 2.20 has no packages for others)" >&2; exit 2; fi; \
-  echo "making .venv with $$($$found --version); this happens once"; \
-  $$found -m venv .venv; \
+  if [ -z "$$found" ]; then echo "tapeline: none of $(3) is Python 3.11 or later, and below 3.$(4), with venv; install one (TensorFlow has no packages for others)" >&2; exit 2; fi; \
+  echo "making $(1) with $$($$found --version); this happens once"; \
+  $$found -m venv $(1); \
 fi; \
-echo "installing $(1)"; \
+echo "installing $(2)"; \
 if command -v uv >/dev/null; then \
-  uv pip install --quiet --python $(BIN)/python -r $(1); uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+  uv pip install --quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
 else \
-  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1); \
-  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2); \
+  $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi; \
 touch $@
 endef

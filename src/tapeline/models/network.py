@@ -187,7 +187,7 @@ def predict(model: Network, features: Array) -> Outputs:
 def save(model: Network, folder: Path) -> None:
     """One .npz file."""
     named = {f"array_{number}": array for number, array in enumerate(model.arrays)}
-    np.savez(folder / "network.npz", allow_pickle=False, task=np.array(model.task), **named)
+    np.savez(folder / "network.npz", task=np.array(model.task), **named)
 
 
 def load(folder: Path) -> Network:

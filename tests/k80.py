@@ -1,0 +1,62 @@
+"""The K80's TensorFlow 2.14 runs the whole graph for every family; 2.20 exports, loads and serves what it fits.
+
+make test-k80
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tapeline import tf
+from tapeline.config import options
+from tapeline.datasets import splits
+from tapeline.datasets.table import read
+from tapeline.serving import servable
+from tests.conftest import ROOT, metrics, subprocess_tapeline
+
+K80 = ROOT / ".venv-k80" / "bin" / "tapeline"
+
+
+def k80(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([K80, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def answers(folder: Path, run: Path) -> dict[str, Any]:
+    """What a servable says here about the run's test rows."""
+    table = read(run / "table.parquet")
+    split = splits.windows(splits.Chronological(name="chronological", train=0.8), table.time)
+    return servable.load(folder)(table.features[split[0].test])
+
+
+@pytest.mark.parametrize("family", options("model"))
+def test_what_2_14_fits_is_exported_loaded_and_answers_the_same_in_2_20(family: str, folder: Path) -> None:
+    done = k80("run", f"model={family}", "hw=gpu", "gate.threshold=0", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    run = folder / "runs" / "latest"
+    assert json.loads((run / "run.json").read_text())["versions"]["tensorflow"] == "2.14.1"
+    assert tf.load().__version__ == "2.20.0"
+    told = json.loads((run / "scores.json").read_text())["predictions"]
+    paths = ["--in", f"table={run}/table.parquet", "--in", f"fitted={run}/fitted", "--out", "servable=again"]
+    again = subprocess_tapeline("step", "export", f"model={family}", *paths, cwd=folder)
+    assert (again.returncode, again.stderr) == (0, "")
+    for made in (run / "servable", folder / "again", folder / "store" / "indices-simulated" / "1"):
+        servable.verify(made)
+        said = answers(made, run)
+        assert said["prediction"].tolist() == told["prediction"]
+        np.testing.assert_allclose(said["probability"], told["probability"], rtol=0, atol=1e-6)
+        assert servable.about(made)["model_version"] == metrics(folder)["model_version"]
+
+
+def test_the_published_result_on_2_14(folder: Path, closing_data: Path) -> None:
+    data = ["dataset.source=csv", f"dataset.path={closing_data}"]
+    done = k80("run", "experiment=snp_flat", "hw=gpu", *data, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert metrics(folder)["test"]["confusion"] == {"tp": 32, "fp": 3, "fn": 112, "tn": 141}
+    trace = [round(point["score"], 6) for point in metrics(folder)["train"]["trace"]]
+    assert trace == [0.560764, 0.575521, 0.594618, 0.614583, 0.630208, 0.644965]
