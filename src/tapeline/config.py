@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tapeline.errors import Finding, Refused, refuse
 
-PLACES = frozenset({"target", "serving.store", "serving.lock_seconds", "dataset.path"})
+SERVER = frozenset({"serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"})
+PLACES = SERVER | {"target", "serving.store", "serving.lock_seconds", "dataset.path"}
 """Where things lie on one machine: in no cache key and no metrics.json."""
 
 
@@ -106,6 +107,13 @@ class Serving(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     store: str
     lock_seconds: Annotated[float, Field(ge=0)]
+    host: Annotated[str, Field(min_length=1)]
+    """Where `tapeline serve` listens."""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)]
+    """0: any free one."""
+    rest_port: Annotated[int, Field(ge=0, le=65535)]
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Between two looks at models.config."""
 
 
 class Target(Section):
