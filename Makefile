@@ -7,13 +7,19 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run step config test lint bench lock clean
+.PHONY: help run serve predict step config test lint bench lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
+
+serve: .venv/.steps ## TF Serving's API on the store: make serve serving.rest_port=8501
+	@$(BIN)/tapeline --from-make serve
+
+predict: .venv/.steps ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
+	@$(BIN)/tapeline --from-make predict
 
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config

@@ -14,13 +14,13 @@ import numpy as np
 
 from tapeline.errors import Refused, refuse
 from tapeline.serving import tensors
+from tapeline.serving.servable import SIGNATURE
 
 Array = np.ndarray[Any, Any]
 
 SECONDS = 10.0
 """For one answer."""
 INPUT = "predictors"
-SIGNATURE = "serving_default"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def failure(place: Where, status: str, message: str, number: int | None) -> Refu
         told = refuse(what, f"is not served on {place} ({message})", "see serving.name, version and tapeline serve")
         return Gone(*told.findings)
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-        return refuse(place, f"no server answers gRPC there ({message})", "start one: tapeline serve")
+        what = message.rpartition("last error: ")[2][:150]
+        return refuse(place, f"no server answers gRPC there ({what})", "start one: tapeline serve")
     return refuse(what, f"the server on {place} refuses these rows ({message})", "mend the rows")
 
 
@@ -155,7 +156,11 @@ class Rest:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except http.client.HTTPException:
+            raise refuse(
+                self._place, "what answers there speaks no HTTP", "give the port of REST, or api=grpc"
+            ) from None
+        except OSError as error:
             what = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise refuse(self._place, f"no server answers REST there ({what})", "start one: tapeline serve") from None
         finally:
@@ -206,7 +211,8 @@ class Grpc:
         request.model_spec.name = self._place.name
         if number is not None:
             request.model_spec.version.value = number
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+        options.append(("grpc.enable_http_proxy", 0))
         with grpc.insecure_channel(str(self._place), options=options) as channel:
             path = f"/tensorflow.serving.PredictionService/{method}"
             call = channel.unary_unary(path, type(request).SerializeToString, answer.FromString)

@@ -66,7 +66,9 @@ class Rest:
 
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=10)
+        quiet = logging.getLogger("tapeline.serving.http")
+        quiet.disabled = True  # of requests that are no HTTP it would log a traceback each
+        self._runner = web.AppRunner(app, access_log=None, logger=quiet, handle_signals=False, shutdown_timeout=10)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
 

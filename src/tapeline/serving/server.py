@@ -2,7 +2,7 @@
 
     tapeline serve serving.store=./store serving.grpc_port=8500 serving.rest_port=8501
 
-Its ports are open from the start, so it is alive with an empty store too; ready is where
+Its ports open before any model is loaded, so it is alive with an empty store too; ready is where
 /v1/models/NAME/metadata answers.
 """
 
@@ -12,13 +12,15 @@ import errno
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapeline.errors import refuse
+from tapeline import tf
+from tapeline.errors import Refused, refuse
 from tapeline.serving import grpc_api
 from tapeline.serving.monitoring import Monitoring
 from tapeline.serving.rest import METRICS, Rest
@@ -89,17 +91,34 @@ class Server:
         self.versions.close()
 
 
-def _taken(host: str, port: int, key: str) -> Exception:
-    """The refusal of an address, after a second look at why."""
-    import socket
+def check_ports(listen: Listen) -> None:
+    """Refuse ports that cannot be had, before TensorFlow takes its seconds to load.
 
+    Raises:
+        Refused: one is in use, or not this machine's or this user's to have.
+    """
+    for port, key in zip((listen.grpc_port, listen.rest_port), listen.keys, strict=True):
+        if port:
+            _try(listen.host, port, key)
+
+
+def _try(host: str, port: int, key: str) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return refuse(f"{key}={port}", "the port is in use", "stop what uses it, or set another")
+            raise refuse(f"{key}={port}", "the port is in use", "stop what uses it, or set another") from None
         what = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        return refuse(f"{host}:{port}", f"cannot be listened on ({what.lower()})", f"set another host or {key}")
+        problem = f"cannot be listened on ({what.lower()})"
+        raise refuse(f"{host}:{port}", problem, f"set another host or {key}") from None
+
+
+def _taken(host: str, port: int, key: str) -> Refused:
+    """The refusal of an address, after a second look at why."""
+    try:
+        _try(host, port, key)
+    except Refused as refusal:
+        return refusal
     return refuse(f"{key}={port}", "the port was in use", "try again")
 
 
@@ -130,6 +149,8 @@ def serve(listen: Listen, poll: Callable[[Versions], None], *, seconds: float, t
 
     before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
+        check_ports(listen)
+        tf.load(threads)
         server = Server(listen, Versions(threads), poll, seconds)
         while not ended.wait(3600):
             pass

@@ -19,6 +19,7 @@ from tapeline.config import nearest
 from tapeline.errors import Refused, refuse
 from tapeline.serving import server
 from tapeline.serving.models_config import Wanted
+from tapeline.serving.rest import METRICS
 from tapeline.serving.versions import Versions
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def metrics(file: str) -> str | None:
         raise refuse("--monitoring_config_file", f"{file} cannot be read ({error})", "name another") from None
     path = re.search(r"""path\s*:\s*["']([^"']+)["']""", text)
     enabled = re.search(r"enable\s*:\s*true", text)
-    return (path[1] if path else server.METRICS) if enabled else None
+    return (path[1] if path else METRICS) if enabled else None
 
 
 if __name__ == "__main__":
