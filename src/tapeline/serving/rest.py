@@ -65,7 +65,7 @@ class Rest:
         from aiohttp import web
 
         app = web.Application(client_max_size=LARGEST_REQUEST)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._handle)
         quiet = logging.getLogger("tapeline.serving.http")
         quiet.disabled = True  # of requests that are no HTTP it would log a traceback each
         self._runner = web.AppRunner(app, access_log=None, logger=quiet, handle_signals=False, shutdown_timeout=10)
