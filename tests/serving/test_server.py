@@ -25,6 +25,7 @@ from tapeline import tf
 from tapeline.errors import Refused
 from tapeline.serving import server
 from tapeline.serving.server import Server, follow_store
+from tapeline.serving.versions import Versions
 from tests.serving.servables import http, pin, running, until, write, write_single
 
 
@@ -113,7 +114,9 @@ def test_batches_on_both_apis(served: Server, size: int) -> None:
 
 
 def test_rest_answers_as_tf_serving_documents(served: Server) -> None:
-    ask = lambda body: http(served.rest_port, "/v1/models/half:predict", body)  # noqa: E731
+    def ask(body: Any) -> tuple[int, Any]:
+        return http(served.rest_port, "/v1/models/half:predict", body)
+
     assert ask({"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
     assert ask({"instances": [{"x": 1}, {"x": 2.0}]}) == (200, {"predictions": [3.5, 4.0]})
     assert ask({"inputs": [1.0, 2.0]}) == (200, {"outputs": [3.5, 4.0]})
@@ -379,7 +382,7 @@ def test_port_in_use_is_refused(store: Path) -> None:
         port = taken.getsockname()[1]
         for listen in (server.Listen("127.0.0.1", port, 0), server.Listen("127.0.0.1", 0, port)):
             with pytest.raises(Refused, match=f"port={port}: the port is in use"):
-                Server(listen, server.Versions(2), follow_store(str(store)), 1)
+                Server(listen, Versions(2), follow_store(str(store)), 1)
             with pytest.raises(Refused, match=f"port={port}: the port is in use"):
                 server.check_ports(listen)
 

@@ -152,8 +152,8 @@ def serve(listen: Listen, poll: Callable[[Versions], None], *, seconds: float, t
         check_ports(listen)
         tf.load(threads)
         server = Server(listen, Versions(threads), poll, seconds)
-        while not ended.wait(3600):
-            pass
+        while not ended.wait(0.2):
+            pass  # a signal that another thread's wait takes does not wake this one
         log.info("stopping, after the requests in flight")
         server.stop()
     finally:
