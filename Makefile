@@ -9,10 +9,10 @@ unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run sweep serve predict publish canary promote rollback versions config test test-faults test-k80
-.PHONY: lint bench lock clean
+.PHONY: lint bench bench-serving lock clean
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
@@ -60,6 +60,9 @@ test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14, the
 
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
+
+bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
+	@$(BIN)/python -m benchmarks serving
 
 lock: ## resolve the pinned requirements anew (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
