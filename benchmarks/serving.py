@@ -173,6 +173,6 @@ def _booster() -> None:
         other = _seconds_of(booster.predict, features[:1000])
     rate, theirs = 1000 / many, 1000 / other
     print(
-        f"  300 trees x 31 leaves: batch 1 in {1e3 * one:.2f} ms (at most 1 wanted), batch 1,000 at {rate:,.0f} rows/s, "
-        f"{rate / theirs:.2f} of booster.predict's {theirs:,.0f} (at least 0.125 wanted)"
+        f"  300 trees x 31 leaves: batch 1 in {1e3 * one:.2f} ms (at most 1 wanted), batch 1,000 at {rate:,.0f} "
+        f"rows/s, {rate / theirs:.2f} of booster.predict's {theirs:,.0f} (at least 0.125 wanted)"
     )

@@ -231,11 +231,13 @@ def _number(own: Mapping[str, str]) -> int | None:
 def serve(overrides: list[str], own: dict[str, str]) -> None:
     """A local server on the store, until SIGTERM or Ctrl-C."""
     from tapeline.config import compose
-    from tapeline.serving import server
+    from tapeline.serving import container, server
     from tapeline.targets.console import logged
 
     composed = compose(overrides)
     serving = composed.serving
+    if serving.engine == "tfserving":
+        container.run(serving)
     listen = server.Listen(serving.host, serving.grpc_port, serving.rest_port)
     with logged():
         poll = server.follow_store(serving.store)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +25,7 @@ from tapeline.errors import Finding, Refused, refuse, scrub
 
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
-    *("serving.store", "serving.lock_seconds", "serving.keep"),
+    *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
     *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""
@@ -117,6 +117,8 @@ class Serving(Section):
     lock_seconds: Annotated[float, Field(ge=0)]
     keep: Annotated[int, Field(ge=1)]
     """Versions that stay in the store, beside those that are served."""
+    engine: Literal["tapeline", "tfserving"]
+    """What `tapeline serve` runs: itself, or TF Serving's own image."""
     host: Annotated[str, Field(min_length=1)]
     """Where `tapeline serve` listens."""
     grpc_port: Annotated[int, Field(ge=0, le=65535)]
