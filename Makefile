@@ -98,7 +98,7 @@ echo "installing $(2)"; \
 if command -v uv >/dev/null; then \
   uv pip install --quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
 else \
-  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2); \
+  $(1)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r $(2); \
   $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi; \
 touch $@
