@@ -8,7 +8,8 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep publish canary promote rollback versions config test test-faults test-k80 lint bench lock clean
+.PHONY: help run sweep serve predict publish canary promote rollback versions config test test-faults test-k80
+.PHONY: lint bench lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,12 @@ rollback: .venv/.steps ## back to the version that was live before: make rollbac
 
 versions: .venv/.steps ## what the store holds
 	@$(BIN)/tapeline --from-make versions
+
+serve: .venv/.steps ## TF Serving's API on the store: make serve serving.rest_port=8501
+	@$(BIN)/tapeline --from-make serve
+
+predict: .venv/.steps ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
+	@$(BIN)/tapeline --from-make predict
 
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config

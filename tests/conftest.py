@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 
 os.environ.pop("MAKEFLAGS", None)
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 @pytest.fixture(scope="session")

@@ -228,6 +228,28 @@ def _number(own: Mapping[str, str]) -> int | None:
     return int(own["version"])
 
 
+def serve(overrides: list[str], own: dict[str, str]) -> None:
+    """A local server on the store, until SIGTERM or Ctrl-C."""
+    from tapeline.config import compose
+    from tapeline.serving import server
+    from tapeline.targets.console import logged
+
+    composed = compose(overrides)
+    serving = composed.serving
+    listen = server.Listen(serving.host, serving.grpc_port, serving.rest_port)
+    with logged():
+        poll = server.follow_store(serving.store)
+        server.serve(listen, poll, seconds=serving.poll_seconds, threads=composed.hw.threads)
+
+
+def predict(overrides: list[str], own: dict[str, str]) -> None:
+    """Ask a server about a date, a random row or a file of rows."""
+    from tapeline.config import compose
+    from tapeline.targets.predict import run
+
+    run(compose(overrides), own)
+
+
 def config(overrides: list[str], own: dict[str, str]) -> None:
     """Print the composed configuration."""
     import yaml
@@ -261,6 +283,19 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
+    "predict": Verb(
+        "ask a server; without date, random or rows: about the latest day",
+        {
+            "date": "YYYY-MM-DD",
+            "random": "true|false",
+            "rows": "FILE.csv",
+            "host": "HOST[:PORT]",
+            "api": "rest|grpc",
+            "version": "N",
+        },
+        predict,
+    ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(

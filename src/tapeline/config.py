@@ -24,10 +24,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tapeline.errors import Finding, Refused, refuse, scrub
 
 PLACES = (
-    *("target", "serving.store", "serving.lock_seconds"),
-    *("dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
+    *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
+    *("serving.store", "serving.lock_seconds", "serving.keep"),
+    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
 )
-"""Where things lie on one machine: in no cache key and no metrics.json."""
+"""Where things lie and how one machine serves them: in no cache key and no metrics.json."""
 
 
 class Section(BaseModel):
@@ -118,6 +119,13 @@ class Serving(Section):
     lock_seconds: Annotated[float, Field(ge=0)]
     keep: Annotated[int, Field(ge=1)]
     """Versions that stay in the store, beside those that are served."""
+    host: Annotated[str, Field(min_length=1)]
+    """Where `tapeline serve` listens."""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)]
+    """0: any free one."""
+    rest_port: Annotated[int, Field(ge=0, le=65535)]
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Between two looks at models.config."""
 
 
 class Target(Section):
