@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tapeline.errors import Refused
 from tapeline.features.served import Input
 from tapeline.models import How, Rows, family
 from tapeline.serving import servable
+from tapeline.serving.server import follow_store
+from tests.serving.servables import http, pin, running, until
 
 Array = np.ndarray[Any, Any]
 MARKETS = list(indices.CLOSES)
@@ -66,6 +69,33 @@ def test_closes_and_predictors_give_the_same_answers(made: tuple[Path, Table, Ar
     assert len({*by_features(table.features)["probability"][:, 0]}) > 10
     for rows in (1, 2, 1000):
         assert_same(by_closes(closes[-rows:]), by_features(table.features[-rows:]))
+
+
+def test_servers_answer_closes_over_grpc_and_rest(made: tuple[Path, Table, Array], tmp_path: Path) -> None:
+    import grpc
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    folder, _, closes = made
+    shutil.copytree(folder, tmp_path / "m" / "1")
+    pin(tmp_path, m=1)
+    closes = closes[-1000:].copy()
+    closes[:, 4, :3] = 0  # not known yet
+    wanted = servable.load(folder, "closes")(closes)["probability"]
+    with running(follow_store(str(tmp_path))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        with grpc.insecure_channel(f"localhost:{started.grpc_port}") as channel:
+            for rows in (1, 2, 1000):
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name, request.model_spec.signature_name = "m", "closes"
+                request.inputs["closes"].CopyFrom(tf.load().make_tensor_proto(closes[:rows]))
+                answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+                got = tf.load().make_ndarray(answer.outputs["probability"])
+                np.testing.assert_allclose(got, wanted[:rows], rtol=0, atol=1e-6)
+                asked = {"signature_name": "closes", "instances": closes[:rows].tolist()}
+                status, said = http(started.rest_port, "/v1/models/m:predict", asked)
+                assert status == 200, said
+                got = np.array([each["probability"] for each in said["predictions"]])
+                np.testing.assert_allclose(got, wanted[:rows], rtol=0, atol=1e-6)
 
 
 def test_what_is_not_known_yet_does_not_matter(made: tuple[Path, Table, Array]) -> None:
