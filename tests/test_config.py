@@ -49,7 +49,8 @@ def test_the_published_protocol() -> None:
             "family": 0, "hidden": 0, "steps": 30000, "report_every": 5000, "learning_rate": 1e-4,
             "initial_sd": 1e-4, "initial_bias": 1.0,
         }  # fmt: skip
-        assert told["gate"] == {"metric": "accuracy", "threshold": 0.7, "baseline_margin": None}
+        gate = {"metric": "accuracy", "threshold": 0.7, "baseline_margin": None, "champion_margin": None}
+        assert told["gate"] == gate
         assert told["split"] == {"name": "chronological", "train": 0.8}
 
 

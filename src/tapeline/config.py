@@ -107,6 +107,8 @@ class Gate(Section):
     """Strict: the metric must be better than this."""
     baseline_margin: float | None
     """Least lead over the best naive baseline, in the metric's units; null is off."""
+    champion_margin: float | None
+    """Least lead over the version now served, on test rows that it never learnt; null is off."""
 
 
 class Serving(Section):

@@ -1,0 +1,21 @@
+"""The version that is served now, for those who only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tapeline.serving.store import read
+
+
+@contextmanager
+def served(store: str, name: str) -> Iterator[Path | None]:
+    """A local folder with the version that is live under the name; None where there is none.
+
+    Raises:
+        Refused: the store is damaged.
+    """
+    root = Path(store)
+    version = read(root, name).live()
+    yield None if version is None else root / name / str(version.number)
