@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tapeline import tf
-from tapeline.config import options
+from tapeline.conf import options
 from tapeline.datasets import splits
 from tapeline.datasets.table import read
 from tapeline.serving import servable

@@ -98,7 +98,7 @@ def _dispatch(given: list[str]) -> None:
         own, overrides = split(name, rest) if VERBS[name].plain else ({}, rest)
         VERBS[name].function(overrides, own)
     else:
-        from tapeline.config import nearest
+        from tapeline.errors import nearest
 
         raise refuse(name, "unknown verb", nearest(name, list(VERBS), otherwise="see tapeline --help"))
 

@@ -9,19 +9,17 @@ keys. So a new dataset or model is one module and one short file in conf/.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatch
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tapeline.errors import Finding, Refused, refuse, scrub
+from tapeline import conf
+from tapeline.errors import Finding, Refused, nearest, refuse, scrub
 
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
@@ -168,23 +166,6 @@ MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models")}
 """Groups whose schema lies in a module: the key that names it, and the package."""
 
 
-def root() -> Path:
-    """The folder that holds conf/ and the lock files: of the checkout, or of the installed package."""
-    package = Path(__file__).parent
-    checkout = package.parents[1]
-    return checkout if (checkout / "conf" / "config.yaml").is_file() else package
-
-
-def conf() -> Path:
-    """The folder of configuration files; the variable TAPELINE_CONF names another."""
-    return Path(os.environ.get("TAPELINE_CONF") or root() / "conf").absolute()
-
-
-def options(group: str) -> list[str]:
-    """The files of a group, without ending."""
-    return sorted(path.stem for path in (conf() / group).glob("*.yaml"))
-
-
 def module(package: str, name: str, key: str) -> ModuleType:
     """The module that `key=name` of the configuration stands for.
 
@@ -206,78 +187,7 @@ def compose(overrides: Sequence[str]) -> Config:
     Raises:
         Refused: all that is wrong with it, each with key and fix.
     """
-    return validate(compose_plain(overrides))
-
-
-def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/ with Hydra overrides: plain values, not yet validated."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not (conf() / "config.yaml").is_file():
-        raise refuse(conf() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
-    try:
-        with initialize_config_dir(str(conf()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=forced(overrides))
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        sentence = " ".join(str(error).split("\n")[0].split())
-        raise refuse(" ".join(overrides) or conf(), sentence, "mend the override or the file") from None
-    return cast(dict[str, Any], plain)
-
-
-def forced(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
-    """Overrides as Hydra shall see them: keys are forced in, so that validation names all unknown ones.
-
-    `key=` with nothing after it means as configured, and goes.
-
-    Raises:
-        Refused: an override that cannot be read, a choice that is not there, several values without `sweep`.
-    """
-    return [_forced(text, sweep) for text in overrides if not text.endswith("=") or text.count("=") > 1]
-
-
-def _forced(text: str, sweep: bool) -> str:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        quoted = text.partition("=")[0] + "='\"...\"'"
-        fix = f"write key=value, and text with quotes as {quoted}"
-        raise refuse(text, "Hydra cannot read this override", fix) from None
-    key = override.key_or_group
-    if sweep and (key.startswith(("hydra.", "hydra/"))):
-        return text
-    if key.startswith("hydra.") and key != "hydra.searchpath":
-        raise refuse(text, "Hydra's own keys have no effect on a single run", "leave it out")
-    if override.is_sweep_override() and not sweep:
-        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
-    if not (conf() / key).is_dir():
-        return text if override.is_delete() else "++" + text.lstrip("+")
-    choices = [override.value()] if not override.is_sweep_override() else []
-    if override.is_choice_sweep():
-        choices = list(override.value().list)
-    for choice in choices:
-        if choice is not None and str(choice) not in options(key) and not override.is_delete():
-            raise refuse(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
-    return text
-
-
-def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:
-    """The fix for a misspelt name: the known one that is nearest, or else another word of advice."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else otherwise
-
-
-def choose(name: str, known: Sequence[str]) -> str:
-    """The fix for a wrong choice: all that there are, and the nearest."""
-    near = nearest(name, known, otherwise="")
-    return f"choose one of: {', '.join(known)}" + (f" ({near})" if near else "")
+    return validate(conf.compose(overrides))
 
 
 def validate(plain: Mapping[str, Any]) -> Config:
@@ -289,17 +199,19 @@ def validate(plain: Mapping[str, Any]) -> Config:
     if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
         raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
     findings: list[Finding] = []
-    known = [field.name for field in fields(Config)]
+    names = [field.name for field in fields(Config)]
     for key in plain:
-        if key not in known:
-            findings.append(Finding(key, "unknown key", nearest(key, known, otherwise="remove it")))
+        if key not in names:
+            findings.append(Finding(key, "unknown key", nearest(key, names, otherwise="remove it")))
     values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
     if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
         findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
         if not isinstance(section, dict):
-            findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
+            findings.append(
+                Finding(group, "the section is missing", f"choose one of: {', '.join(conf.options(group))}")
+            )
             continue
         try:
             values[group] = _section(group, section, plain)

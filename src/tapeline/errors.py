@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SECRETS = (
@@ -46,3 +48,15 @@ class Refused(Exception):
 def refuse(where: object, problem: str, fix: str) -> Refused:
     """The exception for a single finding, to be raised by the caller."""
     return Refused(Finding(str(where), problem, fix))
+
+
+def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:
+    """The fix for a misspelt name: the known one that is nearest, or else another word of advice."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
+
+
+def choose(name: str, known: Sequence[str]) -> str:
+    """The fix for a wrong choice: all that there are, and the nearest."""
+    near = nearest(name, known, otherwise="")
+    return f"choose one of: {', '.join(known)}" + (f" ({near})" if near else "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from tapeline.config import Config, choose, options
+from tapeline.conf import options
+from tapeline.config import Config
 from tapeline.datasets import kind
 from tapeline.datasets.sources import source
 from tapeline.datasets.splits import WalkForward
-from tapeline.errors import Finding, Refused
+from tapeline.errors import Finding, Refused, choose
 from tapeline.evaluation.metrics import METRICS, OF_CLASSES
 from tapeline.serving.servable import SERVERS, release
 

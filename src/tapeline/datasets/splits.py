@@ -16,9 +16,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from tapeline import config
 from tapeline.config import Split
-from tapeline.errors import refuse
+from tapeline.errors import choose, refuse
 
 Array = np.ndarray[Any, Any]
 
@@ -186,5 +185,5 @@ def section(name: object) -> type[Split]:
         Refused: there is none of that name.
     """
     if str(name) not in SPLITS:
-        raise refuse(f"split.name={name}", "no such split", config.choose(str(name), list(SPLITS)))
+        raise refuse(f"split.name={name}", "no such split", choose(str(name), list(SPLITS)))
     return SPLITS[str(name)][0]

@@ -15,8 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tapeline.config import nearest
-from tapeline.errors import Refused, refuse
+from tapeline.errors import Refused, nearest, refuse
 from tapeline.serving import server
 from tapeline.serving.models_config import Wanted
 from tapeline.serving.rest import METRICS

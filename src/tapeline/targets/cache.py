@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tapeline import conf, files
 from tapeline import config as configuration
-from tapeline import files
 from tapeline.config import Config
 from tapeline.graph import Parameters, Step
 
@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
         for path in sorted(package.rglob("*.py"))
         if path.relative_to(package).parts[0] not in outside
     ]
-    lock = configuration.root() / "requirements.lock"
+    lock = conf.root() / "requirements.lock"
     return {
         "tapeline's source": files.digest(source),
         "requirements.lock": files.digest_path(lock) if lock.is_file() else "none",

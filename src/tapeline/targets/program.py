@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config import choose, compose
-from tapeline.errors import Finding, Refused, refuse
+from tapeline.config import compose
+from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.graph import PIPELINE, Step, execute, step
 from tapeline.targets.console import logged
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from tapeline import conf, files
 from tapeline import config as configuration
-from tapeline import files
 from tapeline.config import Config
 from tapeline.errors import Refused, refuse
 from tapeline.evaluation.metrics import value
@@ -39,7 +39,7 @@ def run(overrides: Sequence[str], *, name: str | None, check: Check) -> Path:
     Raises:
         Refused: an override that no job could have, or no job finished.
     """
-    wanted = configuration.forced(overrides, sweep=True)
+    wanted = conf.forced(overrides, sweep=True)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
     _multirun(wanted, folder, check)
@@ -58,7 +58,7 @@ def _multirun(overrides: Sequence[str], folder: Path, check: Check) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     @hydra.main(  # type: ignore[untyped-decorator]
-        version_base="1.3", config_path=str(configuration.conf()), config_name="config"
+        version_base="1.3", config_path=str(conf.folder()), config_name="config"
     )
     def job(composed: Any) -> float | None:
         return _job(composed, folder, check)

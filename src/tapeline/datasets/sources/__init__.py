@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from tapeline.config import Dataset, choose, module
-from tapeline.errors import Finding, refuse
+from tapeline.config import Dataset, module
+from tapeline.errors import Finding, choose, refuse
 
 if TYPE_CHECKING:
     import polars as pl

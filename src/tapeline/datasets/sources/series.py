@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from tapeline import config
 from tapeline.datasets import typed
-from tapeline.errors import refuse
+from tapeline.errors import choose, refuse
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +64,7 @@ class Section(config.Dataset):
     def _of_known_markets(cls, given: dict[str, Any]) -> dict[str, Any]:
         for market in given:
             if market not in cls.MARKETS:
-                raise ValueError(f"{market} is no market; {config.choose(market, cls.MARKETS)}")
+                raise ValueError(f"{market} is no market; {choose(market, cls.MARKETS)}")
         return given
 
     @field_validator("query")

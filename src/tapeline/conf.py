@@ -1,0 +1,90 @@
+"""The files of conf/, and how Hydra composes them with what people type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from tapeline.errors import choose, refuse
+
+
+def root() -> Path:
+    """The folder that holds conf/ and the lock files: of the checkout, or of the installed package."""
+    package = Path(__file__).parent
+    checkout = package.parents[1]
+    return checkout if (checkout / "conf" / "config.yaml").is_file() else package
+
+
+def folder() -> Path:
+    """The folder of configuration files; the variable TAPELINE_CONF names another."""
+    return Path(os.environ.get("TAPELINE_CONF") or root() / "conf").absolute()
+
+
+def options(group: str) -> list[str]:
+    """The files of a group, without ending."""
+    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/ with Hydra overrides: plain values, not yet validated.
+
+    Raises:
+        Refused: an override or a file that Hydra cannot take.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (folder() / "config.yaml").is_file():
+        raise refuse(folder() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
+    try:
+        with initialize_config_dir(str(folder()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=forced(overrides))
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        sentence = " ".join(str(error).split("\n")[0].split())
+        raise refuse(" ".join(overrides) or folder(), sentence, "mend the override or the file") from None
+    return cast(dict[str, Any], plain)
+
+
+def forced(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Overrides as Hydra shall see them: keys are forced in, so that validation names all unknown ones.
+
+    `key=` with nothing after it means as configured, and goes.
+
+    Raises:
+        Refused: an override that cannot be read, a choice that is not there, several values without `sweep`.
+    """
+    return [_forced(text, sweep) for text in overrides if not text.endswith("=") or text.count("=") > 1]
+
+
+def _forced(text: str, sweep: bool) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        quoted = text.partition("=")[0] + "='\"...\"'"
+        fix = f"write key=value, and text with quotes as {quoted}"
+        raise refuse(text, "Hydra cannot read this override", fix) from None
+    key = override.key_or_group
+    if sweep and (key.startswith(("hydra.", "hydra/"))):
+        return text
+    if key.startswith("hydra.") and key != "hydra.searchpath":
+        raise refuse(text, "Hydra's own keys have no effect on a single run", "leave it out")
+    if override.is_sweep_override() and not sweep:
+        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
+    if not (folder() / key).is_dir():
+        return text if override.is_delete() else "++" + text.lstrip("+")
+    choices = [override.value()] if not override.is_sweep_override() else []
+    if override.is_choice_sweep():
+        choices = list(override.value().list)
+    for choice in choices:
+        if choice is not None and str(choice) not in options(key) and not override.is_delete():
+            raise refuse(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
+    return text
