@@ -1,0 +1,105 @@
+"""The published models behind the server: 2014-08-12, a fall, which Flat misses and Deep calls."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tapeline import cli
+from tapeline.datasets.indices import CLOSES
+from tapeline.serving.server import Server, follow_store
+from tests.conftest import Tapeline, metrics, steps
+from tests.serving.servables import running
+
+NAMES = ("flat", "deep", "lightgbm")
+DAY = "2014-08-12"
+
+
+@pytest.fixture(scope="module")
+def served(closing_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """A server on a store that holds all three, and the folder they were made in."""
+    folder = tmp_path_factory.mktemp("served")
+    data = ["dataset.source=csv", f"dataset.path={closing_data}", "gate.threshold=0"]
+    places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
+    for name in NAMES:
+        assert cli.main(["run", f"experiment=snp_{name}", f"serving.name={name}", *data, *places]) == 0
+    with running(follow_store(str(folder / "store"))) as server:
+        for _ in range(600):
+            if not server.versions.missing() and all(server.versions.knows(name) for name in NAMES):
+                break
+            time.sleep(0.05)
+        yield server, folder
+
+
+def ask(server: Server, name: str, body: Any) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.rest_port}/v1/models/{name}:predict", json.dumps(body).encode()
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["predictions"]
+
+
+@pytest.mark.parametrize("api", ["rest", "grpc"])
+@pytest.mark.parametrize(("name", "expected"), [("flat", 0), ("deep", 1), ("lightgbm", None)])
+def test_the_published_answers(
+    tapeline: Tapeline, served: tuple[Server, Path], closing_data: Path, name: str, expected: int | None, api: str
+) -> None:
+    server, folder = served
+    port = server.rest_port if api == "rest" else server.grpc_port
+    keys = [f"date={DAY}", f"api={api}", f"host=127.0.0.1:{port}", f"serving.name={name}"]
+    data = ["dataset.source=csv", f"dataset.path={closing_data}", f"serving.store={folder}/store"]
+    code, out, err = tapeline("predict", *keys, *data)
+    assert code == 0, err
+    told = json.loads(out.splitlines()[-1])
+    assert list(told) == ["date", "prediction", "probability", "model_version", "version", "latency_ms"]
+    assert (told["date"], told["version"]) == (DAY, 1)
+    assert told["prediction"] in ((expected,) if expected is not None else (0, 1))
+    assert sum(told["probability"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_batches_through_both_signatures(served: tuple[Server, Path], closing_data: Path, name: str, rows: int) -> None:
+    server, folder = served
+    table = pl.read_parquet(next(folder.glob("runs/*_snp_flat/table.parquet"))).tail(rows)
+    predictors = table.drop("time", "target").to_numpy().astype(float).tolist()
+    closes = pl.read_csv(closing_data).select([f"{market}_close" for market in CLOSES]).to_numpy()
+    ends = range(len(closes) - rows, len(closes))
+    windows = [closes[end - 4 : end + 1].tolist() for end in ends]
+    one = ask(server, name, {"instances": predictors})
+    other = ask(server, name, {"signature_name": "closes", "instances": windows})
+    assert len(one) == len(other) == rows
+    np.testing.assert_allclose(
+        [each["probability"] for each in other], [each["probability"] for each in one], rtol=0, atol=1e-6
+    )
+
+
+def test_a_nightly_run_does_not_bring_back_what_was_rolled_back(tapeline: Tapeline, folder: Path) -> None:
+    line = ["run", "model=flat", "model.report_every=20", "gate.threshold=0"]
+    assert tapeline(*line, "model.steps=20")[0] == 0
+    assert tapeline(*line, "model.steps=40")[0] == 0
+    bad = metrics(folder)["model_version"]
+    code, out, _ = tapeline("rollback", "why=it shorts everything")
+    assert (code, "served now: indices-simulated version 1" in out) == (0, True)
+    code, out, _ = tapeline(*line, "model.steps=40")
+    assert code == 0
+    assert steps(folder)["publish"] == "ran"
+    assert metrics(folder)["model_version"] == bad
+    assert "was rolled back by" in out
+    assert "tapeline promote version=2" in out
+    code, out, _ = tapeline("versions")
+    assert code == 0
+    rows = [row.split()[:2] for row in out.splitlines()]
+    assert ["1", "live"] in rows
+    assert ["2", "rolled"] in rows
+    assert tapeline("promote", "version=2")[0] == 0
+    code, out, _ = tapeline(*line, "model.steps=40")
+    assert "is live already; nothing was written" in out
