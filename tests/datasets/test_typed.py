@@ -20,6 +20,19 @@ def test_every_form_is_told_where_only_one_fits(form: str) -> None:
     assert typed.dates(column, "f", form).to_list() == DAYS
 
 
+@pytest.mark.parametrize("form", ["%-d/%-m/%Y", "%-m/%-d/%Y", "%-d/%m/%y", "%d.%-m.%Y"])
+def test_dates_without_zeros_are_told_where_all_are_so(form: str) -> None:
+    column = pl.Series("date", [day.strftime(form) for day in DAYS])
+    assert typed.dates(column, "f", None).to_list() == DAYS
+
+
+def test_a_date_that_lost_a_digit_is_no_other_date() -> None:
+    column = pl.Series("date", ["2010-01-27", "2010-01-2", "2010-01-29"])
+    for form in (None, "%Y-%m-%d"):
+        with pytest.raises(Refused, match="row 2: '2010-01-2' is not a date"):
+            typed.dates(column, "f", form)
+
+
 @pytest.mark.parametrize("suffix", [" 00:00", "T00:00:00", " 00:00:00+00:00", "T00:00:00.000Z", " 00:00:00 UTC"])
 def test_midnight_says_nothing(suffix: str) -> None:
     column = pl.Series("date", [day.isoformat() + suffix for day in DAYS])
