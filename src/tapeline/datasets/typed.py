@@ -91,7 +91,7 @@ def _parse(text: pl.Series, date_format: str) -> pl.Series:
     """Null where a value is not of that form, or of no year that markets know.
 
     Days and months have their zeros throughout the column, or throughout not: among dates with them,
-    2010-01-2 has lost a digit.
+    2010-01-2 has lost a digit. Only where the year is last may one have them and the other not.
     """
     import polars as pl
 
@@ -100,11 +100,11 @@ def _parse(text: pl.Series, date_format: str) -> pl.Series:
     except pl.exceptions.PolarsError:
         raise refuse(f"dataset.date_format={date_format}", "is no strptime format", "write as in %d/%m/%Y") from None
     best = pl.repeat(False, len(text), eager=True)
-    for day in ("%d", "%-d") if parsed.null_count() < len(text) else ():
-        for month in ("%m", "%-m"):
-            form = date_format.replace("%d", day).replace("%m", month)
-            same = (parsed.dt.strftime(form).str.to_lowercase() == text.str.to_lowercase()).fill_null(False)
-            best = max(best, same, key=lambda each: int(each.sum()))
+    mixed = () if date_format.startswith("%Y") else (("%d", "%-m"), ("%-d", "%m"))
+    for day, month in (("%d", "%m"), ("%-d", "%-m"), *mixed) if parsed.null_count() < len(text) else ():
+        form = date_format.replace("%d", day).replace("%m", month)
+        same = (parsed.dt.strftime(form).str.to_lowercase() == text.str.to_lowercase()).fill_null(False)
+        best = max(best, same, key=lambda each: int(each.sum()))
     plausible = best & parsed.dt.year().is_between(1800, 2200)
     return parsed.to_frame().select(pl.when(plausible).then(pl.first())).to_series()
 
