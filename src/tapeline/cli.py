@@ -195,7 +195,7 @@ def promote(overrides: list[str], own: dict[str, str]) -> None:
     from tapeline.serving import verbs
 
     serving = _composed(overrides).serving
-    print(verbs.promote(_number(own), Path(serving.store), serving, own.get("why", "")))
+    print(verbs.promote(_number(own), serving.store, serving, own.get("why", "")))
 
 
 def rollback(overrides: list[str], own: dict[str, str]) -> None:
@@ -203,7 +203,7 @@ def rollback(overrides: list[str], own: dict[str, str]) -> None:
     from tapeline.serving import verbs
 
     serving = _composed(overrides).serving
-    print(verbs.rollback(Path(serving.store), serving, own.get("why", "")))
+    print(verbs.rollback(serving.store, serving, own.get("why", "")))
 
 
 def versions(overrides: list[str], own: dict[str, str]) -> None:
@@ -258,7 +258,50 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     program.run(name, overrides, paths["--in"], paths["--out"])
 
 
+def store(arguments: list[str], own: dict[str, str]) -> None:
+    """The store itself: init [PLACE] key=value ..., or sync URL DIR follow=true seconds=10."""
+    words = [word for word in arguments if "=" not in word.partition("://")[0] and not word.startswith("~")]
+    keys = [word for word in arguments if word not in words]
+    if words[:1] == ["init"] and len(words) <= 2:
+        return _init(words[1:], keys)
+    if words[:1] == ["sync"] and len(words) == 3:
+        return _sync(words[1], Path(words[2]), split("store", keys))
+    raise refuse(" ".join(["store", *words]), "says not what to do", "write store init [PLACE], or store sync URL DIR")
+
+
+def _init(places: list[str], overrides: list[str]) -> None:
+    from tapeline.serving import state
+
+    if places and overrides:
+        raise refuse(overrides[0], "has no effect on a store that is named", "leave it out")
+    serving = None if places else _composed(overrides).serving
+    place = serving.store if serving else places[0]
+    made = state.init(place, serving.lock_seconds if serving else 10)
+    print(f"{place}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
+
+
+def _sync(url: str, folder: Path, given: tuple[dict[str, str], list[str]]) -> None:
+    from tapeline.serving import sync
+    from tapeline.targets.console import logged
+
+    own, rest = given
+    if rest:
+        raise refuse(rest[0], "is no key of store sync", "it has follow=true and seconds=10")
+    try:
+        seconds = float(own.get("seconds", "10"))
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 86400:
+        raise refuse(f"seconds={own['seconds']}", "is no number of seconds, from 0.1 to a day", "write seconds=10")
+    with logged():
+        if own.get("follow") == "true":
+            sync.follow(url, folder, seconds)
+        elif not sync.once(url, folder):
+            print(f"{folder} is up to date")
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
@@ -270,6 +313,7 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 
