@@ -8,10 +8,11 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep publish canary promote rollback versions config test test-faults test-k80 lint bench lock clean
+.PHONY: help run sweep serve predict publish canary promote rollback versions config test test-faults test-k80
+.PHONY: lint bench bench-serving lock clean
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
@@ -34,6 +35,12 @@ rollback: .venv/.steps ## back to the version that was live before: make rollbac
 versions: .venv/.steps ## what the store holds
 	@$(BIN)/tapeline --from-make versions
 
+serve: .venv/.steps ## TF Serving's API on the store: make serve serving.rest_port=8501
+	@$(BIN)/tapeline --from-make serve
+
+predict: .venv/.steps ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
+	@$(BIN)/tapeline --from-make predict
+
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config
 
@@ -53,6 +60,9 @@ test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14, the
 
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
+
+bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
+	@$(BIN)/python -m benchmarks serving
 
 lock: ## resolve the pinned requirements anew (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
@@ -88,7 +98,7 @@ echo "installing $(2)"; \
 if command -v uv >/dev/null; then \
   uv pip install --quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
 else \
-  $(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2); \
+  $(1)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r $(2); \
   $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi; \
 touch $@

@@ -17,7 +17,9 @@ from tapeline import cli
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 
-os.environ.pop("MAKEFLAGS", None)
+for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(_name, None)
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 @pytest.fixture(scope="session")

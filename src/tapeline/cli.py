@@ -228,6 +228,30 @@ def _number(own: Mapping[str, str]) -> int | None:
     return int(own["version"])
 
 
+def serve(overrides: list[str], own: dict[str, str]) -> None:
+    """A local server on the store, until SIGTERM or Ctrl-C."""
+    from tapeline.config import compose
+    from tapeline.serving import container, server
+    from tapeline.targets.console import logged
+
+    composed = compose(overrides)
+    serving = composed.serving
+    if serving.engine == "tfserving":
+        container.run(serving)
+    listen = server.Listen(serving.host, serving.grpc_port, serving.rest_port)
+    with logged():
+        poll = server.follow_store(serving.store)
+        server.serve(listen, poll, seconds=serving.poll_seconds, threads=composed.hw.threads)
+
+
+def predict(overrides: list[str], own: dict[str, str]) -> None:
+    """Ask a server about a date, a random row or a file of rows."""
+    from tapeline.config import compose
+    from tapeline.targets.predict import run
+
+    run(compose(overrides), own)
+
+
 def config(overrides: list[str], own: dict[str, str]) -> None:
     """Print the composed configuration."""
     import yaml
@@ -260,50 +284,30 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
     """The store itself: init [PLACE] key=value ..., or sync URL DIR follow=true seconds=10."""
+    from tapeline.targets import stores
+
     words = [word for word in arguments if "=" not in word.partition("://")[0] and not word.startswith("~")]
-    keys = [word for word in arguments if word not in words]
-    if words[:1] == ["init"] and len(words) <= 2:
-        return _init(words[1:], keys)
-    if words[:1] == ["sync"] and len(words) == 3:
-        return _sync(words[1], Path(words[2]), split("store", keys))
-    raise refuse(" ".join(["store", *words]), "says not what to do", "write store init [PLACE], or store sync URL DIR")
-
-
-def _init(places: list[str], overrides: list[str]) -> None:
-    from tapeline.serving import state
-
-    if places and overrides:
-        raise refuse(overrides[0], "has no effect on a store that is named", "leave it out")
-    serving = None if places else _composed(overrides).serving
-    place = serving.store if serving else places[0]
-    made = state.init(place, serving.lock_seconds if serving else 10)
-    print(f"{place}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
-
-
-def _sync(url: str, folder: Path, given: tuple[dict[str, str], list[str]]) -> None:
-    from tapeline.serving import sync
-    from tapeline.targets.console import logged
-
-    own, rest = given
-    if rest:
-        raise refuse(rest[0], "is no key of store sync", "it has follow=true and seconds=10")
-    try:
-        seconds = float(own.get("seconds", "10"))
-    except ValueError:
-        seconds = 0
-    if not 0.1 <= seconds <= 86400:
-        raise refuse(f"seconds={own['seconds']}", "is no number of seconds, from 0.1 to a day", "write seconds=10")
-    with logged():
-        if own.get("follow") == "true":
-            sync.follow(url, folder, seconds)
-        elif not sync.once(url, folder):
-            print(f"{folder} is up to date")
+    own, overrides = split("store", [word for word in arguments if word not in words])
+    stores.run(words, overrides, own)
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
+    "predict": Verb(
+        "ask a server; without date, random or rows: about the latest day",
+        {
+            "date": "YYYY-MM-DD",
+            "random": "true|false",
+            "rows": "FILE.csv",
+            "host": "HOST[:PORT]",
+            "api": "rest|grpc",
+            "version": "N",
+        },
+        predict,
+    ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(

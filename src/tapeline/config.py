@@ -17,17 +17,18 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tapeline.errors import Finding, Refused, refuse, scrub
 
 PLACES = (
-    *("target", "serving.store", "serving.lock_seconds"),
-    *("dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
+    *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
+    *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
+    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
 )
-"""Where things lie on one machine: in no cache key and no metrics.json."""
+"""Where things lie and how one machine serves them: in no cache key and no metrics.json."""
 
 
 class Section(BaseModel):
@@ -106,6 +107,8 @@ class Gate(Section):
     """Strict: the metric must be better than this."""
     baseline_margin: float | None
     """Least lead over the best naive baseline, in the metric's units; null is off."""
+    champion_margin: float | None
+    """Least lead over the version now served, on test rows that it never learnt; null is off."""
 
 
 class Serving(Section):
@@ -116,6 +119,15 @@ class Serving(Section):
     lock_seconds: Annotated[float, Field(ge=0)]
     keep: Annotated[int, Field(ge=1)]
     """Versions that stay in the store, beside those that are served."""
+    engine: Literal["tapeline", "tfserving"]
+    """What `tapeline serve` runs: itself, or TF Serving's own image."""
+    host: Annotated[str, Field(min_length=1)]
+    """Where `tapeline serve` listens."""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)]
+    """0: any free one."""
+    rest_port: Annotated[int, Field(ge=0, le=65535)]
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Between two looks at models.config."""
 
 
 class Target(Section):

@@ -2,21 +2,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tapeline.config import Gate
 from tapeline.errors import Refused
-from tapeline.evaluation.gate import decide
+from tapeline.evaluation.gate import Champion, decide, later
 
 BASELINES = {"majority": {"accuracy": 0.5}, "sign of ftse_log_return_0": {"accuracy": 0.6979}}
 
 
 def gate(**keys: Any) -> Gate:
-    return Gate(**{"metric": "accuracy", "threshold": 0.7, "baseline_margin": None, **keys})
+    return Gate(**{"metric": "accuracy", "threshold": 0.7, "baseline_margin": None, "champion_margin": None, **keys})
+
+
+def never() -> Champion:
+    raise AssertionError("the champion is not to be scored")
 
 
 def accepted(score: float, **keys: Any) -> bool:
-    decision = decide(gate(**keys), {"accuracy": score, "log_loss": score}, BASELINES)
+    decision = decide(gate(**keys), {"accuracy": score, "log_loss": score}, BASELINES, never)
     return bool(decision["accepted"])
 
 
@@ -41,7 +46,7 @@ def test_without_a_rule_all_pass() -> None:
 
 
 def test_reasons_name_what_was_compared() -> None:
-    decision = decide(gate(baseline_margin=0.05), {"accuracy": 0.72}, BASELINES)
+    decision = decide(gate(baseline_margin=0.05), {"accuracy": 0.72}, BASELINES, never)
     assert decision["reasons"] == [
         "accuracy 0.720000 is above 0.7",
         "it leads the best baseline, sign of ftse_log_return_0 (0.697900), by 0.022100, too little for 0.05",
@@ -51,4 +56,55 @@ def test_reasons_name_what_was_compared() -> None:
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_refused(score: float | None) -> None:
     with pytest.raises(Refused, match=r"gate\.metric=accuracy: is not defined on these test rows"):
-        decide(gate(), {"accuracy": score}, BASELINES)
+        decide(gate(), {"accuracy": score}, BASELINES, never)
+
+
+def against(score: float, candidate: float, **keys: Any) -> dict[str, Any]:
+    champion = Champion("0123456789ab", "2014-08-11", 288, score, candidate)
+    return decide(gate(**keys), {"accuracy": 0.72, "log_loss": 0.5}, BASELINES, lambda: champion)
+
+
+def test_a_margin_counts_from_the_served_version() -> None:
+    assert against(0.70, 0.72, champion_margin=0.01)["accepted"]
+    assert not against(0.70, 0.72, champion_margin=0.03)["accepted"]
+    assert against(0.72, 0.72, champion_margin=0.0)["accepted"]
+    assert against(0.72, 0.71, champion_margin=-0.02)["accepted"], "a little worse may be allowed"
+    assert against(0.72, 0.60)["accepted"], "the rule is off"
+
+
+def test_of_a_lower_metric_a_champion_has_less() -> None:
+    keys = {"metric": "log_loss", "threshold": 0.6, "champion_margin": 0.05}
+    assert against(0.6, 0.5, **keys)["accepted"]
+    assert not against(0.5, 0.6, **keys)["accepted"]
+
+
+def test_the_champion_is_told_where_one_was_scored() -> None:
+    decision = against(0.75, 0.7, champion_margin=0.01)
+    assert decision["champion"] == {
+        "model_version": "0123456789ab", "last_label": "2014-08-11", "rows": 288, "score": 0.75, "candidate": 0.7,
+    }  # fmt: skip
+    assert decision["reasons"] == [
+        "accuracy 0.720000 is above 0.7",
+        "on 288 test rows after 2014-08-11 its accuracy is 0.700000, that of the served 0123456789ab 0.750000: "
+        "a lead of -0.050000, too little for 0.01",
+    ]
+    nothing = decide(gate(champion_margin=0.01), {"accuracy": 0.72}, BASELINES, lambda: "nothing is served")
+    assert nothing == {
+        "accepted": True,
+        "reasons": ["accuracy 0.720000 is above 0.7", "there is no champion to compare with: nothing is served"],
+    }
+
+
+def test_the_champion_is_scored_only_where_all_else_passes() -> None:
+    decision = decide(gate(champion_margin=0.0), {"accuracy": 0.6}, BASELINES, never)
+    assert decision == {"accepted": False, "reasons": ["accuracy 0.600000 is not above 0.7"]}
+
+
+def test_rows_later_than_a_label() -> None:
+    time = np.array(["2020-01-01", "2020-01-02", "2020-01-02", "2020-01-05", "2020-01-06"], "datetime64[D]")
+    test = np.array([1, 2, 3, 4])
+    assert later(time, test, "2020-01-01", 0).tolist() == [True, True, True, True]
+    assert later(time, test, "2020-01-02", 0).tolist() == [False, False, True, True]
+    assert later(time, test, "2020-01-01", 1).tolist() == [False, False, True, True], "a time, not a row"
+    assert later(time, test, "2020-01-03", 1).tolist() == [False, False, False, True]
+    assert later(time, test, "2020-01-06", 0).tolist() == [False] * 4

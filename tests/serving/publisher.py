@@ -7,11 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tapeline import config
 from tapeline.config import Serving
 from tapeline.serving import servable, verbs
 from tapeline.serving.store import Version
 
 SIZE = 100_000
+SERVING = config.compose(["serving.lock_seconds=30"]).serving
 
 
 def stand_in(folder: Path, version: str) -> Path:
@@ -29,7 +31,7 @@ def stand_in(folder: Path, version: str) -> Path:
 
 
 def serving(name: str = "m", keep: int = 50) -> Serving:
-    return Serving(name=name, store="", lock_seconds=30, keep=keep)
+    return SERVING.model_copy(update={"name": name, "keep": keep})
 
 
 def publish(place: Path | str, made: Path, name: str = "m", keep: int = 50) -> Version:

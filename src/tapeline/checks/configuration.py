@@ -10,9 +10,8 @@ from tapeline.datasets.sources import source
 from tapeline.datasets.splits import WalkForward
 from tapeline.errors import Finding, Refused
 from tapeline.evaluation.metrics import METRICS, OF_CLASSES
+from tapeline.serving.servable import SERVERS, release
 
-SERVING = (2, 20)
-"""TensorFlow of the servers: SavedModels load in the version that wrote them and in later ones."""
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
     (2, 20): ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
@@ -83,7 +82,7 @@ def purge_covers_the_label(config: Config) -> Iterator[Finding]:
 
 def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
     """TensorFlow drops old cards: one without code for the card trains on the CPU without a word."""
-    card, version = config.hw.accelerator, _version(config.hw.tensorflow)
+    card, version = config.hw.accelerator, release(config.hw.tensorflow)
     if card and card.compute_capability not in CODE_FOR.get(version, ()):
         yield Finding(
             f"hw.tensorflow={config.hw.tensorflow}",
@@ -94,8 +93,8 @@ def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
 
 def servers_can_load_it(config: Config) -> Iterator[Finding]:
     """A model written by a later TensorFlow than the server's may not load."""
-    if _version(config.hw.tensorflow) > SERVING:
-        served = ".".join(map(str, SERVING))
+    if release(config.hw.tensorflow) > SERVERS:
+        served = ".".join(map(str, SERVERS))
         yield Finding(
             f"hw.tensorflow={config.hw.tensorflow}", f"is later than the servers' {served}", "train with that"
         )
@@ -105,10 +104,6 @@ def target_runs_here(config: Config) -> Iterator[Finding]:
     """`run` is for the local target."""
     if config.target.name != "local":
         yield Finding(f"target={config.target.name}", "does not run on this machine", "leave target=local")
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(".")[:2]))
 
 
 RULES: tuple[Callable[[Config], Iterable[Finding]], ...] = (

@@ -7,19 +7,21 @@
     ingest(section, frame, where)   raw data checked, typed, sorted, unique
     table(section, raw)         features, target and time, a Table
     baselines(table)            naive predictions for every row, by name
+    served(names)               optional: what a client may send instead of these features, an Input
 
 and conf/dataset/<name>.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from tapeline.config import Dataset, module
 from tapeline.datasets.table import Table
+from tapeline.features.served import Input
 
 Array = np.ndarray[Any, Any]
 
@@ -46,3 +48,9 @@ class Kind(Protocol):
 def kind(dataset: Dataset) -> Kind:
     """The module of a dataset."""
     return cast(Kind, module("datasets", dataset.name, "dataset.name"))
+
+
+def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
+    """What the dataset of that name lets clients send instead of these features."""
+    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
+    return (offer(features),) if offer else ()

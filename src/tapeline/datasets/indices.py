@@ -9,22 +9,25 @@ of the three days before, the others' of the day itself and the two before, sinc
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from tapeline import tf
 from tapeline.datasets.simulation import simulate
 from tapeline.datasets.sources import series
 from tapeline.datasets.table import Table, digest_frame
 from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
 from tapeline.features.returns import lagged, log_returns
+from tapeline.features.served import Input
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["HORIZON", "TASK", "Section", "baselines", "ingest", "simulate", "table"]
+__all__ = ["HORIZON", "TASK", "Section", "baselines", "ingest", "served", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ CLOSES = {
 Official closes come a little later: closing auctions take up to 15 minutes, and since 2024 the
 DAX takes in late prices until 18:00, which is the default moment of decision in London."""
 LAGS = {market: (1, 2, 3) if market in ("snp", "nyse", "djia") else (0, 1, 2) for market in CLOSES}
+HISTORY = 5
+"""Rows of closes from which a row's features follow: two for a return, and three lags."""
 FIRST_ROW = 7
 """The original starts here, though four rows would do."""
 LEAST_DAYS = 60
@@ -144,3 +149,26 @@ def baselines(table: Table) -> dict[str, Array]:
         latest.setdefault(name.rpartition("_log_return_")[0], name)
     columns = {name: table.features[:, table.names.index(name)] for name in latest.values()}
     return {f"sign of {name}": (column < 0).astype(np.int64) for name, column in columns.items()}
+
+
+def served(names: Sequence[str]) -> Input:
+    """The signature `closes`: float64 [rows, 5, 8], rows t-4 to t of the filled table, columns as CLOSES has them.
+
+    What these features do not need is ignored, as the last US closes are, which nobody knows yet. A
+    close that they need and that is no price, zero, negative, NaN or infinite, leaves its row without answer.
+    """
+    markets = list(CLOSES)
+    places = []
+    for name in names:
+        market, _, lag = name.rpartition("_log_return_")
+        places.append((HISTORY - 2 - int(lag)) * len(markets) + markets.index(market))
+
+    def features(closes: Any) -> Any:
+        tensorflow = tf.load()
+        prices = tensorflow.where((closes > 0) & tensorflow.math.is_finite(closes), closes, np.nan)
+        returns = tensorflow.math.log(prices[:, 1:] / prices[:, :-1])
+        flat = tensorflow.reshape(returns, [-1, (HISTORY - 1) * len(markets)])
+        return tensorflow.cast(tensorflow.gather(flat, places, axis=1), tensorflow.float32)
+
+    about = {"rows": "t-4 to t, one for each day of the S&P", "columns": markets}
+    return Input("closes", (HISTORY, len(markets)), "float64", features, about)

@@ -35,7 +35,7 @@ class Table:
     target: Array
     """direction: int64, shape [rows], 0 up or flat, 1 down; regression: float64, shape [rows, outputs]."""
     about: Mapping[str, Any]
-    """task, digest of the raw data, and what the dataset has to tell the report."""
+    """task, digest of the raw data, the dataset's name in a file, and what the dataset has to tell the report."""
 
 
 def write(table: Table, path: Path) -> None:

@@ -186,7 +186,7 @@ def predict(model: Network, features: Array) -> Outputs:
 
 def save(model: Network, folder: Path) -> None:
     """One .npz file."""
-    named = {f"array_{number}": array for number, array in enumerate(model.arrays)}
+    named: dict[str, Any] = {f"array_{number}": array for number, array in enumerate(model.arrays)}
     np.savez(folder / "network.npz", task=np.array(model.task), **named)
 
 

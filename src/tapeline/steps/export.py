@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tapeline import files, tf
 from tapeline.config import Config
+from tapeline.datasets import served
 from tapeline.datasets import table as tables
 from tapeline.models import fitted as fits
 from tapeline.serving import servable as servables
@@ -36,4 +37,5 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
         "tensorflow": tensorflow.__version__,
     }
     model = fit.module.servable(fit.module.load(last))
-    servables.write(model, about, data.features[-WARM_UP_ROWS:], servable)
+    inputs = served(data.about["dataset"], data.names)
+    servables.write(model, about, data.features[-WARM_UP_ROWS:], servable, inputs)

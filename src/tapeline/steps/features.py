@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tapeline.config import Config
@@ -10,7 +11,8 @@ from tapeline.datasets.table import write
 
 
 def run(config: Config, *, raw: Path, table: Path) -> None:
-    """Write the table that models learn from."""
+    """Write the table that models learn from; it tells later steps whose it is."""
     import polars as pl
 
-    write(kind(config.dataset).table(config.dataset, pl.read_parquet(raw)), table)
+    made = kind(config.dataset).table(config.dataset, pl.read_parquet(raw))
+    write(replace(made, about={**made.about, "dataset": config.dataset.name}), table)

@@ -1,0 +1,162 @@
+"""numpy arrays as TensorFlow's TensorProto and as TF Serving's JSON, and back; no TensorFlow is needed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+TYPES: dict[int, tuple[Any, str, str]] = {
+    1: (np.float32, "float_val", "float"),
+    2: (np.float64, "double_val", "double"),
+    3: (np.int32, "int_val", "int32"),
+    4: (np.uint8, "int_val", "uint8"),
+    5: (np.int16, "int_val", "int16"),
+    6: (np.int8, "int_val", "int8"),
+    7: (object, "string_val", "string"),
+    9: (np.int64, "int64_val", "int64"),
+    10: (np.bool_, "bool_val", "bool"),
+    17: (np.uint16, "int_val", "uint16"),
+    22: (np.uint32, "uint32_val", "uint32"),
+    23: (np.uint64, "uint64_val", "uint64"),
+}
+"""By TensorFlow's DataType: numpy's, the field of TensorProto that holds values, TensorFlow's word for it."""
+NUMBERS = {np.dtype(kind): number for number, (kind, _, _) in TYPES.items()}
+LARGEST = 256 * 2**20
+"""Bytes of one tensor: a TensorProto can claim any shape with a single value."""
+
+
+def to_proto(array: Array, proto: Any) -> None:
+    """Fill a TensorProto's typed field, as TF Serving does, not tensor_content."""
+    number = NUMBERS[array.dtype]
+    proto.dtype = number
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
+    getattr(proto, TYPES[number][1]).extend(array.ravel().tolist())
+
+
+def from_proto(proto: Any) -> Array:
+    """The array that a TensorProto holds.
+
+    Raises:
+        ValueError: it holds no whole tensor of a type we know, or one that is too large.
+    """
+    if proto.dtype not in TYPES:
+        raise ValueError(f"the tensor's data type {proto.dtype} is not supported")
+    kind, field, word = TYPES[proto.dtype]
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or count * np.dtype(kind).itemsize > LARGEST:
+        raise ValueError(f"a tensor of shape {_shape(shape)} is not accepted")
+    if proto.tensor_content and kind is not object:
+        values = np.frombuffer(proto.tensor_content, np.dtype(kind).newbyteorder("<")).astype(kind)
+    else:
+        values = np.array(getattr(proto, field)[:], kind)
+        if len(values) and len(values) < count:
+            values = np.concatenate([values, np.full(count - len(values), values[-1], kind)])
+    if len(values) != count:
+        raise ValueError(f"a {word} tensor of shape {_shape(shape)} has {len(values)} values")
+    return values.reshape(shape)
+
+
+def from_json(value: Any, number: int) -> Array:
+    """A JSON value, a scalar or nested lists, as an array of TensorFlow's data type `number`.
+
+    Raises:
+        ValueError: lists of unequal length, or a value that is not of that type; in TF Serving's words.
+    """
+    shape: list[int] = []
+    values = [value]
+    while values and type(values[0]) is list:
+        size, level = len(values[0]), len(shape)
+        for each in values:
+            if type(each) is not list:
+                raise ValueError(f"JSON Value: {_show(each)} found at incorrect level: {level + 1} in the JSON DOM.")
+            if len(each) != size:
+                raise ValueError(
+                    f"Encountered list at unexpected size: {len(each)} at level: {level} expected size: {size}"
+                )
+        shape.append(size)
+        values = list(chain.from_iterable(values))
+    return _typed(values, number).reshape(shape)
+
+
+def _typed(values: list[Any], number: int) -> Array:
+    kind, _, word = TYPES.get(number, (None, "", f"DataType {number}"))
+    if kind is None:
+        raise ValueError(f"Conversion of JSON to type: {word} is not supported")
+    if kind is object:
+        return np.array([_text(each) for each in values], object)
+    allowed = {np.float32: (int, float), np.float64: (int, float), np.bool_: (bool,)}.get(kind, (int,))
+    if not set(map(type, values)) <= set(allowed):
+        wrong = next(each for each in values if type(each) not in allowed)
+        at_level = " (an uneven list)" if type(wrong) is list else ""
+        raise ValueError(f"JSON Value: {_show(wrong)} Type: {_kind(wrong)}{at_level} is not of expected type: {word}")
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(values, kind)
+    except OverflowError:
+        raise ValueError(f"Cannot convert a JSON value to {word} without loss of precision.") from None
+    if kind is np.float32 and np.isinf(array).any():
+        for each, cast in zip(values, array.tolist(), strict=True):
+            if math.isinf(cast) and not math.isinf(each):
+                raise ValueError(f"Cannot convert JSON value: {_show(each)} to float without loss of precision.")
+    return array
+
+
+def _text(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, dict) and list(value) == ["b64"] and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except binascii.Error:
+            raise ValueError("Unable to base64 decode") from None
+    raise ValueError(f"JSON Value: {_show(value)} Type: {_kind(value)} is not of expected type: string")
+
+
+def _kind(value: Any) -> str:
+    """The word that rapidjson has for a JSON type, which TF Serving's errors use."""
+    words = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
+    return words.get(type(value), "Number")
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def to_json(array: Array, name: str) -> Any:
+    """An array as JSON values; strings of outputs named `..._bytes`, and such as are no text, in base64."""
+    if array.dtype == np.float32:
+        # the shortest text that reads back as the same float32, not the nearest double's seventeen digits
+        values: list[Any] = [float(text) for text in array.ravel().astype(str)]
+    elif array.dtype == object:
+        values = [_json_text(each, name) for each in array.ravel()]
+    else:
+        return array.tolist()
+    for size in reversed(array.shape[1:]):
+        values = [values[start : start + size] for start in range(0, len(values), size)] if size else [[]]
+    return values if array.ndim else values[0]
+
+
+def _json_text(value: bytes | str, name: str) -> Any:
+    raw = value.encode() if isinstance(value, str) else value
+    if not name.endswith("_bytes"):
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            pass
+    return {"b64": base64.b64encode(raw).decode()}

@@ -1,0 +1,95 @@
+"""Tiny SavedModels and a running server for the tests beside this file."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapeline import tf
+from tapeline.serving import place as places
+from tapeline.serving import servable, server, state
+from tapeline.serving.versions import Versions
+
+FEATURES = 3
+
+
+def write(folder: Path, model_version: str, *, bias: float = 0.0, name: str = "m") -> Path:
+    """A linear model whose class 1 wins where the features' sum and the bias are above zero."""
+    tensorflow = tf.load()
+
+    class Model(tensorflow.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = tensorflow.Variable(bias, trainable=False)
+
+        def __call__(self, predictors: Any) -> dict[str, Any]:
+            score = tensorflow.reduce_sum(predictors, axis=1) + self.bias
+            logits = tensorflow.cast(tensorflow.stack([-score, score], axis=1), tensorflow.float64)
+            return {
+                "prediction": tensorflow.argmax(logits, axis=1, output_type=tensorflow.int64),
+                "probability": tensorflow.nn.softmax(logits),
+            }
+
+    about = {"name": name, "model_version": model_version, "features": ["a", "b", "c"]}
+    servable.write(Model(), about, np.ones((2, FEATURES), np.float32), folder)
+    return folder
+
+
+def write_single(folder: Path) -> None:
+    """A SavedModel with one output, float32, and a signature of two inputs: not one of ours, but TF Serving's fare."""
+    tensorflow = tf.load()
+    module = tensorflow.Module()
+    spec = tensorflow.TensorSpec([None], tensorflow.float32, name="x")
+    module.half = tensorflow.function(lambda x: {"y": x / 2 + 3}, input_signature=[spec])
+    text = tensorflow.TensorSpec([None], tensorflow.string, name="s")
+
+    def both(x: Any, s: Any) -> dict[str, Any]:
+        return {"x": x, "s": s, "s_bytes": s}
+
+    module.both = tensorflow.function(both, input_signature=[spec, text])
+    signatures = {"serving_default": module.half, "both": module.both}
+    tensorflow.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def pin(folder: Path, **numbers: int) -> None:
+    """Point models.config at versions, as any publisher does: one atomic write."""
+    place = places.at(folder)
+    was = state.load(place)
+    state.write(place, replace(was, pins={**was.pins, **numbers}), was.tag)
+
+
+@contextmanager
+def running(poll: Callable[[Versions], None], seconds: float = 0.05) -> Iterator[server.Server]:
+    """A server on free ports."""
+    started = server.Server(server.Listen("127.0.0.1", 0, 0), Versions(1), poll, seconds)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def http(port: int | None, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and JSON of a request as any client sends it."""
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def until(said: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not said():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.02)

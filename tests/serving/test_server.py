@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from tapeline import tf
+from tapeline.errors import Refused
+from tapeline.serving import server
+from tapeline.serving.server import Server, follow_store
+from tapeline.serving.versions import Versions
+from tests.serving.servables import http, pin, running, until, write, write_single
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1 and 2 of m, version 123 of half."""
+    folder = tmp_path_factory.mktemp("models")
+    write(folder / "m" / "1", "aaaaaaaaaaaa")
+    write(folder / "m" / "2", "bbbbbbbbbbbb", bias=1.0)
+    write_single(folder / "half" / "123")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(models: Path) -> Iterator[Server]:
+    pin(models, m=1, half=123)
+    with running(follow_store(str(models))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/half/metadata")[0] == 200)
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        yield started
+
+
+@pytest.fixture
+def store(models: Path, tmp_path: Path) -> Path:
+    """A store of one's own, with nothing live."""
+    for number in (1, 2):
+        shutil.copytree(models / "m" / str(number), tmp_path / "m" / str(number))
+    return tmp_path
+
+
+def stubs(started: Server) -> tuple[Any, Any]:
+    channel = grpc.insecure_channel(f"localhost:{started.grpc_port}", [("grpc.max_send_message_length", -1)])
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel), model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+def request(rows: Any, **spec: Any) -> Any:
+    """As the clients of TF Serving's documentation do it."""
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name = spec.get("name", "m")
+    asked.model_spec.signature_name = "serving_default"
+    if "version" in spec:
+        asked.model_spec.version.value = spec["version"]
+    asked.inputs["predictors"].CopyFrom(tf.load().make_tensor_proto(np.asarray(rows, np.float32)))
+    return asked
+
+
+def refusal(call: Any, asked: Any) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(asked, 10)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_predicts_by_grpc_with_typed_fields(served: Server) -> None:
+    answer = stubs(served)[0].Predict(request([[1, 2, 3], [-1, -2, -3]]), 10)
+    assert list(answer.outputs["prediction"].int64_val) == [1, 0]
+    assert list(answer.outputs["model_version"].string_val) == [b"aaaaaaaaaaaa"] * 2
+    assert [dim.size for dim in answer.outputs["probability"].tensor_shape.dim] == [2, 2]
+    assert sum(answer.outputs["probability"].double_val[:2]) == pytest.approx(1)
+    spec = answer.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("m", 1, "serving_default")
+
+
+def test_output_filter(served: Server) -> None:
+    asked = request([[1, 2, 3]])
+    asked.output_filter.append("prediction")
+    assert list(stubs(served)[0].Predict(asked, 10).outputs) == ["prediction"]
+    asked.output_filter.append("colour")
+    code, said = refusal(stubs(served)[0].Predict, asked)
+    assert code == "INVALID_ARGUMENT"
+    assert "output tensor alias not found in signature: colour" in said
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_batches_on_both_apis(served: Server, size: int) -> None:
+    rows = np.random.default_rng(size).normal(size=(size, 3)).astype(np.float32)
+    wanted = (rows.sum(axis=1) > 0).astype(int).tolist()
+    answer = stubs(served)[0].Predict(request(rows), 10)
+    assert list(answer.outputs["prediction"].int64_val) == wanted
+    status, told = http(served.rest_port, "/v1/models/m:predict", {"instances": rows.tolist()})
+    assert status == 200
+    assert [row["prediction"] for row in told["predictions"]] == wanted
+    assert set(told["predictions"][0]) == {"prediction", "probability", "model_version"}
+    _, told = http(served.rest_port, "/v1/models/m/versions/1:predict", {"inputs": rows.tolist()})
+    assert told["outputs"]["prediction"] == wanted
+    assert told["outputs"]["model_version"] == ["aaaaaaaaaaaa"] * size
+
+
+def test_rest_answers_as_tf_serving_documents(served: Server) -> None:
+    def ask(body: Any) -> tuple[int, Any]:
+        return http(served.rest_port, "/v1/models/half:predict", body)
+
+    assert ask({"instances": [1.0, 2.0, 5.0]}) == (200, {"predictions": [3.5, 4.0, 5.5]})
+    assert ask({"instances": [{"x": 1}, {"x": 2.0}]}) == (200, {"predictions": [3.5, 4.0]})
+    assert ask({"inputs": [1.0, 2.0]}) == (200, {"outputs": [3.5, 4.0]})
+    assert ask({"inputs": {"x": [0.4]}}) == (200, {"outputs": [3.2]}), "float32 is written as short as it reads"
+    assert ask(b'{"instances": [Infinity, -Infinity]}')[1] == {"predictions": [float("inf"), float("-inf")]}
+    status, told = ask(b'{"instances": [NaN]}')
+    assert status == 200
+    assert np.isnan(told["predictions"][0])
+
+
+def test_rest_strings_and_several_inputs(served: Server) -> None:
+    rows = [{"x": 1, "s": "caf\u00e9"}, {"x": 2, "s": {"b64": "/w=="}}]
+    status, told = http(served.rest_port, "/v1/models/half:predict", {"signature_name": "both", "instances": rows})
+    assert status == 200
+    assert told["predictions"] == [
+        {"s": "caf\u00e9", "s_bytes": {"b64": "Y2Fmw6k="}, "x": 1.0},
+        {"s": {"b64": "/w=="}, "s_bytes": {"b64": "/w=="}, "x": 2.0},
+    ]
+
+
+def test_rest_status_and_metadata(served: Server) -> None:
+    status, told = http(served.rest_port, "/v1/models/half")
+    assert status == 200
+    assert told == {
+        "model_version_status": [
+            {"version": "123", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+    _, told = http(served.rest_port, "/v1/models/m/versions/1/metadata")
+    assert told["model_spec"] == {"name": "m", "signature_name": "", "version": "1"}
+    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["inputs"]["predictors"]["dtype"] == "DT_FLOAT"
+    assert signature["inputs"]["predictors"]["tensor_shape"] == {
+        "dim": [{"size": "-1", "name": ""}, {"size": "3", "name": ""}],
+        "unknown_rank": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("nope:predict", {"instances": [1]}, 404, "Servable not found for request: Latest(nope)"),
+        ("m/versions/7:predict", {"instances": [1]}, 404, "Servable not found for request: Specific(m, 7)"),
+        ("nope", None, 404, "Could not find any versions of model nope"),
+        ("m/versions/7", None, 404, "Could not find version 7 of model m"),
+        ("nope/metadata", None, 404, "Servable not found for request: Latest(nope)"),
+        ("m/labels/stable:predict", {"instances": [1]}, 400, "Unrecognized servable version label: stable"),
+        ("m:explain", {}, 400, "Malformed request: POST /v1/models/m:explain"),
+        ("m:classify", {}, 501, "only predict is served; classify is not"),
+        ("m:predict", b"", 400, "The document is empty"),
+        ("m:predict", b"{", 400, "JSON Parse error: "),
+        ("m:predict", b"\xff", 400, "JSON Parse error: "),
+        ("m:predict", b"[" * 200_000, 400, "JSON Parse error: "),
+        ("m:predict", [], 400, "JSON Value: Is not object"),
+        ("m:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
+        ("m:predict", {"inputs": [], "instances": []}, 400, "expecting only one of 'inputs' or 'instances'"),
+        ("m:predict", {"instances": 1}, 400, "Excepting 'instances' to be an list/array"),
+        ("m:predict", {"instances": []}, 400, "No values in 'instances' array"),
+        ("m:predict", {"instances": [[1, 2]]}, 400, "has shape [1,2]; the signature serving_default wants [-1,3]"),
+        ("m:predict", {"instances": [[1, 2, 3], [1]]}, 400, "Encountered list at unexpected size: 1 at level: 1"),
+        ("m:predict", {"instances": [[1, 2, "3"]]}, 400, 'Value: "3" Type: String is not of expected type: float'),
+        ("m:predict", {"instances": [[1, 2, None]]}, 400, "Type: Null is not of expected type: float"),
+        ("m:predict", {"instances": [[1, 2, True]]}, 400, "Type: True is not of expected type: float"),
+        ("m:predict", {"instances": [[1, 2, 1e39]]}, 400, "1e+39 to float without loss of precision"),
+        ("m:predict", {"instances": [{"x": [1, 2, 3]}]}, 400, "Keys must be equal to: predictors"),
+        ("m:predict", {"inputs": {"x": [[1, 2, 3]]}}, 400, "Missing named input: predictors in 'inputs' object."),
+        ("m:predict", {"signature_name": "no", "instances": [1]}, 400, 'Serving signature key "no" not found.'),
+        ("half:predict", {"signature_name": "both", "instances": [1]}, 400, "expecting list of objects"),
+    ],
+)
+def test_rest_errors(served: Server, path: str, body: Any, status: int, said: str) -> None:
+    found, told = http(served.rest_port, f"/v1/models/{path}", body)
+    assert (found, list(told)) == (status, ["error"])
+    assert said in told["error"]
+
+
+def test_grpc_errors(served: Server) -> None:
+    predict = stubs(served)[0].Predict
+    assert refusal(predict, request([[1, 2, 3]], name="nope")) == (
+        "NOT_FOUND",
+        "Servable not found for request: Latest(nope)",
+    )
+    assert refusal(predict, request([[1, 2, 3]], version=9))[1].endswith("Specific(m, 9)")
+    code, said = refusal(predict, request([[1, 2]]))
+    assert (code, "has shape [1,2]; the signature serving_default wants [-1,3]" in said) == ("INVALID_ARGUMENT", True)
+    asked = request([[1, 2, 3]])
+    asked.inputs["age"].CopyFrom(asked.inputs.pop("predictors"))
+    code, said = refusal(predict, asked)
+    assert "Sent extra: {age}. Missing but required: {predictors}." in said
+    asked = predict_pb2.PredictRequest()
+    assert refusal(predict, asked) == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    asked = request([[1, 2, 3]])
+    asked.inputs["predictors"].tensor_shape.dim[0].size = 10**12
+    assert refusal(predict, asked)[0] == "INVALID_ARGUMENT"
+    asked = request([[1, 2, 3]])
+    asked.model_spec.signature_name = "no"
+    assert refusal(predict, asked) == ("FAILED_PRECONDITION", 'Serving signature key "no" not found.')
+
+
+def test_grpc_metadata_status_and_what_is_not_served(served: Server) -> None:
+    prediction, model = stubs(served)
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    asked.model_spec.name = "m"
+    answer = prediction.GetModelMetadata(asked, 10)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(signatures)
+    assert signatures.signature_def["serving_default"].inputs["predictors"].tensor_shape.dim[1].size == 3
+    assert answer.model_spec.version.value == 1
+    asked = get_model_status_pb2.GetModelStatusRequest()
+    asked.model_spec.name = "m"
+    (told,) = model.GetModelStatus(asked, 10).model_version_status
+    assert (told.version, told.State.Name(told.state), told.status.error_code) == (1, "AVAILABLE", 0)
+    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
+
+
+def test_large_requests_are_refused_and_serving_goes_on(served: Server) -> None:
+    status, told = http(served.rest_port, "/v1/models/m:predict", b" " * 100_000_000)
+    assert (status, told["error"]) == (413, "the request is larger than 64 MiB; send fewer rows at a time")
+    asked = request([[1, 2, 3]])
+    asked.inputs["predictors"].tensor_content = b" " * 100_000_000
+    assert refusal(stubs(served)[0].Predict, asked)[0] == "RESOURCE_EXHAUSTED"
+    assert http(served.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]]})[0] == 200
+    assert stubs(served)[0].Predict(request([[1, 2, 3]]), 10).model_spec.version.value == 1
+
+
+def test_what_is_no_http_leaves_the_server_standing(served: Server) -> None:
+    for text in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"POST /v1/models/m:pre"):
+        with socket.create_connection(("127.0.0.1", served.rest_port or 0), 5) as connection:
+            connection.sendall(text)
+    assert http(served.rest_port, "/v1/models/m/metadata")[0] == 200
+    assert http(served.rest_port, "/")[0] == 404
+
+
+def test_metrics_under_tf_servings_names(served: Server) -> None:
+    import urllib.request
+
+    def page() -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{served.rest_port}/monitoring/prometheus/metrics") as response:
+            lines = [line for line in response.read().decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    before = page()
+    for rows in ([[1, 2, 3]], [[1, 2, 3]], [[1]]):
+        http(served.rest_port, "/v1/models/m:predict", {"instances": rows})
+    after = page()
+
+    def more(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert more(':tensorflow:serving:request_count{model_name="m",status="OK"}') == 2
+    assert more(':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"}') == 1
+    labels = 'model_name="m",API="predict",entrypoint="REST"'
+    assert more(f":tensorflow:serving:request_latency_count{{{labels}}}") == 3
+    assert more(f':tensorflow:serving:request_latency_bucket{{{labels},le="+Inf"}}') == 3
+    assert f':tensorflow:serving:request_latency_bucket{{{labels},le="708235"}}' in after
+
+
+def test_swap_loses_no_request_and_answers_with_a_live_version(store: Path) -> None:
+    pin(store, m=1)
+    with running(follow_store(str(store))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        ended, seen, failures = threading.Event(), [], []  # type: threading.Event, list[Any], list[Any]
+
+        def client(number: int) -> None:
+            predict = stubs(started)[0].Predict
+            while not ended.is_set():
+                try:
+                    if number % 2:
+                        answer = predict(request([[1, 1, 1]]), 10)
+                        told = (answer.model_spec.version.value, answer.outputs["model_version"].string_val[0].decode())
+                    else:
+                        status, body = http(started.rest_port, "/v1/models/m:predict", {"instances": [[1, 1, 1]]})
+                        told = (status, body["predictions"][0]["model_version"])
+                    seen.append(told)
+                except Exception as error:
+                    failures.append(error)
+
+        clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+        for each in clients:
+            each.start()
+        for number in (2, 1, 2, 1, 2):
+            pin(store, m=number)
+            until(lambda number=number: _live(started) == {number})  # type: ignore[misc]
+        ended.set()
+        for each in clients:
+            each.join()
+    assert not failures
+    assert len(seen) > 20
+    assert set(seen) == {(1, "aaaaaaaaaaaa"), (2, "bbbbbbbbbbbb"), (200, "aaaaaaaaaaaa"), (200, "bbbbbbbbbbbb")}
+
+
+def _live(started: Server) -> set[int]:
+    told = http(started.rest_port, "/v1/models/m")[1]["model_version_status"]
+    return {int(each["version"]) for each in told if each["state"] != "END"}
+
+
+def test_empty_store_is_alive_and_not_ready(store: Path) -> None:
+    with running(follow_store(str(store))) as started:
+        socket.create_connection(("127.0.0.1", started.grpc_port), 5).close()
+        assert http(started.rest_port, "/v1/models/m/metadata")[0] == 404
+        (store / "models.config").write_text("")
+        assert http(started.rest_port, "/v1/models/m")[0] == 404
+        pin(store, m=2)
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+
+
+def test_what_is_broken_changes_nothing(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (store / "m" / "3").mkdir()
+    (store / "m" / "3" / "saved_model.pb").write_bytes(b"no model")
+    shutil.copytree(store / "m" / "2", store / "m" / "4")
+    next((store / "m" / "4" / "variables").glob("*.data*")).write_bytes(b"")
+    shutil.copytree(store / "m" / "2", store / "m" / "5")
+    (store / "m" / "5" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records " * 9)
+    pin(store, m=1)
+    config = store / "models.config"
+    good = config.read_text()
+    with running(follow_store(str(store))) as started:
+
+        def live() -> int:
+            return int(http(started.rest_port, "/v1/models/m/metadata")[1]["model_spec"]["version"])
+
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        for number in (3, 4, 5, 6):
+            pin(store, m=number)
+            until(lambda number=number: f"m version {number} is not served" in caplog.text)  # type: ignore[misc]
+            assert live() == 1
+        told = http(started.rest_port, "/v1/models/m/versions/3")[1]["model_version_status"][0]
+        assert (told["state"], told["status"]["error_code"]) == ("END", "INVALID_ARGUMENT")
+        config.write_text("model_config_list { nonsense")
+        until(lambda: "is not TF Serving's model_config_list" in caplog.text)
+        config.unlink()
+        until(lambda: "models.config is not there" in caplog.text)
+        shutil.rmtree(store / "m" / "1")
+        config.write_text(good)
+        assert live() == 1
+        assert http(started.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]]})[0] == 200
+        assert "Traceback" not in caplog.text
+        assert len([each for each in caplog.messages if "m version 3" in each]) == 1, "said once, not at every poll"
+        config.write_text("model_config_list {}")
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 404)
+
+
+def test_reload_by_grpc(store: Path) -> None:
+    pin(store, m=1)
+    with running(follow_store(str(store))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        asked = model_management_pb2.ReloadConfigRequest()
+        entry = asked.config.model_config_list.config.add(
+            name="m", base_path=str(store / "m"), model_platform="tensorflow"
+        )
+        entry.model_version_policy.specific.versions.extend([1, 2])
+        assert stubs(started)[1].HandleReloadConfigRequest(asked, 20).status.error_code == 0
+        assert stubs(started)[0].Predict(request([[1, 1, 1]]), 10).model_spec.version.value == 2
+        assert stubs(started)[0].Predict(request([[1, 1, 1]], version=1), 10).model_spec.version.value == 1
+        entry.model_version_policy.specific.versions.append(9)
+        status = stubs(started)[1].HandleReloadConfigRequest(asked, 20).status
+        assert "m version 9 is not served" in status.error_message
+
+
+def test_port_in_use_is_refused(store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for listen in (server.Listen("127.0.0.1", port, 0), server.Listen("127.0.0.1", 0, port)):
+            with pytest.raises(Refused, match=f"port={port}: the port is in use"):
+                Server(listen, Versions(1), follow_store(str(store)), 1)
+            with pytest.raises(Refused, match=f"port={port}: the port is in use"):
+                server.check_ports(listen)
+
+
+def test_stores_by_url_are_refused() -> None:
+    with pytest.raises(Refused, match="the server reads local folders only"):
+        follow_store("s3://bucket/models")
+
+
+def test_json_of_errors_is_json(served: Server) -> None:
+    status, told = http(served.rest_port, '/v1/models/m"%22%0a:predict', {"instances": [1]})
+    assert status == 404
+    assert json.loads(json.dumps(told)) == {"error": 'Servable not found for request: Latest(m""\n)'}
