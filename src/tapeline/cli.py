@@ -195,7 +195,7 @@ def promote(overrides: list[str], own: dict[str, str]) -> None:
     from tapeline.serving import verbs
 
     serving = _composed(overrides).serving
-    print(verbs.promote(_number(own), Path(serving.store), serving, own.get("why", "")))
+    print(verbs.promote(_number(own), serving.store, serving, own.get("why", "")))
 
 
 def rollback(overrides: list[str], own: dict[str, str]) -> None:
@@ -203,7 +203,7 @@ def rollback(overrides: list[str], own: dict[str, str]) -> None:
     from tapeline.serving import verbs
 
     serving = _composed(overrides).serving
-    print(verbs.rollback(Path(serving.store), serving, own.get("why", "")))
+    print(verbs.rollback(serving.store, serving, own.get("why", "")))
 
 
 def versions(overrides: list[str], own: dict[str, str]) -> None:
@@ -282,7 +282,17 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     program.run(name, overrides, paths["--in"], paths["--out"])
 
 
+def store(arguments: list[str], own: dict[str, str]) -> None:
+    """The store itself: init [PLACE] key=value ..., or sync URL DIR follow=true seconds=10."""
+    from tapeline.targets import stores
+
+    words = [word for word in arguments if "=" not in word.partition("://")[0] and not word.startswith("~")]
+    own, overrides = split("store", [word for word in arguments if word not in words])
+    stores.run(words, overrides, own)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
@@ -307,6 +317,7 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 

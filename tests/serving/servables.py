@@ -8,13 +8,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapeline import tf
-from tapeline.serving import servable, server, store
+from tapeline.serving import place as places
+from tapeline.serving import servable, server, state
 from tapeline.serving.versions import Versions
 
 FEATURES = 3
@@ -60,7 +62,9 @@ def write_single(folder: Path) -> None:
 
 def pin(folder: Path, **numbers: int) -> None:
     """Point models.config at versions, as any publisher does: one atomic write."""
-    store._write_pins(folder, store._pins(folder) | numbers)
+    place = places.at(folder)
+    was = state.load(place)
+    state.write(place, replace(was, pins={**was.pins, **numbers}), was.tag)
 
 
 @contextmanager

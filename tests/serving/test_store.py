@@ -13,7 +13,9 @@ from tapeline import config, files
 from tapeline.errors import Refused
 from tapeline.models.network import Network
 from tapeline.models.network import servable as as_module
+from tapeline.serving import place as places
 from tapeline.serving import servable, store, verbs
+from tests.serving.conftest import Place
 
 
 def model(folder: Path, version: str, weight: float = 1.0) -> Path:
@@ -37,27 +39,34 @@ def serving(name: str = "m", **keys: Any) -> config.Serving:
     return told.serving
 
 
-def publish(made: Path, place: Path, name: str = "m", **keys: Any) -> tuple[store.Version, bool]:
+def publish(made: Path, place: Place, name: str = "m", **keys: Any) -> tuple[store.Version, bool]:
     return verbs.publish(made, made.parent / "metrics.json", place, serving(name, **keys))
 
 
-def live(place: Path) -> int | None:
+def content(place: Place, path: str) -> str:
+    """A file of the store, without comments."""
+    lines = places.at(place).read(path)[0].decode().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#"))
+
+
+def live(place: Place) -> int | None:
     version = store.read(place, "m").live()
     return version.number if version else None
 
 
-def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Path], tmp_path: Path) -> None:
-    assert live(tmp_path) is None
-    first, written = publish(models["a"], tmp_path)
+def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Path], place: Place) -> None:
+    base = places.at(place).base
+    assert live(place) is None
+    first, written = publish(models["a"], place)
     assert (first.number, written) == (1, True)
-    assert publish(models["b"], tmp_path)[0].number == 2
-    publish(models["c"], tmp_path, "other")
+    assert publish(models["b"], place)[0].number == 2
+    publish(models["c"], place, "other")
     assert (
-        (tmp_path / "models.config").read_text()
+        content(place, "models.config")
         == f"""model_config_list {{
   config {{
     name: "m"
-    base_path: "{tmp_path}/m"
+    base_path: "{base}/m"
     model_platform: "tensorflow"
     model_version_policy {{
       specific {{
@@ -67,7 +76,7 @@ def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Pa
   }}
   config {{
     name: "other"
-    base_path: "{tmp_path}/other"
+    base_path: "{base}/other"
     model_platform: "tensorflow"
     model_version_policy {{
       specific {{
@@ -78,13 +87,13 @@ def test_versions_count_up_and_models_config_names_the_last(models: dict[str, Pa
 }}
 """
     )
-    assert store.read(tmp_path, "m").live() == store.Version("m", 2, "b" * 12)
-    assert [each.number for each in store.read(tmp_path, "m").versions()] == [1, 2]
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert store.read(place, "m").live() == store.Version("m", 2, "b" * 12)
+    assert [each.number for each in store.read(place, "m").versions()] == [1, 2]
+    log = [json.loads(line) for line in content(place, "log.jsonl").splitlines()]
     assert [(each["name"], each["number"], each["before"]) for each in log] == [
         ("m", 1, None), ("m", 2, 1), ("other", 1, None),
     ]  # fmt: skip
-    assert files.read_json(tmp_path / "m" / "2" / store.METRICS)["gate"]["accepted"] is True
+    assert store.read(place, "m").metrics(2)["gate"]["accepted"] is True
 
 
 def test_what_is_live_is_not_written_again_and_what_is_held_keeps_its_number(
@@ -100,76 +109,74 @@ def test_what_is_live_is_not_written_again_and_what_is_held_keeps_its_number(
     assert len(store.read(tmp_path, "m").versions()) == 2
 
 
-def test_a_rollback_is_one_write_and_its_model_stays_out_until_promoted(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
-    publish(models["a"], tmp_path)
-    publish(models["b"], tmp_path)
-    said = verbs.rollback(tmp_path, serving(), why="it shorts everything")
+def test_a_rollback_is_one_write_and_its_model_stays_out_until_promoted(models: dict[str, Path], place: Place) -> None:
+    publish(models["a"], place)
+    publish(models["b"], place)
+    said = verbs.rollback(place, serving(), why="it shorts everything")
     assert said.startswith("served now: m version 1 (aaaaaaaaaaaa)")
-    assert live(tmp_path) == 1
+    assert live(place) == 1
     with pytest.raises(store.RolledBack, match=r"m version 2 .* was rolled back by .* tapeline promote version=2"):
-        publish(models["b"], tmp_path)
-    assert live(tmp_path) == 1
-    assert store.read(tmp_path, "m").history()[-1]["why"] == "it shorts everything"
-    verbs.canary(2, None, tmp_path, serving())
+        publish(models["b"], place)
+    assert live(place) == 1
+    assert store.read(place, "m").history()[-1]["why"] == "it shorts everything"
+    verbs.canary(2, None, place, serving())
     with pytest.raises(store.RolledBack):
-        publish(models["b"], tmp_path)
-    assert verbs.promote(2, tmp_path, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
-    assert publish(models["b"], tmp_path) == (store.Version("m", 2, "b" * 12), False)
-    publish(models["a"], tmp_path)
-    assert publish(models["b"], tmp_path)[1] is True
+        publish(models["b"], place)
+    assert verbs.promote(2, place, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
+    assert publish(models["b"], place) == (store.Version("m", 2, "b" * 12), False)
+    publish(models["a"], place)
+    assert publish(models["b"], place)[1] is True
 
 
-def test_rollbacks_go_back_one_by_one(models: dict[str, Path], tmp_path: Path) -> None:
+def test_rollbacks_go_back_one_by_one(models: dict[str, Path], place: Place) -> None:
     for name in "abc":
-        publish(models[name], tmp_path)
+        publish(models[name], place)
     for expected in (2, 1):
-        verbs.rollback(tmp_path, serving())
-        assert live(tmp_path) == expected
+        verbs.rollback(place, serving())
+        assert live(place) == expected
     with pytest.raises(Refused, match="nothing was live before"):
-        verbs.rollback(tmp_path, serving())
+        verbs.rollback(place, serving())
     with pytest.raises(Refused, match=r"nope: nothing was live before; this store has m: serving\.name="):
-        verbs.rollback(tmp_path, serving("nope"))
+        verbs.rollback(place, serving("nope"))
 
 
-def test_a_canary_stands_beside_until_promoted(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_canary_stands_beside_until_promoted(models: dict[str, Path], place: Place) -> None:
     with pytest.raises(Refused, match="nothing is live, so there is nothing to stand beside"):
-        verbs.canary(models["b"], None, tmp_path, serving())
-    publish(models["a"], tmp_path)
-    said = verbs.canary(models["b"], models["b"].parent / "metrics.json", tmp_path, serving())
+        verbs.canary(models["b"], None, place, serving())
+    publish(models["a"], place)
+    said = verbs.canary(models["b"], models["b"].parent / "metrics.json", place, serving())
     assert said == "served now: m version 1 (aaaaaaaaaaaa), and 2 (bbbbbbbbbbbb) as m-canary"
-    entries = (tmp_path / "models.config").read_text()
-    assert entries.count(f'base_path: "{tmp_path}/m"') == 2
-    publish(models["c"], tmp_path)
-    assert store.read(tmp_path, "m").canary() == store.Version("m", 2, "b" * 12)
-    assert verbs.promote(None, tmp_path, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
-    assert store.read(tmp_path, "m").canary() is None
+    entries = content(place, "models.config")
+    assert entries.count(f'base_path: "{places.at(place).base}/m"') == 2
+    publish(models["c"], place)
+    assert store.read(place, "m").canary() == store.Version("m", 2, "b" * 12)
+    assert verbs.promote(None, place, serving()) == "served now: m version 2 (bbbbbbbbbbbb)"
+    assert store.read(place, "m").canary() is None
     with pytest.raises(Refused, match="has no canary to promote"):
-        verbs.promote(None, tmp_path, serving())
-    verbs.rollback(tmp_path, serving())
-    assert live(tmp_path) == 3
+        verbs.promote(None, place, serving())
+    verbs.rollback(place, serving())
+    assert live(place) == 3
 
 
-def test_old_versions_go_but_never_one_that_is_served(models: dict[str, Path], tmp_path: Path) -> None:
-    publish(models["a"], tmp_path)
-    verbs.canary(models["b"], models["b"].parent / "metrics.json", tmp_path, serving())
-    publish(models["c"], tmp_path, keep=1)
-    assert [each.number for each in store.read(tmp_path, "m").versions()] == [2, 3]
+def test_old_versions_go_but_never_one_that_is_served(models: dict[str, Path], place: Place) -> None:
+    publish(models["a"], place)
+    verbs.canary(models["b"], models["b"].parent / "metrics.json", place, serving())
+    publish(models["c"], place, keep=1)
+    assert [each.number for each in store.read(place, "m").versions()] == [2, 3]
     with pytest.raises(Refused, match=r"m has no such version in .*it has 2, 3"):
-        verbs.promote(1, tmp_path, serving())
+        verbs.promote(1, place, serving())
 
 
-def test_versions_are_listed_with_what_they_are(models: dict[str, Path], tmp_path: Path) -> None:
-    publish(models["a"], tmp_path)
-    publish(models["b"], tmp_path)
-    verbs.rollback(tmp_path, serving())
-    rows = list(verbs.table(tmp_path, "m"))
+def test_versions_are_listed_with_what_they_are(models: dict[str, Path], place: Place) -> None:
+    publish(models["a"], place)
+    publish(models["b"], place)
+    verbs.rollback(place, serving())
+    rows = list(verbs.table(place, "m"))
     assert [(row["number"], row["state"], row["accuracy"], row["names"]) for row in rows] == [
         (1, "live", 0.75, ["a", "b", "c"]), (2, "rolled back", 0.75, ["a", "b", "c"]),
     ]  # fmt: skip
     with pytest.raises(Refused, match=r"serving\.name=x: .* set serving\.name to one of: m"):
-        list(verbs.table(tmp_path, "x"))
+        list(verbs.table(place, "x"))
 
 
 def test_a_damaged_model_never_gets_a_number(models: dict[str, Path], tmp_path: Path) -> None:
@@ -185,18 +192,18 @@ def test_a_damaged_model_never_gets_a_number(models: dict[str, Path], tmp_path: 
     assert not list((tmp_path / "store").rglob("*.partial"))
 
 
-def test_two_publishers_take_two_numbers(models: dict[str, Path], tmp_path: Path) -> None:
+def test_two_publishers_take_two_numbers(models: dict[str, Path], place: Place) -> None:
     told = serving()
 
     def one(made: Path) -> None:
-        verbs.publish(made, made.parent / "metrics.json", tmp_path, told)
+        verbs.publish(made, made.parent / "metrics.json", place, told)
 
     threads = [threading.Thread(target=one, args=(models[name],)) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {each.model_version for each in store.read(tmp_path, "m").versions()} == {"a" * 12, "b" * 12}
+    assert {each.model_version for each in store.read(place, "m").versions()} == {"a" * 12, "b" * 12}
 
 
 def test_strangers_in_the_store(models: dict[str, Path], tmp_path: Path) -> None:

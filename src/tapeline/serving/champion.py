@@ -16,6 +16,10 @@ def served(store: str, name: str) -> Iterator[Path | None]:
     Raises:
         Refused: the store is damaged.
     """
-    root = Path(store)
-    version = read(root, name).live()
-    yield None if version is None else root / name / str(version.number)
+    held = read(store, name)
+    version = held.live()
+    if version is None:
+        yield None
+        return
+    with held.opened(version) as folder:
+        yield folder

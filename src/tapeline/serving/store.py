@@ -4,6 +4,9 @@
     <store>/<name>/<number>/      a version, never modified
     <store>/log.jsonl             who made what live, when and why
 
+The store is a folder, or object storage by URL (`place.py`): there, nobody is locked out, and what
+was decided on a models.config that another has changed since is decided again (`place.retried`).
+
 A deploy is one write of models.config: TF Serving polls it and loads the new number before it drops
 the old one. `<name>-canary` is served beside `<name>`, from the same folder.
 """
@@ -14,18 +17,21 @@ import getpass
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tapeline import files
 from tapeline.errors import Refused, refuse
-from tapeline.serving import servable
+from tapeline.serving import place as places
+from tapeline.serving import servable, state
+from tapeline.serving.place import Conflict, Place
+from tapeline.serving.state import CANARY, State
 
-CANARY = "-canary"
+LOG = "log.jsonl"
 METRICS = Path("assets.extra") / "metrics.json"
 
 
@@ -54,12 +60,13 @@ class RolledBack(Refused):
     """The model was taken back, and only a person makes it live again."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Store:
-    """A store, held under its lock."""
+    """A store, and its models.config as it was at first; under its lock where there is one."""
 
-    root: Path
+    root: Place
     name: str
+    state: State
 
     def live(self) -> Version | None:
         """The version that models.config pins under the name."""
@@ -70,7 +77,7 @@ class Store:
         return self._pinned(self.name + CANARY)
 
     def _pinned(self, entry: str) -> Version | None:
-        number = _pins(self.root).get(entry)
+        number = self.state.pins.get(entry)
         return None if number is None else self.version(number)
 
     def version(self, number: int) -> Version:
@@ -79,29 +86,57 @@ class Store:
         Raises:
             Refused: there is none, or it is no model of ours.
         """
-        folder = self.root / self.name / str(number)
-        if not folder.is_dir():
-            known = ", ".join(str(each.number) for each in self.versions()) or "none"
+        numbers = self._numbers()
+        if number not in numbers:
+            known = ", ".join(map(str, numbers)) or "none"
             raise refuse(f"version={number}", f"{self.name} has no such version in {self.root} (it has {known})",
                          "name one that is there")  # fmt: skip
+        return self._version(number)
+
+    def _version(self, number: int) -> Version:
+        return Version(self.name, number, self.about(number)["model_version"])
+
+    def _numbers(self) -> list[int]:
+        return [number for number in self.root.numbers(self.name) if (self.name, number) not in self.state.gone]
+
+    def about(self, number: int) -> dict[str, Any]:
+        """What a version tells of itself.
+
+        Raises:
+            Refused: it is no model of ours.
+        """
         try:
-            told = servable.about(folder)["model_version"]
+            told: dict[str, Any] = json.loads(self.root.read(f"{self.name}/{number}/{servable.ABOUT}")[0])
+            str(told["model_version"])
         except (OSError, ValueError, KeyError):
+            folder = f"{self.root}/{self.name}/{number}"
             raise refuse(folder, "is not a version that tapeline published", "move it out of the store") from None
-        return Version(self.name, number, told)
+        return told
+
+    def metrics(self, number: int) -> dict[str, Any]:
+        """The metrics.json that a version was published with; nothing where it is not there."""
+        try:
+            told: dict[str, Any] = json.loads(self.root.read(f"{self.name}/{number}/{METRICS}")[0])
+        except FileNotFoundError:
+            return {}
+        return told
+
+    def opened(self, version: Version) -> AbstractContextManager[Path]:
+        """A version's servable as a folder, for the while: TensorFlow reads local paths only."""
+        return self.root.opened(self.name, version.number)
 
     def versions(self) -> list[Version]:
         """All versions under the name, the oldest first."""
-        folder = self.root / self.name
-        numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit()) if folder.is_dir() else []
-        return [self.version(number) for number in numbers]
+        return [self._version(number) for number in self._numbers()]
 
     def history(self) -> list[Mapping[str, Any]]:
         """The log's lines about the name, the oldest first."""
         try:
-            lines = (self.root / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = self.root.read(LOG)[0].decode().split("\n")
         except FileNotFoundError:
-            return []
+            lines = []
+        if self.state.line and self.state.line not in lines:
+            lines.append(self.state.line)
         told = [json.loads(line) for line in lines if line.strip()]
         return [line for line in told if line["name"] == self.name]
 
@@ -117,16 +152,22 @@ class Store:
 
     def pin(self, change: Change, *, live: Version | None = None, canary: Version | None = None) -> None:
         """Write models.config once, with what is to be live and what beside it, and log it."""
-        pins, before = _pins(self.root), self.live()
+        pins, before = dict(self.state.pins), self.live()
         for entry, version in ((self.name, live or before), (self.name + CANARY, canary)):
             pins.pop(entry, None)
             if version:
                 pins[entry] = version.number
-        _write_pins(self.root, pins)
-        self._log(change, canary if change.verb == "canary" else live or before, before)
+        line = self._line(change, canary if change.verb == "canary" else live or before, before)
+        if self.root.locks:
+            self.state = state.write(self.root, State(pins), self.state.tag)
+        else:
+            # models.config carries its line, so that whoever comes next can complete the log, in order.
+            self._log(self.state.line)
+            self.state = state.write(self.root, State(pins, self.state.gone, line), self.state.tag)
+        self._log(line)
 
-    def _log(self, change: Change, version: Version | None, before: Version | None) -> None:
-        line = {
+    def _line(self, change: Change, version: Version | None, before: Version | None) -> str:
+        told = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "who": _who(),
             "verb": change.verb,
@@ -136,10 +177,11 @@ class Store:
             "before": before.number if before else None,
             "why": change.why,
         }
-        with open(self.root / "log.jsonl", "a", encoding="utf-8") as log:
-            log.write(json.dumps(line, ensure_ascii=False) + "\n")
-            log.flush()
-            os.fsync(log.fileno())
+        return json.dumps(told if self.root.locks else {**told, "id": uuid.uuid4().hex}, ensure_ascii=False)
+
+    def _log(self, line: str) -> None:
+        if line:
+            self.root.append(LOG, line.encode())
 
     def add(self, model: Path, metrics: Path) -> Version:
         """Copy a servable in under the next number, whole and verified; or the number that holds it already.
@@ -150,79 +192,66 @@ class Store:
         """
         wanted = servable.about(model)["model_version"]
         known = self.versions()
-        held = next((each for each in known if each.model_version == wanted), None)
-        if held is None:
-            version = Version(self.name, max((each.number for each in known), default=0) + 1, wanted)
-            with files.whole(self.root / self.name / str(version.number)) as temporary:
-                shutil.copytree(model, temporary, copy_function=shutil.copyfile)
-                shutil.copyfile(metrics, temporary / METRICS)
-                servable.verify(temporary)
-            return version
-        if mark := self.taken_back().get(held.number):
-            finding = refuse(
-                str(held), f"was rolled back by {mark['who']} at {mark['time']}",
-                f"make it live with: tapeline promote version={held.number} serving.name={self.name}",
-            ).findings  # fmt: skip
-            raise RolledBack(*finding)
-        return held
+        same = [each for each in known if each.model_version == wanted]
+        marks = self.taken_back()
+        # Publishers at once may have put the same model in under two numbers.
+        for held in same:
+            if mark := marks.get(held.number):
+                finding = refuse(
+                    str(held), f"was rolled back by {mark['who']} at {mark['time']}",
+                    f"make it live with: tapeline promote version={held.number} serving.name={self.name}",
+                ).findings  # fmt: skip
+                raise RolledBack(*finding)
+        if same:
+            return same[0]
+
+        def build(folder: Path) -> None:
+            shutil.copytree(model, folder, copy_function=shutil.copyfile)
+            shutil.copyfile(metrics, folder / METRICS)
+            servable.verify(folder)
+
+        return Version(self.name, self.root.add(self.name, build), wanted)
 
     def forget(self, keep: int) -> list[int]:
-        """Remove the oldest versions but the last `keep`, never one that models.config names."""
-        named = {each.number for each in (self.live(), self.canary()) if each}
-        old = [each.number for each in self.versions()[:-keep] if each.number not in named]
+        """Remove the oldest versions but the last `keep`, never one that models.config names.
+
+        Without a lock, models.config says first what goes: who pinned one of them in between, or is
+        about to, sees that, or is seen.
+        """
+        named = {self.state.pins.get(self.name), self.state.pins.get(self.name + CANARY)}
+        there = self.root.numbers(self.name)
+        known = [number for number in there if (self.name, number) not in self.state.gone]
+        old = [number for number in known[:-keep] if number not in named]
+        if not self.root.locks:
+            left = {(name, number) for name, number in self.state.gone if name != self.name or number in there}
+            gone = frozenset(left | {(self.name, number) for number in old})
+            old = sorted(number for name, number in gone if name == self.name)
+            if gone != self.state.gone:
+                try:
+                    self.state = state.write(self.root, replace(self.state, gone=gone), self.state.tag)
+                except Conflict:
+                    return []
         for number in old:
-            with files.scratch(self.root / self.name, f"old{number}") as scratch:
-                os.replace(self.root / self.name / str(number), scratch / str(number))
+            self.root.remove(self.name, number)
         return old
 
 
-def read(root: Path, name: str) -> Store:
+def read(root: Path | str, name: str) -> Store:
     """The store for reading; models.config is one file, so what it says is never half of two states."""
-    return Store(root, name)
+    place = places.at(root)
+    return Store(place, name, state.load(place))
 
 
 @contextmanager
-def held(root: Path, name: str, lock_seconds: float) -> Iterator[Store]:
-    """The store under its lock, for changing it.
+def held(root: Path | str, name: str, lock_seconds: float) -> Iterator[Store]:
+    """The store for changing it: under its lock, or else in a function that is `retried`.
 
     Raises:
         Refused: the lock stays with another.
     """
-    with files.locked(root / ".lock", seconds=lock_seconds, what="the store"):
-        yield Store(root, name)
-
-
-def _pins(root: Path) -> dict[str, int]:
-    """Entry to number, as models.config has them."""
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
-    path = root / "models.config"
-    if not path.is_file():
-        return {}
-    try:
-        config = text_format.Parse(path.read_text(encoding="utf-8"), model_server_config_pb2.ModelServerConfig())
-        return {
-            str(each.name): int(each.model_version_policy.specific.versions[0])
-            for each in config.model_config_list.config
-        }
-    except (text_format.ParseError, UnicodeDecodeError, IndexError) as error:
-        raise refuse(path, f"is not a model_config_list of one version each ({error})", "mend or remove it") from None
-
-
-def _write_pins(root: Path, pins: Mapping[str, int]) -> None:
-    """Write models.config in one step; the canary's folder is that of its name."""
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
-    config = model_server_config_pb2.ModelServerConfig()
-    for entry, number in sorted(pins.items()):
-        added = config.model_config_list.config.add()
-        added.name, added.model_platform = entry, "tensorflow"
-        added.base_path = str((root / entry.removesuffix(CANARY)).absolute())
-        added.model_version_policy.specific.versions.append(number)
-    config.model_config_list.SetInParent()
-    files.write_bytes(root / "models.config", text_format.MessageToString(config).encode())
+    place = places.at(root)
+    with place.alone(lock_seconds):
+        yield Store(place, name, state.load(place))
 
 
 def _who() -> str:

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tapeline import files
 from tapeline.config import Serving
 from tapeline.errors import refuse
 from tapeline.serving import servable, store
+from tapeline.serving.place import retried
+from tapeline.serving.state import CANARY
 from tapeline.serving.store import Change, Store, Version
 
 
-def publish(model: Path, metrics: Path, root: Path, serving: Serving, why: str = "") -> tuple[Version, bool]:
+@retried
+def publish(model: Path, metrics: Path, root: Path | str, serving: Serving, why: str = "") -> tuple[Version, bool]:
     """Make a servable the live version under `serving.name`; a canary stays beside it.
 
     Returns:
@@ -37,7 +39,8 @@ def publish(model: Path, metrics: Path, root: Path, serving: Serving, why: str =
     return version, True
 
 
-def canary(model: Path | int, metrics: Path | None, root: Path, serving: Serving, why: str = "") -> str:
+@retried
+def canary(model: Path | int, metrics: Path | None, root: Path | str, serving: Serving, why: str = "") -> str:
     """Serve a model, or a version by number, as `<name>-canary`, beside the live one.
 
     Raises:
@@ -54,7 +57,8 @@ def canary(model: Path | int, metrics: Path | None, root: Path, serving: Serving
         return _served(held)
 
 
-def promote(number: int | None, root: Path, serving: Serving, why: str = "") -> str:
+@retried
+def promote(number: int | None, root: Path | str, serving: Serving, why: str = "") -> str:
     """Make the canary, or a version by number, the live one; the canary's entry goes.
 
     Raises:
@@ -68,7 +72,8 @@ def promote(number: int | None, root: Path, serving: Serving, why: str = "") -> 
         return _served(held)
 
 
-def rollback(root: Path, serving: Serving, why: str = "") -> str:
+@retried
+def rollback(root: Path | str, serving: Serving, why: str = "") -> str:
     """Make the version live again that was live before; publish refuses the one that is left.
 
     Raises:
@@ -77,7 +82,7 @@ def rollback(root: Path, serving: Serving, why: str = "") -> str:
     with store.held(root, serving.name, serving.lock_seconds) as held:
         live, before = held.live(), _before(held)
         if not live or not before:
-            known = _names(root)
+            known = held.root.names()
             other = f"this store has {', '.join(known)}: serving.name=..." if known and not live else "publish another"
             raise refuse(serving.name, "nothing was live before", other)
         held.pin(Change("rollback", why), live=before, canary=held.canary())
@@ -100,31 +105,25 @@ def _before(held: Store) -> Version | None:
 
 def _served(held: Store) -> str:
     live, beside = held.live(), held.canary()
-    return f"served now: {live}" + (f", and {beside.number} ({beside.model_version}) as {held.name}{store.CANARY}"
+    return f"served now: {live}" + (f", and {beside.number} ({beside.model_version}) as {held.name}{CANARY}"
                                     if beside else "")  # fmt: skip
 
 
-def _names(root: Path) -> list[str]:
-    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def table(root: Path, name: str) -> Iterator[Mapping[str, Any]]:
+def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
     """What there is to know about each version of a name.
 
     Raises:
         Refused: the store has no such name.
     """
     held = store.read(root, name)
-    known = held.versions() if root.is_dir() else []
+    known = held.versions()
     if not known:
-        others = ", ".join(_names(root)) if root.is_dir() else ""
+        others = ", ".join(held.root.names())
         fix = f"set serving.name to one of: {others}" if others else "publish a model first, or set serving.store"
         raise refuse(f"serving.name={name}", f"{root} has no version of it", fix)
     live, beside, marks = held.live(), held.canary(), held.taken_back()
     for version in known:
-        folder = root / name / str(version.number)
-        told = servable.about(folder)
-        metrics = files.read_json(folder / store.METRICS) if (folder / store.METRICS).is_file() else {}
+        told, metrics = held.about(version.number), held.metrics(version.number)
         state = "live" if version == live else "canary" if version == beside else ""
         yield {
             "number": version.number,

@@ -27,7 +27,7 @@ def run(config: Config, *, servable: Path, metrics: Path, store: str, published:
     if not decided["gate"]["accepted"]:
         raise refuse(metrics, "the gate rejected this model", "publish one that it accepts")
     try:
-        version, written = verbs.publish(servable, metrics, Path(store), config.serving)
+        version, written = verbs.publish(servable, metrics, store, config.serving)
     except RolledBack as error:
         files.write_json(published, {"written": False, "sentence": f"not published: {error}"})
         return

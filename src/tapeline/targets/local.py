@@ -25,6 +25,7 @@ from tapeline import config as configuration
 from tapeline.config import Config
 from tapeline.errors import Refused
 from tapeline.graph import PIPELINE, Parameters, Step, execute
+from tapeline.serving.place import absolute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
 
@@ -162,7 +163,7 @@ def _finish(config: Config, progress: Progress, started: datetime) -> None:
         "started": started.isoformat(timespec="seconds"),
         "seconds": (datetime.now(UTC) - started).total_seconds(),
         "folder": str(folder.absolute()),
-        "store": str(Path(config.serving.store).absolute()),
+        "store": absolute(config.serving.store),
         "dataset.path": config.dataset.path,
         "published": served,
         "steps": progress.steps,

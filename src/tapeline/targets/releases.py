@@ -21,7 +21,7 @@ def publish(run: str, config: Config, why: str) -> str:
         Refused: there is no such run, its gate rejected the model, or it was rolled back.
     """
     folder, serving = _accepted(run, config)
-    version, written = verbs.publish(folder / SERVABLE.file, folder / METRICS.file, Path(serving.store), serving, why)
+    version, written = verbs.publish(folder / SERVABLE.file, folder / METRICS.file, serving.store, serving, why)
     return f"served now: {version}" + ("" if written else "; it was live already, and nothing was written")
 
 
@@ -32,9 +32,9 @@ def canary(run: str, number: int | None, config: Config, why: str) -> str:
         Refused: as `publish`, or nothing is live to stand beside.
     """
     if number is not None:
-        return verbs.canary(number, None, Path(config.serving.store), config.serving, why)
+        return verbs.canary(number, None, config.serving.store, config.serving, why)
     folder, serving = _accepted(run, config)
-    return verbs.canary(folder / SERVABLE.file, folder / METRICS.file, Path(serving.store), serving, why)
+    return verbs.canary(folder / SERVABLE.file, folder / METRICS.file, serving.store, serving, why)
 
 
 def _accepted(run: str, config: Config) -> tuple[Path, Serving]:
@@ -58,7 +58,7 @@ def show(serving: Serving) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = list(verbs.table(Path(serving.store), serving.name))
+    rows = list(verbs.table(serving.store, serving.name))
     table = Table(box=None, header_style="")
     columns = [name for name in rows[0] if name != "names"]
     for name in columns:
