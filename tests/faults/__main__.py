@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import disks, kills, mutations
+from tests.faults import disks, kills, mutations, publishers
 
 PERCENT = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 SEED = random.SystemRandom().randrange(10**6)
@@ -24,7 +24,7 @@ SEED = random.SystemRandom().randrange(10**6)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 print(f"seed {SEED}", flush=True)
 total: Counter[str] = Counter()
-for part, times in ((kills, 50), (disks, 30), (mutations, 500)):
+for part, times in ((kills, 50), (publishers, 30), (disks, 30), (mutations, 500)):
     folder = Path(tempfile.mkdtemp(prefix="tapeline-faults-"))
     os.chdir(folder)
     counted = part.main(max(1, times * PERCENT // 100), random.Random(SEED), folder)
