@@ -159,10 +159,9 @@ def usage() -> str:
 def run(overrides: list[str], own: dict[str, str]) -> None:
     """The whole pipeline, on this machine."""
     from tapeline.checks import before_run
-    from tapeline.config import compose
     from tapeline.targets import local
 
-    config = compose(overrides)
+    config = _composed(overrides)
     before_run(config)
     local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
 
@@ -230,11 +229,10 @@ def _number(own: Mapping[str, str]) -> int | None:
 
 def serve(overrides: list[str], own: dict[str, str]) -> None:
     """A local server on the store, until SIGTERM or Ctrl-C."""
-    from tapeline.config import compose
     from tapeline.serving import container, server
     from tapeline.targets.console import logged
 
-    composed = compose(overrides)
+    composed = _composed(overrides)
     serving = composed.serving
     if serving.engine == "tfserving":
         container.run(serving)
@@ -246,19 +244,18 @@ def serve(overrides: list[str], own: dict[str, str]) -> None:
 
 def predict(overrides: list[str], own: dict[str, str]) -> None:
     """Ask a server about a date, a random row or a file of rows."""
-    from tapeline.config import compose
     from tapeline.targets.predict import run
 
-    run(compose(overrides), own)
+    run(_composed(overrides), own)
 
 
 def config(overrides: list[str], own: dict[str, str]) -> None:
     """Print the composed configuration."""
     import yaml
 
-    from tapeline.config import compose, plain
+    from tapeline.config import plain
 
-    print(yaml.safe_dump(plain(compose(overrides)), sort_keys=False, allow_unicode=True), end="")
+    print(yaml.safe_dump(plain(_composed(overrides)), sort_keys=False, allow_unicode=True), end="")
 
 
 def step(arguments: list[str], own: dict[str, str]) -> None:
