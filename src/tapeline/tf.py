@@ -29,7 +29,7 @@ def load(threads: int | None = None) -> Any:
     if threads not in (None, fixed):
         raise refuse(
             f"hw.threads={threads}", f"TensorFlow runs with {fixed} in this process already",
-            "use one number in all jobs of a process (hydra/launcher=joblib gives each its own)",
+            "use one number in all jobs of a sweep",
         )  # fmt: skip
     return tensorflow
 

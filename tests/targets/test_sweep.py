@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tapeline.targets import leaderboard
-from tests.conftest import Tapeline
+from tests.conftest import Tapeline, metrics
 
 SMALL = ["model.report_every=20", "gate.threshold=0"]
 
@@ -111,6 +111,18 @@ def test_a_difference_inside_the_noise_is_said_to_be() -> None:
         ("b", "the best"), ("c", "may be chance"), ("a", "worse"),
     ]  # fmt: skip
     assert chosen == "chosen on test, 3 jobs tried"
+
+
+def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapeline, folder: Path) -> None:
+    code, out, _ = tapeline("sweep", "model=lightgbm", "model.steps=5,30")
+    assert code == 0
+    assert "ranked by validation score" in out
+    assert [row["rows"] for row in board(folder)] == ["validation", "validation"]
+    assert float(board(folder)[0]["score"]) >= float(board(folder)[1]["score"])
+    told = metrics(folder)
+    assert told["validation"]["rows"] == told["data"]["rows"]["validation"] == 172
+    _, out, _ = tapeline("sweep", "model=lightgbm,flat", "model.steps=5", "model.report_every=5")
+    assert "chosen on test, 2 jobs tried" in out
 
 
 def test_validation_scores_rank_where_all_have_one() -> None:

@@ -5,7 +5,7 @@ tapeline step evaluate --in table=... --in fitted=... --in servable=... --out sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapeline import files, tf
-from tapeline.config import Config
+from tapeline.config import Config, module
 from tapeline.datasets import kind, splits
 from tapeline.datasets.table import Table, read
 from tapeline.evaluation import metrics
@@ -38,6 +38,7 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
     pooled = {name: np.concatenate([each[name] for each in outputs]) for name in served}
     test = np.concatenate([window.test for window in windows])
     target = data.target[test]
+    validation = _validation(fit, fitted, data, windows)
     files.write_json(
         scores,
         {
@@ -49,6 +50,7 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
                 "test": len(test),
             },
             "train": {"accuracy": fit.traces[-1][-1].score, "trace": [asdict(point) for point in fit.traces[-1]]},
+            **({"validation": validation} if validation else {}),
             "test": metrics.score(fit.task, target, pooled),
             "baselines": _baselines(config, fit.task, data, windows),
             "predictions": _listed(data, test, pooled),
@@ -58,6 +60,17 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
 
 def _predict(fit: fits.Fitted, folder: Path, number: int, features: Array) -> Mapping[str, Array]:
     return fit.module.predict(fit.module.load(fits.window(folder, number)), features)
+
+
+def _validation(fit: fits.Fitted, folder: Path, data: Table, windows: Sequence[splits.Window]) -> metrics.Scores | None:
+    """Scores of the rows that families keep from training to tell when to stop; None where they keep none."""
+    section = module("models", fit.family, "model.family").Section.model_validate(fit.section)
+    held = [window.train[len(window.train) - section.validation_rows(len(window.train)) :] for window in windows]
+    if not all(map(len, held)):
+        return None
+    outputs = [_predict(fit, folder, number, data.features[rows]) for number, rows in enumerate(held)]
+    pooled = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+    return metrics.score(fit.task, data.target[np.concatenate(held)], pooled)
 
 
 def _same(fitted: Mapping[str, Array], served: Mapping[str, Array]) -> None:

@@ -62,6 +62,7 @@ def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str
                 "rows": scored["rows"],
             },
             "train": scored["train"],
+            **({"validation": scored["validation"]} if "validation" in scored else {}),
             "test": scored["test"],
             "baselines": scored["baselines"],
             "gate": decision,
