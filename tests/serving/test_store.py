@@ -217,6 +217,12 @@ def test_strangers_in_the_store(models: dict[str, Path], tmp_path: Path) -> None
         live(tmp_path)
 
 
+def test_what_is_live_needs_no_lock(models: dict[str, Path], tmp_path: Path) -> None:
+    publish(models["a"], tmp_path)
+    with files.locked(tmp_path / ".lock", seconds=0, what="x"):
+        assert publish(models["a"], tmp_path, lock_seconds=0.1)[1] is False
+
+
 def test_a_lock_is_waited_for_and_then_named(models: dict[str, Path], tmp_path: Path) -> None:
     with files.locked(tmp_path / ".lock", seconds=0, what="x"), pytest.raises(Refused, match="the lock of the store"):
         publish(models["a"], tmp_path, lock_seconds=0.1)

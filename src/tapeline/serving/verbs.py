@@ -29,6 +29,9 @@ def publish(model: Path, metrics: Path, root: Path | str, serving: Serving, why:
         Refused: the lock stays with another, or the copy does not load.
     """
     wanted = servable.about(model)["model_version"]
+    # no lock for what writes nothing: the store may be read-only here
+    if (live := store.read(root, serving.name).live()) and live.model_version == wanted:
+        return live, False
     with store.held(root, serving.name, serving.lock_seconds) as held:
         live = held.live()
         if live and live.model_version == wanted:
