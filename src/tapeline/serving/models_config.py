@@ -29,20 +29,32 @@ class Wanted:
         return found[-self.latest :]
 
 
+def message(text: str) -> Any:
+    """The ModelServerConfig that a text holds.
+
+    Raises:
+        ValueError: it holds none; one sentence.
+    """
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    try:
+        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
+        raise ValueError(f"is not TF Serving's model_config_list ({' '.join(str(error).split())})") from None
+
+
 def parse(content: bytes) -> dict[str, Wanted] | None:
     """The entries, by name; None where there is no list at all, as in an empty file.
 
     Raises:
         ValueError: it is no model_config_list, or not one that can be served; one sentence.
     """
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
     try:
-        config = text_format.Parse(content.decode(), model_server_config_pb2.ModelServerConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"is not TF Serving's model_config_list ({' '.join(str(error).split())})") from None
-    return entries(config)
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not TF Serving's model_config_list ({error})") from None
+    return entries(message(text))
 
 
 def entries(config: Any) -> dict[str, Wanted] | None:
