@@ -1,7 +1,7 @@
 # Every option is a key=value behind the verb: make run model=flat seed=7. No shell reads the values.
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header --no-emit-index-url
+RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 # make would expand exported values, and so run what stands in $(shell ...): export none of them.
@@ -12,7 +12,7 @@ unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 .PHONY: lint bench bench-serving lock clean
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
