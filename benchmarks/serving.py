@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from tapeline.config import compose
-from tapeline.serving import servable, store, verbs
+from tapeline.serving import servable
+from tapeline.serving.stores import store, verbs
 
 FAMILIES = ("flat", "deep", "lightgbm")
 CLIENTS, SECONDS, SWAPS = 8, 20, 17

@@ -15,7 +15,7 @@ import pytest
 
 from tapeline import cli
 from tapeline.datasets.indices import CLOSES
-from tapeline.serving.server import Server, follow_store
+from tapeline.serving.servers.server import Server, follow_store
 from tests.conftest import Tapeline, metrics, steps
 from tests.serving.servables import running
 

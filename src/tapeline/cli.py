@@ -191,7 +191,7 @@ def canary(overrides: list[str], own: dict[str, str]) -> None:
 
 def promote(overrides: list[str], own: dict[str, str]) -> None:
     """Make the canary, or a version, the live one."""
-    from tapeline.serving import verbs
+    from tapeline.serving.stores import verbs
 
     serving = _composed(overrides).serving
     print(verbs.promote(_number(own), serving.store, serving, own.get("why", "")))
@@ -199,7 +199,7 @@ def promote(overrides: list[str], own: dict[str, str]) -> None:
 
 def rollback(overrides: list[str], own: dict[str, str]) -> None:
     """Make the version live again that was live before."""
-    from tapeline.serving import verbs
+    from tapeline.serving.stores import verbs
 
     serving = _composed(overrides).serving
     print(verbs.rollback(serving.store, serving, own.get("why", "")))
@@ -229,7 +229,7 @@ def _number(own: Mapping[str, str]) -> int | None:
 
 def serve(overrides: list[str], own: dict[str, str]) -> None:
     """A local server on the store, until SIGTERM or Ctrl-C."""
-    from tapeline.serving import container, server
+    from tapeline.serving.servers import container, server
     from tapeline.targets.console import logged
 
     composed = _composed(overrides)

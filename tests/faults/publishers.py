@@ -10,8 +10,9 @@ from pathlib import Path
 
 import fsspec
 
-from tapeline.serving import place as places
-from tapeline.serving import servable, state, store, sync
+from tapeline.serving import servable
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import state, store, sync
 from tests.serving import servers
 from tests.serving.publisher import publish, stand_in
 from tests.serving.test_objects import start, whole

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tapeline import config
 from tapeline.config import Serving
-from tapeline.serving import servable, verbs
-from tapeline.serving.store import Version
+from tapeline.serving import servable
+from tapeline.serving.stores import verbs
+from tapeline.serving.stores.store import Version
 
 SIZE = 100_000
 SERVING = config.compose(["serving.lock_seconds=30"]).serving

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from tapeline import tf
-from tapeline.serving import place as places
-from tapeline.serving import servable, server, state
-from tapeline.serving.versions import Versions
+from tapeline.serving import servable
+from tapeline.serving.servers import server
+from tapeline.serving.servers.versions import Versions
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import state
 
 FEATURES = 3
 

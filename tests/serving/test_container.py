@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeline.serving.tensorflow_model_server import parse
+from tapeline.serving.servers.tensorflow_model_server import parse
 from tests.conftest import Tapeline, subprocess_tapeline
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tapeline.errors import Refused
-from tapeline.serving import place as places
-from tapeline.serving import servable, state, store, sync, verbs
-from tapeline.serving.objects import Objects
-from tapeline.serving.place import Conflict
+from tapeline.serving import servable
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import state, store, sync, verbs
+from tapeline.serving.stores.objects import Objects
+from tapeline.serving.stores.place import Conflict
 from tests.conftest import ROOT, Tapeline
 from tests.serving.publisher import publish, serving, stand_in
 

@@ -18,7 +18,7 @@ from tapeline.errors import Refused
 from tapeline.features.served import Input
 from tapeline.models import How, Rows, family
 from tapeline.serving import servable
-from tapeline.serving.server import follow_store
+from tapeline.serving.servers.server import follow_store
 from tests.serving.servables import http, pin, running, until
 
 Array = np.ndarray[Any, Any]

@@ -23,9 +23,9 @@ from tensorflow_serving.apis import (
 
 from tapeline import tf
 from tapeline.errors import Refused
-from tapeline.serving import server
-from tapeline.serving.server import Server, follow_store
-from tapeline.serving.versions import Versions
+from tapeline.serving.servers import server
+from tapeline.serving.servers.server import Server, follow_store
+from tapeline.serving.servers.versions import Versions
 from tests.serving.servables import http, pin, running, until, write, write_single
 
 

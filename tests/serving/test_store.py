@@ -13,8 +13,9 @@ from tapeline import config, files
 from tapeline.errors import Refused
 from tapeline.models.network import Network
 from tapeline.models.network import servable as as_module
-from tapeline.serving import place as places
-from tapeline.serving import servable, store, verbs
+from tapeline.serving import servable
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import store, verbs
 from tests.serving.conftest import Place
 
 

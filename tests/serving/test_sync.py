@@ -12,8 +12,9 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tapeline.errors import Refused
-from tapeline.serving import pins, servable, state, store, sync, verbs
-from tapeline.serving import place as places
+from tapeline.serving import servable
+from tapeline.serving.stores import pins, state, store, sync, verbs
+from tapeline.serving.stores import place as places
 from tests.conftest import ROOT, Tapeline
 from tests.serving.conftest import Place
 from tests.serving.publisher import publish, serving, stand_in

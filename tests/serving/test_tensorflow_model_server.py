@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tapeline.errors import Refused
-from tapeline.serving import tensorflow_model_server as stand_in
+from tapeline.serving.servers import tensorflow_model_server as stand_in
 from tests.serving.servables import http, pin, until, write
 
 
@@ -57,7 +57,7 @@ def test_the_process_serves_until_sigterm_and_another_is_refused_its_port(tmp_pa
     write(tmp_path / "m" / "1", "aaaaaaaaaaaa")
     pin(tmp_path, m=1)
     port, rest_port = free_port(), free_port()
-    words = [sys.executable, "-m", "tapeline.serving.tensorflow_model_server", f"--port={port}"]
+    words = [sys.executable, "-m", "tapeline.serving.servers.tensorflow_model_server", f"--port={port}"]
     words += [f"--rest_api_port={rest_port}", f"--model_config_file={tmp_path / 'models.config'}"]
     server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tapeline.serving.loaded import Failure, Loaded
 from tapeline.serving.models_config import Wanted, parse
-from tapeline.serving.versions import Versions
+from tapeline.serving.servers.loaded import Failure, Loaded
+from tapeline.serving.servers.versions import Versions
 
 
 class Session:

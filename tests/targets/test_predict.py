@@ -11,7 +11,7 @@ import pytest
 
 from tapeline.cli import main
 from tapeline.errors import Refused
-from tapeline.serving.server import Server, follow_store
+from tapeline.serving.servers.server import Server, follow_store
 from tapeline.targets.predict import read
 from tests.serving.servables import http, pin, running, until, write
 

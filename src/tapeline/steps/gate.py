@@ -19,8 +19,8 @@ from tapeline.datasets.table import about, read
 from tapeline.errors import refuse
 from tapeline.evaluation import metrics as measures
 from tapeline.evaluation.gate import Champion, decide, later
-from tapeline.serving import champion as champions
 from tapeline.serving import servable as servables
+from tapeline.serving.stores import champion as champions
 
 Array = np.ndarray[Any, Any]
 LEAST_ROWS = 30

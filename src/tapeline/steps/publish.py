@@ -11,8 +11,8 @@ from pathlib import Path
 from tapeline import files
 from tapeline.config import Config
 from tapeline.errors import refuse
-from tapeline.serving import verbs
-from tapeline.serving.store import RolledBack
+from tapeline.serving.stores import verbs
+from tapeline.serving.stores.store import RolledBack
 
 
 def run(config: Config, *, servable: Path, metrics: Path, store: str, published: Path) -> None:

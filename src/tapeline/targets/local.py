@@ -25,7 +25,7 @@ from tapeline import config as configuration
 from tapeline.config import Config
 from tapeline.errors import Refused
 from tapeline.graph import PIPELINE, Parameters, Step, execute
-from tapeline.serving.place import absolute
+from tapeline.serving.stores.place import absolute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
 

@@ -151,7 +151,7 @@ def _names(config: Config, number: int | None) -> tuple[str, ...] | None:
     """The served model's features in its order; None where its store is not on this machine."""
     store = Path(config.serving.store)
     if number is None:
-        from tapeline.serving.store import read
+        from tapeline.serving.stores.store import read
 
         version = read(store, config.serving.name).live() if "://" not in config.serving.store else None
         number = version.number if version else 0

@@ -11,7 +11,7 @@ from tapeline import files
 from tapeline.config import Config, Serving
 from tapeline.errors import refuse
 from tapeline.graph import METRICS, SERVABLE
-from tapeline.serving import verbs
+from tapeline.serving.stores import verbs
 
 
 def publish(run: str, config: Config, why: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tapeline.config import compose
 from tapeline.errors import refuse
-from tapeline.serving import state, sync
+from tapeline.serving.stores import state, sync
 from tapeline.targets.console import logged
 
 SECONDS = 10

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from tapeline.errors import Refused, refuse
-from tapeline.serving import place as places
-from tapeline.serving import servable, state
-from tapeline.serving.place import Conflict, Place
-from tapeline.serving.state import CANARY, State
+from tapeline.serving import servable
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import state
+from tapeline.serving.stores.place import Conflict, Place
+from tapeline.serving.stores.state import CANARY, State
 
 LOG = "log.jsonl"
 METRICS = Path("assets.extra") / "metrics.json"

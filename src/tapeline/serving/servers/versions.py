@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapeline.serving.loaded import Failure, Loaded, load
 from tapeline.serving.models_config import Wanted, changed, parse
+from tapeline.serving.servers.loaded import Failure, Loaded, load
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The local server under TF Serving's command line, so that it can stand in for it.
 
-    python -m tapeline.serving.tensorflow_model_server --port=8500 --rest_api_port=8501 \
+    python -m tapeline.serving.servers.tensorflow_model_server --port=8500 --rest_api_port=8501 \
         --model_config_file=store/models.config --model_config_file_poll_wait_seconds=1
 
 Flags are written --name=value or --name value, booleans --name or --name=false, as there.
@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tapeline.errors import Refused, nearest, refuse
-from tapeline.serving import server
 from tapeline.serving.models_config import Wanted
-from tapeline.serving.rest import METRICS
-from tapeline.serving.versions import Versions
+from tapeline.serving.servers import server
+from tapeline.serving.servers.rest import METRICS
+from tapeline.serving.servers.versions import Versions
 
 log = logging.getLogger(__name__)
 

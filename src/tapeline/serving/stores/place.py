@@ -163,7 +163,7 @@ def at(where: Path | str) -> Place:
         return Local(Path(where))
     if scrub(where) != where:
         raise refuse(where, "holds a password", "leave it out; credentials come from the environment")
-    from tapeline.serving.objects import Objects
+    from tapeline.serving.stores.objects import Objects
 
     return Objects.of(where)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tapeline.errors import refuse
-from tapeline.serving import pins as texts
-from tapeline.serving.pins import CANARY as CANARY
-from tapeline.serving.place import Conflict, Place, at
+from tapeline.serving.stores import pins as texts
+from tapeline.serving.stores.pins import CANARY as CANARY
+from tapeline.serving.stores.place import Conflict, Place, at
 
 CONFIG = "models.config"
 _GONE = re.compile(r"^# forgotten: (\S+)/(\d+)$", re.MULTILINE)

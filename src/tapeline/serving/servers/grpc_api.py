@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tapeline.serving import models_config, tensors
-from tapeline.serving.loaded import Failure
-from tapeline.serving.monitoring import Monitoring
-from tapeline.serving.versions import State, Versions
+from tapeline.serving.servers.loaded import Failure
+from tapeline.serving.servers.monitoring import Monitoring
+from tapeline.serving.servers.versions import State, Versions
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from tapeline.serving import grpc_api, tensors
-from tapeline.serving.loaded import Failure, Input, Loaded
-from tapeline.serving.monitoring import Monitoring
-from tapeline.serving.versions import Versions
+from tapeline.serving import tensors
+from tapeline.serving.servers import grpc_api
+from tapeline.serving.servers.loaded import Failure, Input, Loaded
+from tapeline.serving.servers.monitoring import Monitoring
+from tapeline.serving.servers.versions import Versions
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)

@@ -21,10 +21,10 @@ from typing import Any
 
 from tapeline import tf
 from tapeline.errors import Refused, refuse
-from tapeline.serving import grpc_api
-from tapeline.serving.monitoring import Monitoring
-from tapeline.serving.rest import METRICS, Rest
-from tapeline.serving.versions import Versions
+from tapeline.serving.servers import grpc_api
+from tapeline.serving.servers.monitoring import Monitoring
+from tapeline.serving.servers.rest import METRICS, Rest
+from tapeline.serving.servers.versions import Versions
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from types import FrameType
 
 from tapeline import files
 from tapeline.errors import Refused, refuse
-from tapeline.serving import pins as texts
-from tapeline.serving import place as places
-from tapeline.serving import state
-from tapeline.serving.pins import CANARY
-from tapeline.serving.place import Local, Place
+from tapeline.serving.stores import pins as texts
+from tapeline.serving.stores import place as places
+from tapeline.serving.stores import state
+from tapeline.serving.stores.pins import CANARY
+from tapeline.serving.stores.place import Local, Place
 
 LOG = logging.getLogger(__name__)
 LOCK_SECONDS = 10

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tapeline.serving.store import read
+from tapeline.serving.stores.store import read
 
 
 @contextmanager

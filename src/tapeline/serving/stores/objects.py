@@ -25,8 +25,8 @@ from typing import Any
 
 from tapeline import files
 from tapeline.errors import refuse
-from tapeline.serving.conditional import KINDS, NONE, Changed, Kind, NoBucket
-from tapeline.serving.place import TRIES, Conflict, retried
+from tapeline.serving.stores.conditional import KINDS, NONE, Changed, Kind, NoBucket
+from tapeline.serving.stores.place import TRIES, Conflict, retried
 
 GIVEN_UP = timedelta(days=1)
 """A publisher that took a number so long ago and has not completed it was killed."""

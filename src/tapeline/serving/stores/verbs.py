@@ -11,10 +11,11 @@ from typing import Any
 
 from tapeline.config import Serving
 from tapeline.errors import refuse
-from tapeline.serving import servable, store
-from tapeline.serving.place import retried
-from tapeline.serving.state import CANARY
-from tapeline.serving.store import Change, Store, Version
+from tapeline.serving import servable
+from tapeline.serving.stores import store
+from tapeline.serving.stores.place import retried
+from tapeline.serving.stores.state import CANARY
+from tapeline.serving.stores.store import Change, Store, Version
 
 
 @retried

@@ -1,0 +1,1 @@
+"""A server that speaks TF Serving's API, for machines that have not TF Serving itself."""
