@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -43,6 +45,21 @@ def test_what_killed_processes_left_goes_and_what_is_in_use_stays(tmp_path: Path
         with files.scratch(tmp_path, "x"):
             assert mine.is_dir()
     assert [each.name for each in tmp_path.iterdir()] == [".x.new.partial"]
+
+
+def test_a_copy_on_a_full_disk_says_that_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "inner").mkdir(parents=True)
+    (tmp_path / "a" / "inner" / "file").write_text("content")
+    files.copy_folder(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b" / "inner" / "file").read_text() == "content"
+
+    def full(*paths: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(paths[1]))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        files.copy_folder(tmp_path / "a", tmp_path / "c")
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_a_lock_keeps_others_out(tmp_path: Path) -> None:

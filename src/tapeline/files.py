@@ -116,6 +116,17 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy contents; unlike shutil.copytree it stops at the first error, and raises that one."""
+    target.mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+        else:
+            shutil.copyfile(path, copy)
+
+
 def read_json(path: Path) -> Any:
     """Read one of our own JSON files."""
     return json.loads(path.read_text(encoding="utf-8"))

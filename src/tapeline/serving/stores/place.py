@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -141,7 +140,7 @@ class Local:
         source = self.root / name / str(number)
         if not source.is_dir():
             raise refuse(source, "is named by models.config and not there", "publish or promote another version")
-        shutil.copytree(source, folder, copy_function=shutil.copyfile)
+        files.copy_folder(source, folder)
 
     @contextmanager
     def opened(self, name: str, number: int) -> Iterator[Path]:

@@ -207,7 +207,7 @@ class Store:
             return same[0]
 
         def build(folder: Path) -> None:
-            shutil.copytree(model, folder, copy_function=shutil.copyfile)
+            files.copy_folder(model, folder)
             shutil.copyfile(metrics, folder / METRICS)
             servable.verify(folder)
 
