@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tapeline import files
 from tapeline.errors import Refused, refuse
 from tapeline.serving import servable
 from tapeline.serving.stores import place as places
