@@ -45,7 +45,8 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
         with initialize_config_dir(str(folder()), version_base="1.3"):
             composed = hydra_compose("config", overrides=forced(overrides))
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # Hydra says with ValueError, too, what it cannot take, as a group that is null
         sentence = " ".join(str(error).split("\n")[0].split())
         raise refuse(" ".join(overrides) or folder(), sentence, "mend the override or the file") from None
     return cast(dict[str, Any], plain)

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tapeline import conf
-from tapeline.errors import Finding, Refused, nearest, refuse, scrub
+from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
@@ -249,10 +249,15 @@ def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:
     """The schema of a section, which its own name may choose."""
     if group == "split":
         return cast(type[Section], importlib.import_module("tapeline.datasets.splits").section(section.get("name")))
-    if group in MODULES:
-        key, package = MODULES[group]
-        return cast(type[Section], module(package, str(section.get(key)), f"{group}.{key}").Section)
-    return GROUPS[group]
+    if group not in MODULES:
+        return GROUPS[group]
+    key, package = MODULES[group]
+    name = str(section.get(key))
+    if name not in conf.options(group):
+        raise refuse(
+            f"{group}.{key}={name}", f"conf/{group} has no file of that name", choose(name, conf.options(group))
+        )
+    return cast(type[Section], module(package, name, f"{group}.{key}").Section)
 
 
 def plain(config: Config, *, places: bool = True) -> dict[str, Any]:
