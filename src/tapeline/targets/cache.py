@@ -116,11 +116,15 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
         for path in inside.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
-        if first := find(root, step, wanted):
-            return first
-        if folder.exists():
+        try:
+            os.rename(inside, folder)
+        except OSError:
+            if first := find(root, step, wanted):
+                return first
+            if not folder.exists():
+                raise
             os.rename(folder, inside.with_name("damaged"))
-        os.rename(inside, folder)
+            os.rename(inside, folder)
     return Entry(folder, digests, parameters, seconds)
 
 
