@@ -16,6 +16,7 @@ import pytest
 from tapeline import cli, files
 from tapeline.datasets.simulation import simulate
 from tapeline.graph import PIPELINE
+from tapeline.targets import cache
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
@@ -75,6 +76,12 @@ def test_a_price_runs_all_again_and_a_touch_nothing(tapeline: Tapeline, folder: 
     assert code == 0
     assert [name for name, how in steps(folder).items() if how == "cached"] == []
     assert "ingest     runs because data outside\n" in out
+
+
+def test_a_changed_template_makes_the_report_anew() -> None:
+    seen = {path.name for path in cache.source()}
+    assert {"report.html", "report.py", "train.py"} <= seen
+    assert not {"cli.py", "leaderboard.html", "local.py"} & seen
 
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:

@@ -62,19 +62,21 @@ def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None
 def environment() -> dict[str, str]:
     """What is the same for every step: our source, the lock file, Python and the processor."""
     package = Path(__file__).parents[1]
-    outside = {"cli.py", "checks", "targets"}
-    source = [
-        [str(path.relative_to(package)), files.digest_path(path)]
-        for path in sorted(package.rglob("*.py"))
-        if path.relative_to(package).parts[0] not in outside
-    ]
+    files_of_ours = [[str(path.relative_to(package)), files.digest_path(path)] for path in source()]
     lock = conf.root() / "requirements.lock"
     return {
-        "tapeline's source": files.digest(source),
+        "tapeline's source": files.digest(files_of_ours),
         "requirements.lock": files.digest_path(lock) if lock.is_file() else "none",
         "Python": platform.python_version(),
         "processor": files.digest(platform.machine(), sys.platform, _instruction_set()),
     }
+
+
+def source() -> list[Path]:
+    """Our source, templates included, but what only decides where a graph runs."""
+    package, outside = Path(__file__).parents[1], {"cli.py", "checks", "targets"}
+    known = (path for path in package.rglob("*") if path.suffix in (".py", ".html"))
+    return sorted(path for path in known if path.relative_to(package).parts[0] not in outside)
 
 
 def _instruction_set() -> list[str]:

@@ -39,6 +39,8 @@ def run(overrides: Sequence[str], *, name: str | None, check: Check) -> Path:
     Raises:
         Refused: an override that no job could have, or no job finished.
     """
+    if name is not None and Path(name).name != name:
+        raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
     wanted = conf.forced(overrides, sweep=True)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ def _multirun(overrides: Sequence[str], folder: Path, check: Check) -> None:
     try:
         with _arguments(["tapeline", "--multirun", *ours, *overrides]):
             job()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         sentence = " ".join(str(error).split("\n")[0].split())
         raise refuse(" ".join(overrides), sentence, "mend the override") from None
 
