@@ -222,8 +222,10 @@ def _number(own: Mapping[str, str]) -> int | None:
     """The own key version=N."""
     if "version" not in own:
         return None
-    if not own["version"].isdecimal():
-        raise refuse(f"version={own['version']}", "is no number", "tapeline versions lists them")
+    if not own["version"].isdecimal() or int(own["version"]) >= 2**63:
+        raise refuse(
+            f"version={own['version']}", "is no number of a version", "write one as tapeline versions prints it"
+        )
     return int(own["version"])
 
 
@@ -246,7 +248,7 @@ def predict(overrides: list[str], own: dict[str, str]) -> None:
     """Ask a server about a date, a random row or a file of rows."""
     from tapeline.targets.predict import run
 
-    run(_composed(overrides), own)
+    run(_composed(overrides), own, _number(own))
 
 
 def config(overrides: list[str], own: dict[str, str]) -> None:

@@ -46,13 +46,17 @@ class Rows:
     """float32 [rows, features]."""
 
 
-def run(config: Config, own: Mapping[str, str]) -> None:
+def run(config: Config, own: Mapping[str, str], number: int | None) -> None:
     """Ask, print the answers for people, and one JSON object in the last line.
+
+    Args:
+        config: says where rows come from, and whom to ask.
+        own: date, random, rows, host and api, where given.
+        number: of the version; None asks the live one.
 
     Raises:
         Refused: the keys do not fit together, there is no such row, or the server refuses.
     """
-    number = _number(own.get("version"))
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     place = where(own.get("host", "127.0.0.1"), ports, config.serving.name, own.get("api", "rest"))
     rows = _rows(config, own)
@@ -61,14 +65,6 @@ def run(config: Config, own: Mapping[str, str]) -> None:
     for line in _lines(place, rows, answer):
         print(line)
     print(json.dumps(_summary(rows, answer)))
-
-
-def _number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise refuse(f"version={text}", "is no number of a version", "write one as tapeline versions prints it")
-    return int(text)
 
 
 def _rows(config: Config, own: Mapping[str, str]) -> Rows:
