@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tapeline.serving.servers.server import Server, follow_store
 from tests.serving import servers
+from tests.serving.servables import http, pin, running, until, write, write_single
 
 Place = Path | str
 
@@ -56,3 +59,30 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
     return tmp_path / "store" if request.param == "folder" else str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1 and 2 of m, version 123 of half."""
+    folder = tmp_path_factory.mktemp("models")
+    write(folder / "m" / "1", "aaaaaaaaaaaa")
+    write(folder / "m" / "2", "bbbbbbbbbbbb", bias=1.0)
+    write_single(folder / "half" / "123")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(models: Path) -> Iterator[Server]:
+    pin(models, m=1, half=123)
+    with running(follow_store(str(models))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/half/metadata")[0] == 200)
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        yield started
+
+
+@pytest.fixture
+def store(models: Path, tmp_path: Path) -> Path:
+    """A store of one's own, with nothing live."""
+    for number in (1, 2):
+        shutil.copytree(models / "m" / str(number), tmp_path / "m" / str(number))
+    return tmp_path
