@@ -66,7 +66,7 @@ bench-serving: .venv/.dev ## requests per second of tapeline serve, with version
 
 lock: ## resolve the pinned requirements anew (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
-	$(RESOLVE) --universal --extra steps --extra tensorflow --group dev -c requirements.lock pyproject.toml \
+	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 
