@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -105,3 +105,57 @@ def short(name: str, length: int = 18) -> str:
     if len(plain) <= length:
         return plain
     return plain[: length - length // 3 - 1] + "…" + plain[-(length // 3) :]
+
+
+def dots(axes: Any, x: Any, y: Any, colour: str, size: float = 2.2) -> None:
+    """A cloud of points as one path, which is a tenth of what single markers take."""
+    import numpy as np
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    twice = np.repeat(np.column_stack([x, y]).astype(float), 2, axis=0)
+    path = Path(twice, np.tile([Path.MOVETO, Path.LINETO], len(twice) // 2))
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=0.55))
+    axes.autoscale_view()
+
+
+def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]]) -> None:
+    """A line for each column in the order of the page's colours, and a legend below the axes."""
+    for at, (name, values) in enumerate(columns.items()):
+        style = {"color": SERIES[at % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[at // len(SERIES) % 4]}
+        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style)
+    axes.figure.legend(loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.2)
+
+
+def dates(axes: Any) -> None:
+    """Few and short dates along the x axis."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+
+
+def heat(axes: Any, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]]) -> None:
+    """Correlations as cells, the deeper the stronger, with their numbers."""
+    from matplotlib.patches import Rectangle
+
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            if value is None:
+                continue
+            colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value)) * 0.75
+            axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
+            text = f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.0f}"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7 if len(columns) > 6 else 8)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xticks(range(len(columns)), [short(name, 9) for name in columns])
+    axes.set_yticks(range(len(rows)), [short(name, 12) for name in rows])
+    bare(axes)
+
+
+def bare(axes: Any) -> None:
+    """No frame, no grid, no ticks; labels only."""
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
