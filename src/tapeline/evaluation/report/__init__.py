@@ -41,6 +41,7 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
         way=sign(metric),
         rival=model.rival(metrics, scores),
         unit=f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows",
+        beside=model.beside(metrics, scores, number),
         model=model.plates(metrics, scores, number),
         others=model.others(metrics, scores, number),
         configuration=yaml.safe_dump(metrics["config"], sort_keys=False, allow_unicode=True),

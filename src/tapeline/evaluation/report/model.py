@@ -22,8 +22,7 @@ BARS = 24
 def plates(metrics: Told, scores: Told, number: Number) -> list[Plate]:
     """Pictures of the model, in the order of reading."""
     told = curves.answers(scores)
-    those = [_beside(metrics, scores, number), _training(metrics, scores, number)]
-    those += _over_time(metrics, scores, told)
+    those = [_training(metrics, scores, number), *_over_time(metrics, scores, told)]
     if told.task == "direction":
         those += [_confusion(metrics, number), *_probabilities(metrics, told)]
     else:
@@ -41,7 +40,7 @@ def label(metric: str) -> str:
     return f"{metric} ({UNITS.get(metric, 'share of rows')})"
 
 
-def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
+def beside(metrics: Told, scores: Told, number: Number) -> Plate:
     """The score beside the baselines' and the threshold, in the gate's metric where all have it."""
     metric = metrics["config"]["gate"]["metric"]
     if not any(value(each, metric) is not None for each in metrics["baselines"].values()):
@@ -61,9 +60,9 @@ def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
             axes.plot(value(each, metric), at, "o", color=colour, markersize=4 if at else 7)
         threshold = metrics["config"]["gate"]["threshold"]
         if threshold is not None and metric == metrics["config"]["gate"]["metric"]:
-            axes.axvline(threshold, color=BAD, linestyle="--", linewidth=1.2)
+            axes.vlines(threshold, -0.45, len(known) - 0.4, color=BAD, linestyle="--", linewidth=1.2)
             axes.text(threshold, -0.75, f"threshold {threshold:g}", color=BAD, ha="center", fontsize=8)
-        axes.set_yticks(range(len(known)), [short(name, 22) for name, _ in known])
+        axes.set_yticks(range(len(known)), [short(name, 27) for name, _ in known])
         axes.set(xlabel=label(metric), ylim=(len(known) - 0.4, -1.1))
         bare(axes)
         axes.grid(visible=True, axis="x")
@@ -146,7 +145,7 @@ def _confusion(metrics: Told, number: Number) -> Plate:
             box = Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.1 + 0.6 * counts[key] / rows, linewidth=0)
             axes.add_patch(box)
             axes.text(x, y - 0.08, f"{counts[key]:,}", ha="center", va="center", fontsize=13)
-            axes.text(x, y + 0.25, f"{counts[key] / rows:.0%} of rows", ha="center", va="center", fontsize=8)
+            axes.text(x, y + 0.25, f"{100 * counts[key] / rows:.0f} % of rows", ha="center", va="center", fontsize=8)
         axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xlabel="the model said", ylabel="what happened")
         axes.set_xticks([0, 1], ["down", "up or flat"])
         axes.set_yticks([0, 1], ["down", "up or flat"], rotation=90, va="center")
@@ -237,7 +236,7 @@ def _importance(scores: Told, number: Number) -> Iterator[Plate]:
         colours = [SERIES[0] if loss > sd else SOFT for loss, sd in zip(losses, sds, strict=True)]
         axes.barh(range(len(shown)), losses, color=colours, height=0.65)
         axes.hlines(range(len(shown)), np.subtract(losses, sds), np.add(losses, sds), color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [short(name, 20) for name, _ in shown])
+        axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
         axes.set(xlabel=f"loss of {told['metric']}", ylim=(len(shown) - 0.4, -0.6))
         bare(axes)
         axes.grid(visible=True, axis="x")

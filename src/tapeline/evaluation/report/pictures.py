@@ -119,11 +119,12 @@ def dots(axes: Any, x: Any, y: Any, colour: str, size: float = 2.2) -> None:
     axes.autoscale_view()
 
 
-def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]]) -> None:
-    """A line for each column in the order of the page's colours, and a legend below the axes."""
+def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]], strong: str | None = None) -> None:
+    """A line for each column in the order of the page's colours, one of them strong, and a legend below the axes."""
     for at, (name, values) in enumerate(columns.items()):
         style = {"color": SERIES[at % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[at // len(SERIES) % 4]}
-        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style)
+        weight = {"linewidth": 2.2, "zorder": 3} if name == strong else {"linewidth": 1.1}
+        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style, **weight)
     axes.figure.legend(loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.2)
 
 
@@ -136,22 +137,35 @@ def dates(axes: Any) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
 
 
-def heat(axes: Any, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]]) -> None:
-    """Correlations as cells, the deeper the stronger, with their numbers."""
+def heat(
+    axes: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    full: float = 1.0,
+    form: Callable[[float], str] | None = None,
+) -> None:
+    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` says otherwise."""
     from matplotlib.patches import Rectangle
 
     for y, line in enumerate(values):
         for x, value in enumerate(line):
             if value is None:
                 continue
-            colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value)) * 0.75
+            colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value) / full) * 0.75
             axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
-            text = f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.0f}"
+            text = (form or hundredths)(value)
             axes.text(x, y, text, ha="center", va="center", fontsize=7 if len(columns) > 6 else 8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(len(columns)), [short(name, 9) for name in columns])
     axes.set_yticks(range(len(rows)), [short(name, 12) for name in rows])
     bare(axes)
+
+
+def hundredths(value: float) -> str:
+    """A correlation in three letters."""
+    text = f"{value:.2f}".replace("0.", ".", 1)
+    return {"-.00": ".00", "1.00": "1", "-1.00": "-1"}.get(text, text)
 
 
 def bare(axes: Any) -> None:
