@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,22 +36,28 @@ def plates(about: Told, number: Number) -> list[Plate]:
 
 def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
     """Titles and tables of summary statistics."""
-    whole = about["overview"]
-    made = []
-    if told := whole.get("series"):
-        for part, title in (("levels", f"Prices, in {told['unit']}"), ("returns", f"{told['moves'].capitalize()}s")):
-            rows = [
-                [name, *(number(*SERIES_AT, part, name, each, form=",.5g") for each in STATISTICS)]
-                for name in told["names"]
-            ]
-            made.append((f"{title}, one {told['every']} each", Grid([told["every"], *STATISTICS], rows)))
-    for part, what in (("outputs", "Targets"), ("features", "Columns that the model sees")):
-        columns = whole["table"].get(part, {})
-        here = ("table", "overview", "table", part)
-        rows = [[name, *(number(*here, name, each, form=",.4g") for each in STATISTICS)] for name in columns]
-        if rows:
-            made.append((what, Grid(["column", *STATISTICS], rows)))
-    return made
+    series, table = about["overview"].get("series", {}), ("table", "overview", "table")
+    parts = [
+        (f"Prices, in {series.get('unit')}", series.get("levels", {}), (*SERIES_AT, "levels")),
+        (f"{series.get('moves', '').capitalize()}s", series.get("returns", {}), (*SERIES_AT, "returns")),
+        ("Targets", about["overview"]["table"].get("outputs", {}), (*table, "outputs")),
+        ("Columns that the model sees", about["overview"]["table"]["features"], (*table, "features")),
+    ]
+    return [(title, _statistics(each, where, number)) for title, each, where in parts if each]
+
+
+def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
+    rows = [
+        [name, number(*where, name, "count", form=",d"), *(number(*where, name, each, form=_form(told)) for each in STATISTICS)]
+        for name, told in columns.items()
+    ]
+    return Grid(["", "count", *STATISTICS], rows)
+
+
+def _form(told: Told) -> str:
+    """Decimals enough to tell values apart that differ by a thousandth of the standard deviation."""
+    spread = told["sd"] or abs(told["mean"] or 0) or 1
+    return f",.{min(12, max(0, 3 - math.floor(math.log10(spread))))}f"
 
 
 def _prices(told: Told, number: Number) -> Iterator[Plate]:
@@ -133,12 +140,12 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         axes.set_xlabel(f"{every}s before")
 
     title = f"What moves before {short(target)}"
-    says = f"Correlation of {short(target)}'s {told['moves']} with each market's own, so many {every}s before."
+    says = f"Correlation of {short(target)}'s {told['moves']} with each {told['each']}'s own, so many {every}s before."
     rows = [[name, *(number(*SERIES_AT, "correlation", lag, row, names.index(name), form=".3f") for lag in range(len(whole)))]
             for name in shown]  # fmt: skip
     height = 0.9 + 0.27 * len(shown)
     svg = picture("leading", says, leading, height)
-    yield Plate("leading", title, says, svg, Grid(["market", *ahead], rows))
+    yield Plate("leading", title, says, svg, Grid([told["each"], *ahead], rows))
     for lag in range(min(3, len(whole))):
         table = [[whole[lag][y][x] for x in range(len(shown))] for y in range(len(shown))]
         when = f"{lag} {every}{'s' if lag > 1 else ''} before" if lag else f"the same {every}"
@@ -153,7 +160,7 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         rows = [[name, *(number(*SERIES_AT, "correlation", lag, y, x, form=".3f") for x in range(len(shown)))]
                 for y, name in enumerate(shown)]  # fmt: skip
         svg = picture(f"pairs-{lag}", says, pairs, height + 0.35)
-        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid(["market", *shown], rows))
+        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid([told["each"], *shown], rows))
     yield _scatter(told)
 
 
@@ -189,7 +196,7 @@ def _scatter(told: Told) -> Plate:
         "half the correlation."
     )
     svg = picture("scatter", says, draw, 0.9 * max(3, len(names)), WIDE)
-    return Plate("scatter", "Every market against every other", says, svg, None, wide=True)
+    return Plate("scatter", f"Every {told['each']} against every other", says, svg, None, wide=True)
 
 
 def _within(values: Any) -> Any:
@@ -232,10 +239,10 @@ def _missing(told: Told, number: Number) -> Plate:
         ends = [number(*here, part, name, form=",d") for part in ("total", "longest")]
         rows.append([name, *cells, *ends, number(*SERIES_AT, "unchanged", name, form=",d")])
     says = (
-        f"A market that is closed while {short(told['target'])} trades has no value, and the one before is filled in. "
+        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is filled in. "
         "The table also counts unchanged values: where none is missing, they may have been filled in before."
     )
-    grid = Grid(["market", *spans, "in all", "longest gap", "unchanged"], rows)
+    grid = Grid([told["each"], *spans, "in all", "longest gap", "unchanged"], rows)
     height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
     return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
 

@@ -115,7 +115,8 @@ def dots(axes: Any, x: Any, y: Any, colour: str, size: float = 2.2) -> None:
 
     twice = np.repeat(np.column_stack([x, y]).astype(float), 2, axis=0)
     path = Path(twice, np.tile([Path.MOVETO, Path.LINETO], len(twice) // 2))
-    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=0.55))
+    axes.add_artist(PathPatch(path, fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=0.55))
+    axes.update_datalim(twice)
     axes.autoscale_view()
 
 
@@ -153,7 +154,7 @@ def heat(
             if value is None:
                 continue
             colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value) / full) * 0.75
-            axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
+            axes.add_artist(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
             text = (form or hundredths)(value)
             axes.text(x, y, text, ha="center", va="center", fontsize=7 if len(columns) > 6 else 8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
