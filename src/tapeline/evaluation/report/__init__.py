@@ -44,7 +44,9 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
         beside=model.beside(metrics, scores, number),
         model=model.plates(metrics, scores, number),
         others=model.others(metrics, scores, number),
-        configuration=yaml.safe_dump(metrics["config"], sort_keys=False, allow_unicode=True),
+        configuration=[
+            yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()
+        ],
         versions={**scores["versions"], "matplotlib": mpl.__version__},
     )
 

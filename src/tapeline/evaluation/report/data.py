@@ -47,17 +47,20 @@ def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
 
 
 def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
-    rows = [
-        [name, number(*where, name, "count", form=",d"), *(number(*where, name, each, form=_form(told)) for each in STATISTICS)]
-        for name, told in columns.items()
-    ]
+    decimals = {name: _decimals(told) for name, told in columns.items()}
+    if max(decimals.values()) - min(decimals.values()) < 3:
+        decimals = dict.fromkeys(decimals, max(decimals.values()))
+    rows = []
+    for name, places in decimals.items():
+        cells = [number(*where, name, each, form=f",.{places}f") for each in STATISTICS]
+        rows.append([name, number(*where, name, "count", form=",d"), *cells])
     return Grid(["", "count", *STATISTICS], rows)
 
 
-def _form(told: Told) -> str:
-    """Decimals enough to tell values apart that differ by a thousandth of the standard deviation."""
+def _decimals(told: Told) -> int:
+    """Enough to tell values apart that differ by a thousandth of the standard deviation."""
     spread = told["sd"] or abs(told["mean"] or 0) or 1
-    return f",.{min(12, max(0, 3 - math.floor(math.log10(spread))))}f"
+    return min(12, max(0, 3 - math.floor(math.log10(spread))))
 
 
 def _prices(told: Told, number: Number) -> Iterator[Plate]:

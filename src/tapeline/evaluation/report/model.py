@@ -263,8 +263,11 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
             for side, colour in (("train", SOFT), ("test", SERIES[0])):
                 ends = np.array([window[side]["first"], window[side]["last"]], "datetime64")
                 axes.hlines(at, *ends, color=colour, linewidth=9, label=side if not at else None)
+            if (found := value(window["score"], metric)) is not None:
+                axes.annotate(f"{found:.3f}", (ends[1], at), (4, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(windows)), [str(at + 1) for at in range(len(windows))])
         axes.set(ylabel="window", ylim=(len(windows) - 0.4, -0.6))
+        axes.margins(x=0.16)
         dates(axes)
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=2, handlelength=1.2)
@@ -277,7 +280,8 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
         found = number(*here, "score", *metric.split("."), form=".4f") if value(window["score"], metric) is not None else ""
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
-    says = several if len(windows) > 1 else "Nothing is shuffled: the model is tested on what came after all that it learnt."
+    says = several if len(windows) > 1 else "Nothing is shuffled: it is tested on what came after all that it learnt."
+    says += f" The number is the {metric} of each."
     head = ["window", "train", "train rows", "test", "test rows", metric]
     svg = picture("windows", says, draw, 1.25 + 0.27 * len(windows))
     return Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))

@@ -26,6 +26,8 @@ COLOURS = dict(zip((INK, SOFT, LINE, PAGE, GOOD, BAD, *SERIES), NAMES, strict=Tr
 STYLE = {
     "font.family": ["DejaVu Sans"],  # matplotlib's own, so that the layout is the same everywhere
     "font.size": 8.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.labelsize": 8.5,
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,
@@ -59,6 +61,7 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
         height: inches, as width.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -68,7 +71,7 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
         draw(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     return Markup(_inline(buffer.getvalue(), says))  # noqa: S704  # matplotlib escapes what it writes
 
 
