@@ -5,14 +5,11 @@ tapeline run model=flat         runs/latest holds what came out
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,7 @@ from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.serving.stores.place import absolute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
+from tapeline.versions import versions
 
 __all__ = ["Section", "run"]
 
@@ -66,7 +64,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
             _say_what_it_is(config)
             progress = Progress(folder)
             for step in PIPELINE:
-                _take(step, config, progress, why=why, publish=publish)
+                take(step, config, progress, why=why, publish=publish)
             _finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
@@ -103,7 +101,7 @@ def _say_what_it_is(config: Config) -> None:
         LOG.info("hw=%s: clouds withdrew this card on %s", config.hw.name, config.hw.accelerator.end_of_life)
 
 
-def _take(step: Step, config: Config, progress: Progress, *, why: bool, publish: bool) -> None:
+def take(step: Step, config: Config, progress: Progress, *, why: bool = False, publish: bool = True) -> None:
     """Bring the run past one step: from the cache, by running it, or by leaving it out."""
     if step.when and progress.parameters.get(step.when) != "true":
         return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")
@@ -170,15 +168,7 @@ def _finish(config: Config, progress: Progress, started: datetime) -> None:
         "dataset.path": config.dataset.path,
         "published": served,
         "steps": progress.steps,
-        "versions": _versions(),
+        "versions": versions(),
     }
     files.write_json(folder / "run.json", record)
     files.point(folder.parent / "latest", folder.name)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"tapeline": __version__, "python": sys.version.split()[0]}
-    for name in ("hydra-core", "numpy", "polars", "tensorflow", "lightgbm"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
