@@ -174,6 +174,17 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
     sweep.run(overrides, name=own.get("name"), check=before_run)
 
 
+def build(overrides: list[str], own: dict[str, str]) -> None:
+    """Write the graph in a cluster's words."""
+    from tapeline.checks import before_build
+    from tapeline.targets import build
+
+    config = _composed(overrides)
+    before_build(config)
+    for path in build.write(config, overrides):
+        print(path)
+
+
 def publish(overrides: list[str], own: dict[str, str]) -> None:
     """Make an accepted run's model live."""
     from tapeline.targets import releases
@@ -261,7 +272,9 @@ def config(overrides: list[str], own: dict[str, str]) -> None:
 
 
 def step(arguments: list[str], own: dict[str, str]) -> None:
-    """One step as a program: NAME key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
+    """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
+    from tapeline.checks import before_build
+    from tapeline.graph import PIPELINE
     from tapeline.targets import program
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
@@ -278,7 +291,12 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
             name = word
-    program.run(name, overrides, paths["--in"], paths["--out"])
+    these = program.steps(name)
+    composed = _composed(overrides)
+    if PIPELINE[0] in these:
+        # the first step answers for the whole configuration; others see a part of it
+        before_build(composed)
+    program.run(these, composed, paths["--in"], paths["--out"])
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -294,28 +312,23 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
     """Build the images of the steps: all, or one."""
     from tapeline.targets import images
 
-    names = [own["image"]] if "image" in own else list(images.PROFILES)
-    images.run(names, own.get("builder", ""), overrides)
+    images.run(own.get("image"), own.get("builder", ""), overrides)
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
-        {
-            "date": "YYYY-MM-DD",
-            "random": "true|false",
-            "rows": "FILE.csv",
-            "host": "HOST[:PORT]",
-            "api": "rest|grpc",
-            "version": "N",
-        },
+        {"date": "YYYY-MM-DD", "random": "true|false", "rows": "FILE.csv"}
+        | {"host": "HOST[:PORT]", "api": "rest|grpc", "version": "N"},
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
+    "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
@@ -323,13 +336,9 @@ VERBS: dict[str, Verb] = {
     "promote": Verb("make the canary, or a version, the live one", {"version": "N", "why": WHY}, promote),
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
-    "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
-    "images": Verb(
-        "build the images of the steps, with docker, podman, buildah or another command",
-        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
-        images,
-    ),
+    "images": Verb("build the images that steps run in", IMAGES, images),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 
