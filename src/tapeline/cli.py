@@ -318,7 +318,15 @@ def store(arguments: list[str], own: dict[str, str]) -> None:
     stores.run(words, overrides, own)
 
 
+def images(overrides: list[str], own: dict[str, str]) -> None:
+    """Build the images of the steps: all, or one."""
+    from tapeline.targets import images
+
+    images.run(own.get("image"), own.get("builder", ""), overrides)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
@@ -326,14 +334,8 @@ VERBS: dict[str, Verb] = {
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
-        {
-            "date": "YYYY-MM-DD",
-            "random": "true|false",
-            "rows": "FILE.csv",
-            "host": "HOST[:PORT]",
-            "api": "rest|grpc",
-            "version": "N",
-        },
+        {"date": "YYYY-MM-DD", "random": "true|false", "rows": "FILE.csv"}
+        | {"host": "HOST[:PORT]", "api": "rest|grpc", "version": "N"},
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
@@ -347,6 +349,7 @@ VERBS: dict[str, Verb] = {
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
+    "images": Verb("build the images that steps run in", IMAGES, images),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 
