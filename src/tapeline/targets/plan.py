@@ -25,6 +25,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 MODELS, DATA = "/models", "/data"
 """Where the claims are mounted, in every pod alike."""
 
+USER = 10001
+"""Who runs in the images, by number: user and group."""
+
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 """What a Secret for object storage may hold, under the names of the variables that its drivers read."""
 
