@@ -16,7 +16,7 @@ from typing import Any
 from tapeline import files
 from tapeline.config import flat
 from tapeline.errors import refuse
-from tapeline.evaluation.metrics import best
+from tapeline.evaluation.metrics import OF_CLASSES, best
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,9 @@ class Launched:
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Of metrics.json: the test's scores, the gate's threshold, and the best naive baseline."""
     gate = metrics["config"]["gate"]
-    numbers = {
-        **flat(metrics["test"]),
-        "threshold": gate["threshold"],
-        "baseline": best(gate["metric"], metrics["baselines"])[1] if gate["metric"] else None,
-    }
+    numbers = {**flat(metrics["test"]), "threshold": gate["threshold"]}
+    if gate["metric"] in OF_CLASSES:
+        numbers["baseline"] = best(gate["metric"], metrics["baselines"])[1]
     return {name: number for name, number in numbers.items() if _finite(number)}
 
 
