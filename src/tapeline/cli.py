@@ -276,8 +276,10 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
     from tapeline.targets import program
+    from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
         if word in paths:
@@ -285,8 +287,10 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
             paths[word][artifact] = Path(path)
+        elif word == SUBMITTED:
+            check = plain
         elif "=" in word or word.startswith("~"):
-            overrides.append(word)
+            overrides.append(check(word))
         elif name:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
@@ -297,6 +301,13 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
         # the first step answers for the whole configuration; others see a part of it
         before_build(composed)
     program.run(these, composed, paths["--in"], paths["--out"])
+
+
+def summary(overrides: list[str], own: dict[str, str]) -> None:
+    """How a run on a cluster ended, for its last pod."""
+    from tapeline.targets import outcome
+
+    print(outcome.summary(own))
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -335,6 +346,11 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "summary": Verb(
+        "how a run on a cluster ended, for its last pod",
+        {"name": "NAME", "status": "STATUS", "duration": "SECONDS", "failures": "JSON", "metrics": "FILE"},
+        summary,
+    ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
