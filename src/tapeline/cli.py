@@ -319,6 +319,14 @@ def store(arguments: list[str], own: dict[str, str]) -> None:
     stores.run(words, overrides, own)
 
 
+def images(overrides: list[str], own: dict[str, str]) -> None:
+    """Build the images of the steps: all, or one."""
+    from tapeline.targets import images
+
+    names = [own["image"]] if "image" in own else list(images.PROFILES)
+    images.run(names, own.get("builder", ""), overrides)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
@@ -352,6 +360,11 @@ VERBS: dict[str, Verb] = {
         summary,
     ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
+    "images": Verb(
+        "build the images of the steps, with docker, podman, buildah or another command",
+        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
+        images,
+    ),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 

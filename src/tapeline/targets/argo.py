@@ -230,14 +230,14 @@ def _summary(plan: Plan) -> m.Template:
     from hera.workflows import models as m
 
     path = f"{IN}/{METRICS.file}"
-    told = ("name", "status", "duration", "failures")
+    told = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
     metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
     return m.Template(
         name=SUMMARY,
         metadata=m.Metadata(labels={**LABELS, STEP_LABEL: SUMMARY}),
         inputs=m.Inputs(artifacts=[metrics]),
         **_pod(
-            plan, _small(plan), ["summary", *(f"{each}={{{{workflow.{each}}}}}" for each in told), f"metrics={path}"]
+            plan, _small(plan), ["summary", *told, f"metrics={path}"]
         ),
     )
 
