@@ -1,7 +1,8 @@
-"""python -m tapeline: what containers run, whatever their PATH."""
+"""python3 -m tapeline: the command, for containers."""
 
 import sys
 
 from tapeline.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,9 +20,9 @@ from typing import Any
 
 from tapeline import files
 from tapeline.errors import refuse
-from tapeline.targets.plan import USER, Cluster, Plan, Task
+from tapeline.targets import pods
+from tapeline.targets.plan import Cluster, Plan, Task
 
-COMMAND = ["python3", "-m", "tapeline"]
 TYPES = {
     **dict.fromkeys(("raw", "table"), "Dataset"),
     **dict.fromkeys(("fitted", "servable"), "Model"),
@@ -150,7 +150,7 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
     k8s.set_image_pull_policy(placed, target.pull_policy)
     if target.pull_secret:
         k8s.set_image_pull_secrets(placed, [target.pull_secret])
-    k8s.set_security_context(placed, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    k8s.set_security_context(placed, run_as_user=pods.USER, run_as_group=pods.USER, run_as_non_root=True)
 
 
 def _resources(placed: Any, task: Task) -> None:
@@ -168,14 +168,14 @@ def _component(kfp: Any, task: Task) -> Any:
     said = {name: dsl.OutputPath(str) for name in task.outputs}
 
     def container(at: Mapping[str, Any]) -> Any:
-        words = [*task.arguments, *(f"{each.key}={at[each.name]}" for each in task.parameters)]
+        words = [*map(pods.literal, task.arguments), *(f"{each.key}={at[each.name]}" for each in task.parameters)]
         for flag, paths in (
             ("--in", {name: at[name].path for name in task.takes}),
             ("--out", {name: at[name].path for name in outputs} | {name: at[name] for name in said}),
         ):
             words += [word for name, path in paths.items() for word in (flag, f"{name}={path}")]
         words += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
-        return dsl.ContainerSpec(image=task.image, command=COMMAND, args=words)
+        return dsl.ContainerSpec(image=task.image, command=[*pods.COMMAND], args=words)
 
     return dsl.container_component(_spelt(task.name, container, inputs | outputs | said))
 
