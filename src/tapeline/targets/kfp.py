@@ -38,6 +38,8 @@ class Section(Cluster):
 
     address: str
     """Of the API, for `submit`."""
+    artifacts: str | None
+    """Where KFP keeps what tasks make, for `submit` to fetch; null: what the API hands out."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
