@@ -15,9 +15,13 @@ from tapeline.targets.submit import kfp as place
 from tests.conftest import Tapeline, steps
 from tests.targets.submit.kfp_api import RUN, Backend, served
 
-METRICS = {"train": {"trace": []}, "test": {"accuracy": 0.75}, "gate": {"accepted": True, "reasons": ["it is good"]}}
+METRICS: dict[str, Any] = {
+    "train": {"trace": []},
+    "test": {"accuracy": 0.75},
+    "gate": {"accepted": True, "reasons": ["it is good"]},
+}
 REPORT = b"<html>the report</html>"
-PUBLISHED = {"sentence": "published: indices version 7 is live", "number": 7}
+PUBLISHED: dict[str, Any] = {"sentence": "published: indices version 7 is live", "number": 7}
 ALL = ("ingest", "features", "train", "export", "evaluate", "gate", "report", "publish")
 ACCEPTED = ("SUCCEEDED", {**dict.fromkeys(ALL, "SUCCEEDED"), "condition-1": "SUCCEEDED"})
 REJECTED = ("SUCCEEDED", {**dict.fromkeys(ALL[:-1], "SUCCEEDED"), "condition-1": "SKIPPED"})

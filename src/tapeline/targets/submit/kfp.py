@@ -112,12 +112,12 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
 
 def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
     """From where KFP's launcher puts them: <root>/<pipeline>/<run>/<task>/<a number>/<artifact>."""
-    import fsspec
-
     told = _ask(config, _client(config).runs.run_service_get_run, run)
     root = str(_section(config).artifacts).rstrip("/")
     pattern = f"{root}/{told.display_name}/{run}/{step.name}/*/{made.name}"
     try:
+        import fsspec
+
         files, path = fsspec.core.url_to_fs(pattern)
         found = files.glob(path)
         if found:
