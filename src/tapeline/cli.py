@@ -343,9 +343,7 @@ RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
-    "run": Verb(
-        "the whole pipeline, on this machine; files=true: what came out also in base64, for logs", RUN_KEYS, run
-    ),
+    "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
