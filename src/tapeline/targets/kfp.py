@@ -95,8 +95,9 @@ def _pipeline(kfp: Any, plan: Plan) -> Any:
         made = dict(at)
         for task, part in parts:
             placed = _placed(part, made)
-            placed.set_caching_options(task.cached)
-            if not task.when:
+            if task.when:
+                placed.set_caching_options(task.cached)
+            else:
                 _set_up(kfp, plan, task, placed)
                 made |= placed.outputs
 
