@@ -9,7 +9,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep build serve predict publish canary promote rollback versions config test test-faults test-k80 explore lint bench bench-serving lock clean images test-cluster
+.PHONY: help run sweep build serve predict publish canary promote rollback versions config test test-faults test-k80 explore lint bench bench-serving lock clean images test-cluster workflows submit
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,12 @@ sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep
 
 build: .venv/.dev ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
 	@$(BIN)/tapeline --from-make build
+
+workflows: .venv/.dev ## the shipped experiments in workflows/, anew
+	@$(BIN)/tapeline --from-make workflows
+
+submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
+	@$(BIN)/tapeline --from-make submit
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish

@@ -159,11 +159,13 @@ def usage() -> str:
 def run(overrides: list[str], own: dict[str, str]) -> None:
     """The whole pipeline, on this machine."""
     from tapeline.checks import before_run
-    from tapeline.targets import local
+    from tapeline.targets import local, outcome
 
     config = _composed(overrides)
     before_run(config)
-    local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    folder = local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    if own.get("files") == "true":
+        print(*outcome.pack(folder / made.file for made in outcome.FETCHED), sep="\n")
 
 
 def explore(overrides: list[str], own: dict[str, str]) -> None:
@@ -193,6 +195,23 @@ def build(overrides: list[str], own: dict[str, str]) -> None:
     before_build(config)
     for path in build.write(config, overrides):
         print(path)
+
+
+def workflows(overrides: list[str], own: dict[str, str]) -> None:
+    """The shipped experiments in the clusters' words."""
+    from tapeline.targets import workflows
+
+    if overrides:
+        raise refuse(overrides[0], "is no key of workflows", "leave it out, or use build")
+    print(f"{len(workflows.write())} files in workflows/")
+
+
+def submit(overrides: list[str], own: dict[str, str]) -> None:
+    """A run on a cluster, followed and fetched."""
+    from tapeline.checks import before_build
+    from tapeline.targets import submit
+
+    submit.run(overrides, own, before_build)
 
 
 def publish(overrides: list[str], own: dict[str, str]) -> None:
@@ -285,18 +304,25 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
-    from tapeline.targets import program
+    from tapeline.targets import kfp_output, program
+    from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    launched = None
+    check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
-        if word in paths:
+        if word == "--executor-input":
+            launched = kfp_output.Launched.read(next(words, ""))
+        elif word in paths:
             artifact, equals, path = next(words, "").partition("=")
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
             paths[word][artifact] = Path(path)
+        elif word == SUBMITTED:
+            check = plain
         elif "=" in word or word.startswith("~"):
-            overrides.append(word)
+            overrides.append(check(word))
         elif name:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
@@ -307,6 +333,16 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
         # the first step answers for the whole configuration; others see a part of it
         before_build(composed)
     program.run(these, composed, paths["--in"], paths["--out"])
+    if launched:
+        launched.tell(paths["--out"])
+
+
+def summary(overrides: list[str], own: dict[str, str]) -> None:
+    """How a run on a cluster ended, for its last pod."""
+    from tapeline.targets import outcome
+
+    lines = outcome.pack(map(Path, own["files"].split(","))) if "files" in own else [outcome.summary(own)]
+    print(*lines, sep="\n")
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -326,10 +362,12 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
+ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
-    "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "explore": Verb("the data before any training, as an HTML file", {}, explore),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
@@ -340,6 +378,12 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),
+    "submit": Verb(
+        "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
+        {"apply": "true|false", "run": "NAME"},
+        submit,
+    ),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
@@ -348,6 +392,11 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "summary": Verb(
+        "how a run on a cluster ended, or files of it in base64, as its pods say it",
+        dict.fromkeys(ENDED, "TEXT"),
+        summary,
+    ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "images": Verb("build the images that steps run in", IMAGES, images),
     "config": Verb("print the configuration that overrides make", {}, config),
