@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 BINARY = {f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 DECIMAL = {letter: Fraction(1000) ** power for power, letter in enumerate("kMGTPE", 1)}
@@ -72,3 +73,11 @@ def why_no_schedule(text: str) -> str | None:
             if not found or not all(low <= int(number) <= high for number in found.groups()[:2] if number):
                 return f"has {each} where {low} to {high} can be"
     return None
+
+
+def is_zone(name: str) -> bool:
+    """A zone of the tz database."""
+    try:
+        return bool(ZoneInfo(name))
+    except (KeyError, OSError, ValueError):
+        return False
