@@ -275,18 +275,25 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
-    from tapeline.targets import program
+    from tapeline.targets import kfp_output, program
+    from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    launched = None
+    check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
-        if word in paths:
+        if word == "--executor-input":
+            launched = kfp_output.Launched.read(next(words, ""))
+        elif word in paths:
             artifact, equals, path = next(words, "").partition("=")
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
             paths[word][artifact] = Path(path)
+        elif word == SUBMITTED:
+            check = plain
         elif "=" in word or word.startswith("~"):
-            overrides.append(word)
+            overrides.append(check(word))
         elif name:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
@@ -297,6 +304,15 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
         # the first step answers for the whole configuration; others see a part of it
         before_build(composed)
     program.run(these, composed, paths["--in"], paths["--out"])
+    if launched:
+        launched.tell(paths["--out"])
+
+
+def summary(overrides: list[str], own: dict[str, str]) -> None:
+    """How a run on a cluster ended, for its last pod."""
+    from tapeline.targets import outcome
+
+    print(outcome.summary(own))
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -306,6 +322,14 @@ def store(arguments: list[str], own: dict[str, str]) -> None:
     words = [word for word in arguments if "=" not in word.partition("://")[0] and not word.startswith("~")]
     own, overrides = split("store", [word for word in arguments if word not in words])
     stores.run(words, overrides, own)
+
+
+def images(overrides: list[str], own: dict[str, str]) -> None:
+    """Build the images of the steps: all, or one."""
+    from tapeline.targets import images
+
+    names = [own["image"]] if "image" in own else list(images.PROFILES)
+    images.run(names, own.get("builder", ""), overrides)
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
@@ -335,7 +359,17 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "summary": Verb(
+        "how a run on a cluster ended, for its last pod",
+        {"name": "NAME", "status": "STATUS", "duration": "SECONDS", "failures": "JSON", "metrics": "FILE"},
+        summary,
+    ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
+    "images": Verb(
+        "build the images of the steps, with docker, podman, buildah or another command",
+        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
+        images,
+    ),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 
