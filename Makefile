@@ -30,6 +30,9 @@ workflows: .venv/.dev ## the shipped experiments in workflows/, anew
 submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
 	@$(BIN)/tapeline --from-make submit
 
+check: .venv/.dev ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
+	@$(BIN)/tapeline --from-make check
+
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish
 

@@ -176,13 +176,27 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
 
 def build(overrides: list[str], own: dict[str, str]) -> None:
     """Write the graph in a cluster's words."""
-    from tapeline.checks import before_build
+    from tapeline.checks import before_build, before_write
     from tapeline.targets import build
 
     config = _composed(overrides)
     before_build(config)
-    for path in build.write(config, overrides):
+    texts = build.emit(config, overrides)
+    before_write(config, texts)
+    for path in build.write(config, texts):
         print(path)
+
+
+def check(overrides: list[str], own: dict[str, str]) -> None:
+    """All rules over all that is here."""
+    from tapeline.checks.everything import everything
+
+    if overrides:
+        raise refuse(overrides[0], "check looks at every option by itself", "leave it out")
+    checked = everything()
+    if checked.findings:
+        raise Refused(*checked.findings)
+    print(checked)
 
 
 def publish(overrides: list[str], own: dict[str, str]) -> None:
@@ -351,6 +365,7 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary

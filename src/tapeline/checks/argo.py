@@ -12,6 +12,8 @@ from tapeline.checks.words import is_zone, why_no_schedule
 from tapeline.errors import Finding, nearest
 
 Rule = Callable[[Node], Iterable[Finding]]
+OURS = ("workflow.name", "workflow.namespace", "workflow.uid", "pod.name")
+"""Tags that nobody who submits a run chooses freely."""
 
 
 def templates_exist(document: Node) -> Iterator[Finding]:
@@ -145,7 +147,7 @@ def keys_of_artifacts_are_ours(document: Node) -> Iterator[Finding]:
     """Keys with `..` leave the folder, and what people submit may hold it."""
     for node in workflow(document).walk():
         if node.key == "key" and any(store in node.keys for store in ("s3", "gcs", "azure", "oss")):
-            foreign = [name for name in tags.used(node) if not name.startswith(("workflow.name", "workflow.uid", "pod."))]
+            foreign = [name for name in tags.used(node) if not name.startswith(OURS)]
             if ".." in node.text or foreign:
                 yield node.wrong(f"{node.value} may leave the run's folder", "use {{workflow.name}} and fixed words")
 

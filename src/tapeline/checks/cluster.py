@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from tapeline.checks.configuration import Rule
 from tapeline.checks.resources import ACCELERATORS, GKE, KINDS
 from tapeline.checks.words import is_label_key, is_label_value, is_zone, quantity, why_no_schedule, why_not_fixed
 from tapeline.config import Config, flat, plain
@@ -12,24 +11,23 @@ from tapeline.errors import Finding, nearest
 from tapeline.targets.plan import DATA, MODELS, Cluster
 
 OBJECTS = ("s3://", "gs://")
+Rule = Callable[[Config, Cluster], Iterable[Finding]]
 
 
-def store_is_within_reach(config: Config) -> Iterator[Finding]:
+def store_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
     """The store is a claim at /models, or object storage: pods see no folder of a laptop."""
     store = config.serving.store
-    if isinstance(config.target, Cluster) and not (_under(store, MODELS) or store.startswith(OBJECTS)):
+    if not (_under(store, MODELS) or store.startswith(OBJECTS)):
         fix = f"set serving.store={MODELS}, or a URL as s3://bucket/models"
         yield Finding(f"serving.store={store}", "pods do not see this folder", fix)
 
 
-def data_is_within_reach(config: Config) -> Iterator[Finding]:
+def data_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
     """Data comes by URL, or from the claim at /data."""
-    if not isinstance(config.target, Cluster):
-        return
     for key, value in flat(plain(config)["dataset"], "dataset").items():
         is_path = key.endswith((".path", ".password_file")) or (key == "dataset.url" and _is_file(value))
         if is_path and isinstance(value, str) and not _under(_file(value), DATA) and (_is_file(value) or "://" not in value):
-            fix = f"put it into the claim {config.target.data_claim} and name it {DATA}/{_file(value).rpartition('/')[2]}"
+            fix = f"put it into the claim {target.data_claim} and name it {DATA}/{_file(value).rpartition('/')[2]}"
             if key.endswith("password_file"):
                 fix = "use dataset.password_env, with target.data_secret"
             yield Finding(f"{key}={value}", "pods do not see this file", fix)
@@ -48,19 +46,16 @@ def _under(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
 
 
-def password_has_its_secret(config: Config) -> Iterator[Finding]:
+def password_has_its_secret(config: Config, target: Cluster) -> Iterator[Finding]:
     """The variable that holds the password comes from a Secret."""
     variable = getattr(config.dataset, "password_env", None)
-    if isinstance(config.target, Cluster) and variable and not config.target.data_secret:
+    if variable and not target.data_secret:
         fix = f"set target.data_secret to the Secret that has the key {variable}"
         yield Finding(f"dataset.password_env={variable}", "pods have no such variable", fix)
 
 
-def secrets_are_used(config: Config) -> Iterator[Finding]:
+def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     """A Secret that no pod reads is a mistake in another key."""
-    target = config.target
-    if not isinstance(target, Cluster):
-        return
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
         yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or leave it out")
@@ -69,9 +64,9 @@ def secrets_are_used(config: Config) -> Iterator[Finding]:
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or leave it out")
 
 
-def quantities_can_be_read(config: Config) -> Iterator[Finding]:
+def quantities_can_be_read(config: Config, target: Cluster) -> Iterator[Finding]:
     """Of cpu and memory; the card stands in hw.accelerator."""
-    for where, told in _rooms(config):
+    for where, told in _rooms(config, target):
         for kind, amount in told.items():
             if kind not in KINDS[:3]:
                 fix = nearest(kind, KINDS[:3], otherwise="leave it out; cards stand in hw.accelerator")
@@ -80,17 +75,15 @@ def quantities_can_be_read(config: Config) -> Iterator[Finding]:
                 yield Finding(f"{where}.{kind}={amount}", "is no quantity", "write it as 500m, 2 or 4Gi")
 
 
-def _rooms(config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+def _rooms(config: Config, target: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
     yield from (("hw.requests", config.hw.requests), ("hw.limits", config.hw.limits))
-    if isinstance(config.target, Cluster):
-        yield from (("target.requests", config.target.requests), ("target.limits", config.target.limits))
+    yield from (("target.requests", target.requests), ("target.limits", target.limits))
 
 
-def requests_are_within_limits(config: Config) -> Iterator[Finding]:
+def requests_are_within_limits(config: Config, target: Cluster) -> Iterator[Finding]:
     """The API server refuses others."""
-    (_, asked), (_, most), *others = _rooms(config)
-    pairs = [("hw", asked, most)] + [("target", others[0][1], others[1][1])] * bool(others)
-    for section, requests, limits in pairs:
+    rooms = (("hw", config.hw.requests, config.hw.limits), ("target", target.requests, target.limits))
+    for section, requests, limits in rooms:
         for kind in requests:
             low, high = quantity(requests[kind]), quantity(limits.get(kind))
             if low is not None and high is not None and low > high:
@@ -98,7 +91,7 @@ def requests_are_within_limits(config: Config) -> Iterator[Finding]:
                 yield Finding(where, f"is more than {section}.limits.{kind}={limits[kind]}", "lower it, or raise the limit")
 
 
-def accelerator_is_known(config: Config) -> Iterator[Finding]:
+def accelerator_is_known(config: Config, target: Cluster) -> Iterator[Finding]:
     """Labels of nodes, and the name of what their driver hands out."""
     card = config.hw.accelerator
     for key, value in card.node_selector.items() if card else ():
@@ -113,19 +106,16 @@ def accelerator_is_known(config: Config) -> Iterator[Finding]:
         yield Finding(f"hw.accelerator.resource={card.resource}", "no node hands that out", fix)
 
 
-def images_stay_the_same(config: Config) -> Iterator[Finding]:
+def images_stay_the_same(config: Config, target: Cluster) -> Iterator[Finding]:
     """What was tested is what runs."""
-    images = {"hw.image": config.hw.image}
-    if isinstance(config.target, Cluster):
-        images["target.image"] = config.target.image
-    for key, image in images.items():
+    for key, image in (("hw.image", config.hw.image), ("target.image", target.image)):
         if why := why_not_fixed(image):
             yield Finding(f"{key}={image}", why, "give a version, as :1.2.3, or a digest")
 
 
-def schedule_can_be_read(config: Config) -> Iterator[Finding]:
+def schedule_can_be_read(config: Config, target: Cluster) -> Iterator[Finding]:
     """Five fields of cron, in a zone that exists."""
-    schedule, zone = getattr(config.target, "schedule", None), getattr(config.target, "timezone", None)
+    schedule, zone = getattr(target, "schedule", None), getattr(target, "timezone", None)
     if schedule is not None and (why := why_no_schedule(schedule)):
         yield Finding(f"target.schedule={schedule}", why, "write minute, hour, day, month, weekday: 30 17 * * 1-5")
     if zone is not None and not is_zone(zone):

@@ -223,6 +223,16 @@ def _placeholder(node: Node, text: str, component: Node) -> Iterator[Finding]:
                 yield node.wrong(f"{found[0]} stands for nothing here", fix)
 
 
+RULES: tuple[Rule, ...] = (
+    components_exist,
+    tasks_exist,
+    inputs_are_given,
+    skipped_outputs_are_not_read,
+    conditions_read_inputs,
+    placeholders_stand_for_something,
+)
+
+
 def fields_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """KFP's own messages, read strictly: the API refuses what they do not know."""
     from google.protobuf import json_format
@@ -238,14 +248,3 @@ def fields_exist(pipeline: Pipeline) -> Iterator[Finding]:
         except json_format.ParseError as error:
             sentence = " ".join(str(error).split("Available Fields")[0].split())
             yield node.wrong(sentence.rstrip(". "), "mend its name or value, or build it anew")
-
-
-RULES: tuple[Rule, ...] = (
-    components_exist,
-    tasks_exist,
-    inputs_are_given,
-    skipped_outputs_are_not_read,
-    conditions_read_inputs,
-    placeholders_stand_for_something,
-    fields_exist,
-)

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tapeline.checks import argo, exposure, names, references, resources, restricted
+from tapeline.checks import exposure, names, references
+from tapeline.checks.emitted import objects
 from tapeline.checks.nodes import Node, read
-from tapeline.checks.pods import pods
 from tapeline.checks.references import Tree
 from tapeline.errors import Finding, nearest
 
@@ -50,14 +50,7 @@ def policies(
     tree = Tree(nodes, outside)
     for rule in (*references.RULES, *exposure.RULES):
         yield from rule(tree)
-    for node in nodes:
-        for each in names.RULES:
-            yield from each(node)
-        for about_workflows in argo.RULES if argo.is_workflow(node) else ():
-            yield from about_workflows(node)
-        for pod in pods(node):
-            for about_pods in (*restricted.RULES, *resources.RULES):
-                yield from about_pods(pod)
+    yield from objects(nodes)
 
 
 def kustomizations(root: Path) -> list[Path]:

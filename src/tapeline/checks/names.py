@@ -81,7 +81,9 @@ def _below(document: Node, *keys: str) -> Iterator[tuple[Node, Node]]:
         if isinstance(node.value, dict) and not _is_schema(node):
             for key in keys:
                 whole = node.at(key)
-                yield from ((whole, each) for each in (whole.each() if isinstance(whole.value, dict) else ()))
+                # KFP's nodeSelector holds labels, which are looked at by themselves
+                flat = isinstance(whole.value, dict) and not any(isinstance(each, dict) for each in whole.value.values())
+                yield from ((whole, each) for each in (whole.each() if flat else ()))
 
 
 def _is_schema(node: Node) -> bool:
