@@ -1,6 +1,6 @@
 """Rules that a schema cannot say, one function each: a rule yields what it finds wrong.
 
-    tapeline check        all of them, over all that is here; before a run or a build, those about it
+tapeline check        all of them, over all that is here; before a run or a build, those about it
 """
 
 from __future__ import annotations

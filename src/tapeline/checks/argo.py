@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from tapeline.checks import tags
 from tapeline.checks.nodes import Node
@@ -36,7 +37,10 @@ def tasks_wait_for_tasks(document: Node) -> Iterator[Finding]:
     for template in workflow(document).at("templates").each():
         before = tags.earlier(template)
         for _, task in tags.tasks(template):
-            name, place = str(task.at("name").value), task.at("dependencies" if "dependencies" in task.value else "depends")
+            name, place = (
+                str(task.at("name").value),
+                task.at("dependencies" if "dependencies" in task.value else "depends"),
+            )
             for other in tags.depends(task):
                 if other not in before:
                     yield place.wrong(f"there is no task {other}", nearest(other, list(before), otherwise="add it"))
@@ -46,13 +50,12 @@ def tasks_wait_for_tasks(document: Node) -> Iterator[Finding]:
 
 def arguments_fit_inputs(document: Node) -> Iterator[Finding]:
     """A template gets what it has no default for, and nothing else."""
-    spec = workflow(document)
-    by_name = {each.at("name").value: each for each in spec.at("templates").each()}
+    by_name = _templates(document)
     for template in by_name.values():
         for _, task in tags.tasks(template):
-            runs = by_name.get(task.at("template").value)
-            for kind in ("parameters", "artifacts") if runs else ():
-                yield from _arguments(task, runs.at("inputs", kind), task.at("arguments", kind))
+            if runs := by_name.get(task.at("template").value):
+                for kind in ("parameters", "artifacts"):
+                    yield from _arguments(task, runs.at("inputs", kind), task.at("arguments", kind))
 
 
 def _arguments(task: Node, inputs: Node, given: Node) -> Iterator[Finding]:
@@ -72,21 +75,31 @@ def _has_default(parameter: Node) -> bool:
 
 
 def conditions_compare(document: Node) -> Iterator[Finding]:
-    """`when` is a comparison; what a missing value would make of it is told by a default."""
-    spec = workflow(document)
-    by_name = {each.at("name").value: each for each in spec.at("templates").each()}
-    for template in by_name.values():
-        runs = {f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in tags.tasks(template)}
+    """`when` is a comparison, not a value."""
+    for template in workflow(document).at("templates").each():
         for _, task in tags.tasks(template):
             when = task.at("when")
             if when.value is not None and not re.search(r"==|!=|=~|[<>]|\bin\b|^\{\{=", when.text):
                 yield when.wrong("compares nothing", "write as in '{{tasks.gate.outputs.parameters.accepted}} == true'")
-            for name in tags.used(when):
-                kind, owner, *rest = (name.split(".") + ["", ""])[:5]
-                maker = by_name.get(runs.get(f"{kind}.{owner}"))
-                for output in maker.at("outputs", "parameters").each() if maker and rest[:2] == ["outputs", "parameters"] else ():
-                    if output.at("name").value == rest[-1] and output.at("valueFrom", "default").value is None:
-                        yield output.at("valueFrom", "default").wrong(f"{when.text} has no answer without it", "add one")
+
+
+def conditions_have_an_answer(document: Node) -> Iterator[Finding]:
+    """A run waits for ever, or fails, where what `when` reads was not said: a default says it then."""
+    by_name = _templates(document)
+    for template in by_name.values():
+        runs = {f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in tags.tasks(template)}
+        for _, task in tags.tasks(template):
+            for name in tags.used(task.at("when")):
+                owner, _, parameter = name.partition(".outputs.parameters.")
+                maker = by_name.get(runs.get(owner))
+                for output in maker.at("outputs", "parameters").each() if maker else ():
+                    default = output.at("valueFrom", "default")
+                    if output.at("name").value == parameter and default.value is None:
+                        yield default.wrong(f"{task.at('name').value} waits for it where nothing is said", "add one")
+
+
+def _templates(document: Node) -> dict[Any, Node]:
+    return {each.at("name").value: each for each in workflow(document).at("templates").each()}
 
 
 def retries_can_be_read(document: Node) -> Iterator[Finding]:
@@ -162,7 +175,9 @@ def outputs_lie_on_volumes(document: Node) -> Iterator[Finding]:
             places += [each.at("valueFrom", "path") for each in template.at("outputs", "parameters").each()]
             for place in places:
                 if place.text and not any(place.text.startswith(mount) for mount in mounts):
-                    yield place.wrong(f"{place.value} lies on no volume, and the root is read-only", "mount an emptyDir there")
+                    yield place.wrong(
+                        f"{place.value} lies on no volume, and the root is read-only", "mount an emptyDir there"
+                    )
 
 
 def loops_hand_on_parameters(document: Node) -> Iterator[Finding]:
@@ -185,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     tasks_wait_for_tasks,
     arguments_fit_inputs,
     conditions_compare,
+    conditions_have_an_answer,
     retries_can_be_read,
     runs_end_and_go,
     parameters_are_described,

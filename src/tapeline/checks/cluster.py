@@ -26,7 +26,12 @@ def data_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
     """Data comes by URL, or from the claim at /data."""
     for key, value in flat(plain(config)["dataset"], "dataset").items():
         is_path = key.endswith((".path", ".password_file")) or (key == "dataset.url" and _is_file(value))
-        if is_path and isinstance(value, str) and not _under(_file(value), DATA) and (_is_file(value) or "://" not in value):
+        if (
+            is_path
+            and isinstance(value, str)
+            and not _under(_file(value), DATA)
+            and (_is_file(value) or "://" not in value)
+        ):
             fix = f"put it into the claim {target.data_claim} and name it {DATA}/{_file(value).rpartition('/')[2]}"
             if key.endswith("password_file"):
                 fix = "use dataset.password_env, with target.data_secret"
@@ -58,7 +63,9 @@ def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     """A Secret that no pod reads is a mistake in another key."""
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
-        yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or leave it out")
+        yield Finding(
+            f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or leave it out"
+        )
     if target.data_secret and config.dataset.source == "simulated":
         problem = "is not read, since dataset.source=simulated"
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or leave it out")
@@ -88,7 +95,9 @@ def requests_are_within_limits(config: Config, target: Cluster) -> Iterator[Find
             low, high = quantity(requests[kind]), quantity(limits.get(kind))
             if low is not None and high is not None and low > high:
                 where = f"{section}.requests.{kind}={requests[kind]}"
-                yield Finding(where, f"is more than {section}.limits.{kind}={limits[kind]}", "lower it, or raise the limit")
+                yield Finding(
+                    where, f"is more than {section}.limits.{kind}={limits[kind]}", "lower it, or raise the limit"
+                )
 
 
 def accelerator_is_known(config: Config, target: Cluster) -> Iterator[Finding]:

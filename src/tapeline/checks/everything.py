@@ -124,7 +124,8 @@ def _emit(checked: Checked, config: Config, option: str) -> None:
     overrides = [option] if option else []
     target = cast(Cluster, config.target)
     command = " ".join(["make build", f"target={target.name}", *(each for each in overrides if "target=" not in each)])
-    if target.name == "tfjob": return
+    if target.name == "tfjob":
+        return
     try:
         texts = build.emit(config, overrides)
     except Refused as error:
@@ -156,4 +157,6 @@ def _deployed(checked: Checked, deploy: Path) -> None:
         if kustomize.can_render():
             checked.add(kustomize.rendered(tree, "deploy/kustomize"))
         else:
-            checked.left_out.append("kubectl is not here, so deploy/kustomize was not rendered: install it to check that too")
+            checked.left_out.append(
+                "kubectl is not here, so deploy/kustomize was not rendered: install it to check that too"
+            )

@@ -36,7 +36,11 @@ def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
     for step in graph:
         for name in step.takes:
             if name not in made:
-                fix = f"move it behind the step that makes {name}" if name in later else nearest(name, later, otherwise="")
+                fix = (
+                    f"move it behind the step that makes {name}"
+                    if name in later
+                    else nearest(name, later, otherwise="")
+                )
                 yield Finding(_at(step), f"takes {name}, which no step before it makes", fix or "add the step")
         made += [each.name for each in step.makes]
 
@@ -69,7 +73,9 @@ def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
             head, _, key = path.partition(".")
             known = list(GROUPS[head].model_fields) if head in GROUPS else []
             if head not in sections:
-                yield Finding(_at(step), f"reads {path}, no section", nearest(head, sections, otherwise="mend its name"))
+                yield Finding(
+                    _at(step), f"reads {path}, no section", nearest(head, sections, otherwise="mend its name")
+                )
             elif key and key not in known:
                 yield Finding(_at(step), f"reads {path}, no key", nearest(key, known, otherwise="mend its name"))
 

@@ -15,7 +15,9 @@ from tapeline.errors import Finding
 
 KEPT_OUT = ("kfp", "kfp-kubernetes", "hera", "hera-workflows")
 """Only `build` and `submit` need them."""
-SECRET_FILES = re.compile(r"(?i)(^|/)(\.env|id_rsa|kubeconfig|kaggle\.json|.*credentials.*|service_account.*|.*\.(pem|key|p12))$")
+SECRET_FILES = re.compile(
+    r"(?i)(^|/)(\.env|id_rsa|kubeconfig|kaggle\.json|.*credentials.*|service_account.*|.*\.(pem|key|p12))$"
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def nothing_is_fetched_unseen(image: Image) -> Iterator[Finding]:
 
 
 def packages_are_pinned(image: Image) -> Iterator[Finding]:
-    """pip installs what a lock file names, or this project."""
+    """Pip installs what a lock file names, or this project."""
     for line in image.of("RUN"):
         for command in re.findall(r"pip3?(?:\s+--?[\w-]+(?:[= ]\S+)?)*?\s+install\s+([^;&|]*)", line.rest):
             words = command.split()

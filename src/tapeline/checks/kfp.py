@@ -18,7 +18,10 @@ KNOWN = re.compile(
     r"|outputs\.(?:artifacts|parameters)\['(?P<output>[^']+)'\](?:\.\w+|\['\w+'\])*)"
 )
 """`$` itself is the executor's whole input."""
-TAKES = (("parameters", "taskOutputParameter", "outputParameterKey"), ("artifacts", "taskOutputArtifact", "outputArtifactKey"))
+TAKES = (
+    ("parameters", "taskOutputParameter", "outputParameterKey"),
+    ("artifacts", "taskOutputArtifact", "outputArtifactKey"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _number(value: Any) -> Any:
 
 def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     card = given.get("accelerator") or {}
-    told = {
+    told: dict[str, dict[Any, Any]] = {
         "requests": {"cpu": given.get("resourceCpuRequest"), "memory": given.get("resourceMemoryRequest")},
         "limits": {
             "cpu": given.get("resourceCpuLimit"),
@@ -90,7 +93,9 @@ def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
             card.get("resourceType"): card.get("resourceCount"),
         },
     }
-    return {side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in told.items()}
+    return {
+        side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in told.items()
+    }
 
 
 def components_exist(pipeline: Pipeline) -> Iterator[Finding]:

@@ -46,7 +46,9 @@ def policies(
         where: the folder that was rendered, for the findings.
         outside: objects that people create, as {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
     """
-    nodes = [Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents]
+    nodes = [
+        Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
+    ]
     tree = Tree(nodes, outside)
     for rule in (*references.RULES, *exposure.RULES):
         yield from rule(tree)
@@ -109,7 +111,9 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
             yield Finding(where, trouble, "mend its kustomization, and try kubectl kustomize")
             continue
         told = read(text, where)
-        found: Iterable[Finding] = [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside)
+        found: Iterable[Finding] = (
+            [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside)
+        )
         for finding in found:
             # what the base has, all that stands on it has
             place = f"{finding.where.removeprefix(where)}{finding.problem}"
@@ -130,7 +134,7 @@ def render(folder: Path, root: Path) -> tuple[str, str]:
 
 
 def can_render() -> bool:
-    """kubectl is here."""
+    """Kubectl is here."""
     return shutil.which("kubectl") is not None
 
 

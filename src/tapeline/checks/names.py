@@ -11,8 +11,11 @@ from tapeline.errors import Finding, nearest
 
 Rule = Callable[[Node], Iterable[Finding]]
 
+PORTS = ("containerPort", "port", "targetPort", "nodePort", "hostPort")
 NAMED = ("serviceAccountName", "secretName", "claimName", "namespace", "configMapName")
 """Keys whose value is an object's name."""
+LISTS = ("containers", "initContainers", "sidecars", "volumes")
+"""Lists whose items have names in DNS."""
 CHOICES = {
     "imagePullPolicy": ("Always", "IfNotPresent", "Never"),
     "restartPolicy": ("Always", "OnFailure", "Never", "ExitCode"),
@@ -43,10 +46,15 @@ def names_are_dns(document: Node) -> Iterator[Finding]:
         if node.value is not None and not right and not kind.endswith(("Role", "RoleBinding")):
             yield node.wrong(f"{node.value} is no name in DNS", _spelt(node))
     for node in document.walk():
-        parts = re.search(r"\.(?:containers|initContainers|sidecars|volumes)\[[^\]]*\]\.name$", node.path)
-        if node.text and "{{" not in node.text and (parts or (node.key in NAMED and not is_subdomain(node.text))):
-            if not parts or not LABEL.fullmatch(node.text):
-                yield node.wrong(f"{node.text} is no name in DNS", _spelt(node))
+        inside = node.key == "name" and len(node.keys) > 2 and _list(node.keys[-3:-1]) in LISTS
+        right = LABEL.fullmatch(node.text) if inside else is_subdomain(node.text)
+        if (inside or node.key in NAMED) and node.text and "{{" not in node.text and not right:
+            yield node.wrong(f"{node.text} is no name in DNS", _spelt(node))
+
+
+def _list(keys: tuple[str, ...]) -> str:
+    """The name of the list whose item these keys lead to."""
+    return keys[0] if keys[1].startswith("[") else ""
 
 
 def _spelt(node: Node) -> str:
@@ -58,7 +66,9 @@ def label_keys_can_be_read(document: Node) -> Iterator[Finding]:
     """A name, or a domain and a name."""
     for whole, node in _below(document, "labels", "matchLabels", "nodeSelector", "annotations"):
         if not is_label_key(node.key):
-            yield whole.wrong(f"{node.key} is no key of a label", "write name, or domain/name, of at most 63 characters")
+            yield whole.wrong(
+                f"{node.key} is no key of a label", "write name, or domain/name, of at most 63 characters"
+            )
 
 
 def label_values_can_be_read(document: Node) -> Iterator[Finding]:
@@ -82,7 +92,9 @@ def _below(document: Node, *keys: str) -> Iterator[tuple[Node, Node]]:
             for key in keys:
                 whole = node.at(key)
                 # KFP's nodeSelector holds labels, which are looked at by themselves
-                flat = isinstance(whole.value, dict) and not any(isinstance(each, dict) for each in whole.value.values())
+                flat = isinstance(whole.value, dict) and not any(
+                    isinstance(each, dict) for each in whole.value.values()
+                )
                 yield from ((whole, each) for each in (whole.each() if flat else ()))
 
 
@@ -121,7 +133,7 @@ def choices_exist(document: Node) -> Iterator[Finding]:
 def variables_have_names(document: Node) -> Iterator[Finding]:
     """Of the environment."""
     for node in document.walk():
-        if re.search(r"\.env\[[^\]]*\]$", node.path) and isinstance(node.value, dict):
+        if node.keys[-2:-1] == ("env",) and isinstance(node.value, dict):
             name = node.at("name")
             if not re.fullmatch(r"[A-Za-z_]\w*", name.text):
                 yield name.wrong(f"{name.value} is no name of a variable", "write letters, digits and underscores")
@@ -130,9 +142,9 @@ def variables_have_names(document: Node) -> Iterator[Finding]:
 def ports_exist(document: Node) -> Iterator[Finding]:
     """From 1 to 65535."""
     for node in document.walk():
-        if node.key in ("containerPort", "port", "targetPort", "nodePort", "hostPort") and isinstance(node.value, int):
-            if not 1 <= node.value <= 65535:
-                yield node.wrong(f"there is no port {node.value}", "choose one from 1 to 65535")
+        is_port = node.key in PORTS and isinstance(node.value, int)
+        if is_port and not 1 <= node.value <= 65535:
+            yield node.wrong(f"there is no port {node.value}", "choose one from 1 to 65535")
 
 
 def nothing_looks_like_a_key(document: Node) -> Iterator[Finding]:

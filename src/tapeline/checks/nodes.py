@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tapeline.errors import Finding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """A value of a document with its place: "workflows/argo/x.yaml: spec.templates[train].container.image"."""
 
@@ -44,11 +45,9 @@ class Node:
             named = item.get("name") if isinstance(item, dict) else None
             yield Node(item, self.file, (*self.keys, f"[{number if named is None else named}]"))
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> tuple[Node, ...]:
         """Itself and all that lies below."""
-        yield self
-        for child in self.each():
-            yield from child.walk()
+        return _walked(self)
 
     def names(self) -> list[str]:
         """The names of a list's items."""
@@ -69,13 +68,22 @@ class Node:
         return Finding(self.where, problem, fix)
 
 
+@lru_cache(maxsize=64)
+def _walked(node: Node) -> tuple[Node, ...]:
+    """Kept, since many rules walk the same document."""
+    found = [node]
+    for each in found:
+        found += each.each()
+    return tuple(found)
+
+
 def read(text: str, file: str) -> list[Node] | Finding:
     """The documents of a YAML text, or why it is none."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        documents = [each for each in yaml.load_all(text, loader) if each is not None]  # noqa: S506, a safe one
+        documents = [each for each in yaml.load_all(text, loader) if each is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

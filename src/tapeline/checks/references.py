@@ -10,7 +10,9 @@ from tapeline.checks.nodes import Node, read
 from tapeline.errors import Finding, nearest
 
 OBJECTS = {
-    **dict.fromkeys(("secretKeyRef", "secretRef", "accessKeySecret", "secretKeySecret", "sessionTokenSecret"), "Secret"),
+    **dict.fromkeys(
+        ("secretKeyRef", "secretRef", "accessKeySecret", "secretKeySecret", "sessionTokenSecret"), "Secret"
+    ),
     "serviceAccountKeySecret": "Secret",
     **dict.fromkeys(("configMapKeyRef", "configMapRef", "configMap"), "ConfigMap"),
     "workflowTemplateRef": "WorkflowTemplate",
@@ -139,8 +141,12 @@ def ports_are_named(tree: Tree) -> Iterator[Finding]:
     """A Service's targetPort and a probe's port, where they are names, are names of a container's ports."""
     for service in tree.of("Service"):
         wanted = service.at("spec", "selector").value or {}
-        matched = [each for each in tree.templates() if wanted.items() <= (each.at("metadata", "labels").value or {}).items()]
-        known = [name for each in matched for box in each.at("spec", "containers").each() for name in box.at("ports").names()]
+        matched = [
+            each for each in tree.templates() if wanted.items() <= (each.at("metadata", "labels").value or {}).items()
+        ]
+        known = [
+            name for each in matched for box in each.at("spec", "containers").each() for name in box.at("ports").names()
+        ]
         for port in service.at("spec", "ports").each() if matched else ():
             yield from _unnamed(port.at("targetPort"), known)
     for template in tree.templates():
@@ -152,7 +158,9 @@ def ports_are_named(tree: Tree) -> Iterator[Finding]:
 
 def _unnamed(port: Node, known: list[str]) -> Iterator[Finding]:
     if port.text and port.text not in known:
-        yield port.wrong(f"no port of a container is called {port.value}", nearest(port.text, known, otherwise="name one so"))
+        yield port.wrong(
+            f"no port of a container is called {port.value}", nearest(port.text, known, otherwise="name one so")
+        )
 
 
 RULES: tuple[Rule, ...] = (names_are_found, bindings_bind, selectors_select, ports_are_named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -14,7 +15,9 @@ VOLUMES = (
     *("persistentVolumeClaim", "projected", "secret"),
 )
 SHELLS = ("sh", "ash", "bash", "dash", "zsh", "busybox")
-SECRET = re.compile(r"(?i)(password|passwd|secret|token|credential|(access|api|private)_?key)(?!.*(file|path|_name|_url)$)")
+SECRET = re.compile(
+    r"(?i)(password|passwd|secret|token|credential|(access|api|private)_?key)(?!.*(file|path|_name|_url)$)"
+)
 """A variable whose value nobody may read."""
 
 
@@ -111,8 +114,9 @@ def no_shell_runs(pod: Pod) -> Iterator[Finding]:
 
 
 def _shell_inside(words: list[str]) -> bool:
-    pairs = zip(words, words[1:], strict=False)
-    return any(one.rpartition("/")[2] in SHELLS and re.fullmatch(r"-\w*c", two) for one, two in pairs)
+    return any(
+        one.rpartition("/")[2] in SHELLS and re.fullmatch(r"-\w*c", two) for one, two in itertools.pairwise(words)
+    )
 
 
 def nothing_is_left_to_fill_in(pod: Pod) -> Iterator[Finding]:
@@ -126,7 +130,7 @@ def nothing_is_left_to_fill_in(pod: Pod) -> Iterator[Finding]:
 
 
 def _unknown_variables(container: Node, node: Node, known: set[object]) -> Iterator[Finding]:
-    if container.at("envFrom").value or not re.search(r"\.(args|command|env)\[", node.path):
+    if container.at("envFrom").value or not {"args", "command", "env"} & set(node.keys):
         return
     for name in re.findall(r"(?<!\$)\$\(([A-Za-z_]\w*)\)", node.text):
         if name not in known:

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 BINARY = {f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 DECIMAL = {letter: Fraction(1000) ** power for power, letter in enumerate("kMGTPE", 1)}
-SUFFIXES = BINARY | DECIMAL | {"": Fraction(1), "m": Fraction(1, 10**3), "u": Fraction(1, 10**6), "n": Fraction(1, 10**9)}
+SUFFIXES = (
+    BINARY | DECIMAL | {"": Fraction(1), "m": Fraction(1, 10**3), "u": Fraction(1, 10**6), "n": Fraction(1, 10**9)}
+)
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1123, at most 63 characters."""
