@@ -54,5 +54,5 @@ def of_configuration(config: Config) -> Iterable[Finding]:
 
 
 def _refuse(findings: Iterable[Finding]) -> None:
-    if found := list(findings):
+    if found := list(dict.fromkeys(findings)):
         raise Refused(*found)

@@ -18,6 +18,11 @@ def emitted(texts: Mapping[str, str]) -> Iterator[Finding]:
             yield told
         else:
             documents += told
+    yield from together(documents)
+
+
+def together(documents: Sequence[Node]) -> Iterator[Finding]:
+    """What is wrong with emitted documents, strictly, and with what they say of each other."""
     yield from objects(documents)
     for document in documents:
         for rule in fields.RULES if argo.is_workflow(document) else ():

@@ -28,6 +28,9 @@ def fields_have_their_types(document: Node) -> Iterator[Finding]:
         model.model_validate(document.value)
     except ValidationError as error:
         for detail in error.errors():
+            if {"requests", "limits"} & set(detail["loc"]) and isinstance(detail["input"], (int, float)):
+                # a quantity, which may be a number
+                continue
             node = _node(document, detail["loc"])
             problem = detail["msg"].replace("Input should be", "must be").replace("Field required", "is missing")
             yield node.wrong(problem[0].lower() + problem[1:], "mend it")

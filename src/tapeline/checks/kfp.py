@@ -23,6 +23,8 @@ TAKES = (
     ("artifacts", "taskOutputArtifact", "outputArtifactKey"),
 )
 
+GIVEN = (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact"))
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -131,9 +133,10 @@ def tasks_exist(pipeline: Pipeline) -> Iterator[Finding]:
             for source, key, kind in _read(task):
                 maker = source.at("producerTask")
                 yield from _absent(maker, known, "task")
-                if maker.value in known:
-                    made = pipeline.component(tasks.at(str(maker.value))).at("outputDefinitions", kind).value or {}
-                    yield from _absent(source.at(key), list(made), f"output of {maker.value}")
+                made = pipeline.component(tasks.at(str(maker.value)))
+                if made.value is not None:
+                    outputs = list(made.at("outputDefinitions", kind).value or {})
+                    yield from _absent(source.at(key), outputs, f"output of {maker.value}")
 
 
 def _read(task: Node) -> Iterator[tuple[Node, str, str]]:
@@ -147,7 +150,7 @@ def inputs_are_given(pipeline: Pipeline) -> Iterator[Finding]:
     """A component gets what it has no default for, of what its own component has."""
     for component, tasks in pipeline.graphs():
         for task in tasks.each():
-            for kind, word in (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact")):
+            for kind, word in GIVEN if pipeline.component(task).value is not None else ():
                 needed = pipeline.component(task).at("inputDefinitions", kind)
                 given = task.at("inputs", kind)
                 for each in needed.each():

@@ -73,13 +73,13 @@ def accelerator_is_known(pod: Pod) -> Iterator[Finding]:
 
 def cards_are_asked_for_where_they_are(pod: Pod) -> Iterator[Finding]:
     """Nodes with cards turn pods away that do not tolerate them; without the resource no pod sees a card."""
-    asks = any(kind == GPU for _, kind, _ in _resources(pod))
+    asked = {kind for _, kind, _ in _resources(pod)}
     tolerates = any(each.at("key").value in (GPU, None) for each in pod.all("tolerations"))
     selector = pod.key("nodeSelector", GKE)
-    if asks and not tolerates:
+    if GPU in asked and not tolerates:
         fix = f"add {{key: {GPU}, operator: Exists, effect: NoSchedule}}"
         yield pod.key("tolerations").wrong(f"nodes with {GPU} turn the pod away", fix)
-    if selector.value is not None and not asks:
+    if selector.value is not None and asked <= {"cpu", "memory", "ephemeral-storage"}:
         yield selector.wrong("the pod would see no card", f"ask for {GPU} in resources.limits")
 
 

@@ -15,9 +15,7 @@ VOLUMES = (
     *("persistentVolumeClaim", "projected", "secret"),
 )
 SHELLS = ("sh", "ash", "bash", "dash", "zsh", "busybox")
-SECRET = re.compile(
-    r"(?i)(password|passwd|secret|token|credential|(access|api|private)_?key)(?!.*(file|path|_name|_url)$)"
-)
+SECRET = re.compile(r"(?i)(password|passwd|secret|token|credential|access_?key|(^|_)key$)(?!.*(file|path|_name|_url)$)")
 """A variable whose value nobody may read."""
 
 

@@ -67,7 +67,7 @@ def tags_stand_for_something(document: Node) -> Iterator[Finding]:
 
 def _unknown(node: Node, known: list[str]) -> Iterator[Finding]:
     for name in used(node):
-        if name not in known and not name.startswith(OPEN):
+        if name not in known and not name.startswith((*OPEN, *(each for each in known if each.endswith(".")))):
             fix = nearest(name, known, otherwise="declare it, or leave it out")
             yield node.wrong(f"{{{{{name}}}}} stands for nothing here", fix)
 
@@ -103,6 +103,9 @@ def _of_template(template: Node, spec: Node) -> Iterator[str]:
         prefix = f"{kind}.{task.at('name').value}"
         yield from (f"{prefix}.{word}" for word in OF_A_TASK)
         runs = by_name.get(task.at("template").value)
+        if runs is None:
+            # that is a finding of its own
+            yield f"{prefix}.outputs."
         for what in ("parameters", "artifacts"):
             for name in runs.at("outputs", what).names() if runs else ():
                 yield f"{prefix}.outputs.{what}.{name}"
