@@ -159,11 +159,13 @@ def usage() -> str:
 def run(overrides: list[str], own: dict[str, str]) -> None:
     """The whole pipeline, on this machine."""
     from tapeline.checks import before_run
-    from tapeline.targets import local
+    from tapeline.targets import local, outcome
 
     config = _composed(overrides)
     before_run(config)
-    local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    folder = local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    if own.get("files") == "true":
+        print(*outcome.pack(folder / made.file for made in outcome.FETCHED), sep="\n")
 
 
 def sweep(overrides: list[str], own: dict[str, str]) -> None:
@@ -197,6 +199,14 @@ def check(overrides: list[str], own: dict[str, str]) -> None:
     if checked.findings:
         raise Refused(*checked.findings)
     print(checked)
+
+
+def submit(overrides: list[str], own: dict[str, str]) -> None:
+    """A run on a cluster, followed and fetched."""
+    from tapeline.checks import before_build
+    from tapeline.targets import submit
+
+    submit.run(overrides, own, before_build)
 
 
 def publish(overrides: list[str], own: dict[str, str]) -> None:
@@ -326,7 +336,8 @@ def summary(overrides: list[str], own: dict[str, str]) -> None:
     """How a run on a cluster ended, for its last pod."""
     from tapeline.targets import outcome
 
-    print(outcome.summary(own))
+    lines = outcome.pack(map(Path, own["files"].split(","))) if "files" in own else [outcome.summary(own)]
+    print(*lines, sep="\n")
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -347,9 +358,11 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
+ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
-    "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
@@ -366,6 +379,11 @@ VERBS: dict[str, Verb] = {
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
     "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
+    "submit": Verb(
+        "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
+        {"apply": "true|false", "run": "NAME"},
+        submit,
+    ),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
@@ -375,8 +393,8 @@ VERBS: dict[str, Verb] = {
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "summary": Verb(
-        "how a run on a cluster ended, for its last pod",
-        {"name": "NAME", "status": "STATUS", "duration": "SECONDS", "failures": "JSON", "metrics": "FILE"},
+        "how a run on a cluster ended, or files of it in base64, as its pods say it",
+        dict.fromkeys(ENDED, "TEXT"),
         summary,
     ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tapeline import files
 from tapeline.graph import METRICS, Artifact
-from tapeline.targets import pods
+from tapeline.targets import outcome, pods
 from tapeline.targets.plan import Cluster, Name, Plan, Task
 
 if TYPE_CHECKING:
-    from hera.workflows import WorkflowTemplate
+    from hera.workflows import Workflow, WorkflowTemplate
     from hera.workflows import models as m
 
 
@@ -78,7 +78,7 @@ def template(plan: Plan) -> WorkflowTemplate:
     from hera.workflows import models as m
 
     target, config = _section(plan), plan.config
-    templates = [_graph(plan), *(_template(plan, task) for task in plan.tasks), _summary(plan)]
+    templates = [_graph(plan), *(_template(plan, task) for task in plan.tasks), _summary(target)]
     made = WorkflowTemplate(
         name=plan.name,
         namespace=target.namespace,
@@ -90,15 +90,12 @@ def template(plan: Plan) -> WorkflowTemplate:
         on_exit=SUMMARY,
         arguments=_arguments(plan),
         templates=list(templates),
-        service_account_name=target.runner,
-        security_context=m.PodSecurityContext.model_validate(pods.POD_SECURITY),
-        pod_spec_patch=_executor_security(),
-        image_pull_secrets=[m.LocalObjectReference(name=target.pull_secret)] if target.pull_secret else None,
         active_deadline_seconds=target.deadline_seconds,
         ttl_strategy=m.TTLStrategy(seconds_after_completion=target.ttl_seconds),
         # failed pods stay for those who look for the reason
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="3600s"),
         workflow_metadata=m.WorkflowMetadata(labels=LABELS),
+        **_rights(target),
     )
     digest = files.digest(made.to_dict()["spec"])[:12]
     made.annotations = {**(made.annotations or {}), DIGEST: digest}
@@ -171,17 +168,17 @@ def _template(plan: Plan, task: Task) -> m.Template:
             backoff=m.Backoff(duration=f"{target.backoff_seconds}s", factor=m.IntOrString(root=2)),
         ),
         synchronization=_turn(plan) if task.accelerator else None,
-        **_pod(plan, task, _words(plan, task)),
+        **_pod(target, task, _words(plan, task)),
     )
 
 
-def _pod(plan: Plan, task: Task, arguments: Sequence[str]) -> dict[str, Any]:
+def _pod(target: Cluster, task: Task, arguments: Sequence[str]) -> dict[str, Any]:
     """What pods.py says of a task, as Hera's models."""
     from hera.workflows import models as m
 
     told = pods.scheduling(task)
     return {
-        "container": m.Container.model_validate(pods.container(task, plan.target, arguments)),
+        "container": m.Container.model_validate(pods.container(task, target, arguments)),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": told.get("nodeSelector"),
         "tolerations": [m.Toleration.model_validate(each) for each in told.get("tolerations", [])] or None,
@@ -225,7 +222,7 @@ def _turn(plan: Plan) -> m.Synchronization:
     return m.Synchronization(semaphores=[m.SemaphoreRef(config_map_key_ref=lock)])
 
 
-def _summary(plan: Plan) -> m.Template:
+def _summary(target: Section) -> m.Template:
     """A pod that says last how the run ended; metrics are there only where the gate came to decide."""
     from hera.workflows import models as m
 
@@ -236,13 +233,44 @@ def _summary(plan: Plan) -> m.Template:
         name=SUMMARY,
         metadata=m.Metadata(labels={**LABELS, STEP_LABEL: SUMMARY}),
         inputs=m.Inputs(artifacts=[metrics]),
-        **_pod(plan, _small(plan), ["summary", *told, f"metrics={path}"]),
+        **_pod(target, _small(target), ["summary", *told, f"metrics={path}"]),
     )
 
 
-def _small(plan: Plan) -> Task:
+def handover(target: Section, run: str) -> Workflow:
+    """A run that writes another's metrics and report to its log, for submit; published.json is not always there."""
+    from hera.workflows import Workflow
+    from hera.workflows import models as m
+
+    taken = [
+        m.Artifact(name=each.name, path=f"{IN}/{each.file}", optional=True, s3=m.S3Artifact(key=key(each, run)))
+        for each in outcome.FETCHED
+    ]
+    words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in outcome.FETCHED)}"]
+    return Workflow(
+        generate_name=f"{run}-files-",
+        labels=LABELS,
+        entrypoint="files",
+        templates=[m.Template(name="files", inputs=m.Inputs(artifacts=taken), **_pod(target, _small(target), words))],
+        ttl_strategy=m.TTLStrategy(seconds_after_completion=600),
+        **_rights(target),
+    )
+
+
+def _rights(target: Section) -> dict[str, Any]:
+    """What each of our workflows has: an account, and the rights of restricted pods."""
+    from hera.workflows import models as m
+
+    return {
+        "service_account_name": target.runner,
+        "security_context": m.PodSecurityContext.model_validate(pods.POD_SECURITY),
+        "pod_spec_patch": _executor_security(),
+        "image_pull_secrets": [m.LocalObjectReference(name=target.pull_secret)] if target.pull_secret else None,
+    }
+
+
+def _small(target: Section) -> Task:
     """A pod beside the graph, which needs next to nothing."""
-    target = plan.target
     requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
     return Task((), (), (), target.image, requests, limits, None, target.runner, (), (), cached=False)
 

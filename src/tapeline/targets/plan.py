@@ -194,6 +194,11 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     return Plan(name(config), config, typed, parameters, tasks)
 
 
+def whole(plan: Plan) -> Task:
+    """The whole graph in one pod, which runs it as on a laptop and takes no parameters."""
+    return _task(PIPELINE, plan.config, plan.target, plan.overrides, ())
+
+
 def name(config: Config) -> str:
     """What a graph with this configuration is called: snp-deep-cpu."""
     what = config.experiment or f"{config.dataset.name}-{config.model.family}"
