@@ -38,6 +38,8 @@ class Section(Cluster):
 
     address: str
     """Of the API, for `submit`."""
+    artifacts: str | None
+    """Where KFP keeps what tasks make, for `submit` to fetch; null: what the API hands out."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
@@ -137,9 +139,8 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
         backoff_factor=2.0,
         backoff_max_duration=f"{target.deadline_seconds}s",
     )
-    _resources(placed, task)
+    placed.container_spec.resources = _resources(kfp, task)
     if task.accelerator:
-        placed.set_accelerator_type(task.accelerator.resource).set_accelerator_limit(task.accelerator.count)
         for key, value in task.accelerator.node_selector.items():
             k8s.add_node_selector(placed, key, value)
         k8s.add_toleration(placed, key=task.accelerator.resource, operator="Exists", effect="NoSchedule")
@@ -153,12 +154,17 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
     k8s.set_security_context(placed, run_as_user=pods.USER, run_as_group=pods.USER, run_as_non_root=True)
 
 
-def _resources(placed: Any, task: Task) -> None:
-    for kind, amounts in (("requests", task.requests), ("limits", task.limits)):
-        for name, amount in amounts.items():
+def _resources(kfp: Any, task: Task) -> Any:
+    """As the object itself: each of kfp's setters looks through the whole stack for its caller's name."""
+    amounts = {}
+    for kind, given in (("requests", task.requests), ("limits", task.limits)):
+        for name, amount in given.items():
             if name not in ("cpu", "memory"):
                 raise refuse(f"{kind}.{name}", "target=kfp has cpu and memory only", "leave it out")
-            getattr(placed, f"set_{name}_{kind.removesuffix('s')}")(amount)
+            amounts[f"{name}_{kind.removesuffix('s')}"] = amount
+    if task.accelerator:
+        amounts |= {"accelerator_type": task.accelerator.resource, "accelerator_count": str(task.accelerator.count)}
+    return kfp.dsl.structures.ResourceSpec(**amounts)
 
 
 def _component(kfp: Any, task: Task) -> Any:
