@@ -2,14 +2,15 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
+IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extra bigquery --extra gcs --extra postgres --extra s3
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 # make would expand exported values, and so run what stands in $(shell ...): export none of them.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep build serve predict publish canary promote rollback versions config test test-faults test-k80
-.PHONY: lint bench bench-serving lock clean
+.PHONY: help run sweep build workflows submit serve predict publish canary promote rollback versions config images
+.PHONY: test test-faults test-k80 test-cluster lint bench bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,6 +23,12 @@ sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep
 
 build: .venv/.dev ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
 	@$(BIN)/tapeline --from-make build
+
+workflows: .venv/.dev ## the shipped experiments in workflows/, anew
+	@$(BIN)/tapeline --from-make workflows
+
+submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
+	@$(BIN)/tapeline --from-make submit
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish
@@ -47,6 +54,9 @@ predict: .venv/.steps ## ask a server: make predict date=2014-08-12 (or random=t
 config: .venv/.steps ## print the configuration that overrides make
 	@$(BIN)/tapeline --from-make config
 
+images: .venv/.steps ## build the images of the steps: make images image=cpu builder='podman build'
+	@$(BIN)/tapeline --from-make images
+
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest
 
@@ -61,6 +71,9 @@ test-faults: .venv/.dev ## kills, full disks, mutated configurations and files, 
 test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14, the K80's; its models served by 2.20
 	@$(BIN)/python -m pytest tests/k80.py
 
+test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it builds its images as make images does
+	@$(BIN)/python -m pytest tests/cluster
+
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
 
@@ -72,6 +85,9 @@ lock: ## resolve the pinned requirements anew (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
+	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
+	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
+	$(IMAGE) --extra k80 --extra cuda11 -c requirements-k80.lock pyproject.toml -o deploy/images/gpu-k80/requirements.lock
 
 clean: ## remove the environment and the cache; runs and the store stay
 	rm -rf .venv .venv-k80 .tapeline

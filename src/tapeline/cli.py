@@ -159,11 +159,13 @@ def usage() -> str:
 def run(overrides: list[str], own: dict[str, str]) -> None:
     """The whole pipeline, on this machine."""
     from tapeline.checks import before_run
-    from tapeline.targets import local
+    from tapeline.targets import local, outcome
 
     config = _composed(overrides)
     before_run(config)
-    local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    folder = local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
+    if own.get("files") == "true":
+        print(*outcome.pack(folder / made.file for made in outcome.FETCHED), sep="\n")
 
 
 def sweep(overrides: list[str], own: dict[str, str]) -> None:
@@ -183,6 +185,14 @@ def build(overrides: list[str], own: dict[str, str]) -> None:
     before_build(config)
     for path in build.write(config, overrides):
         print(path)
+
+
+def submit(overrides: list[str], own: dict[str, str]) -> None:
+    """A run on a cluster, followed and fetched."""
+    from tapeline.checks import before_build
+    from tapeline.targets import submit
+
+    submit.run(overrides, own, before_build)
 
 
 def publish(overrides: list[str], own: dict[str, str]) -> None:
@@ -276,8 +286,10 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
     from tapeline.targets import program
+    from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
         if word in paths:
@@ -285,8 +297,10 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
             paths[word][artifact] = Path(path)
+        elif word == SUBMITTED:
+            check = plain
         elif "=" in word or word.startswith("~"):
-            overrides.append(word)
+            overrides.append(check(word))
         elif name:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
@@ -299,6 +313,14 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     program.run(these, composed, paths["--in"], paths["--out"])
 
 
+def summary(overrides: list[str], own: dict[str, str]) -> None:
+    """How a run on a cluster ended, for its last pod."""
+    from tapeline.targets import outcome
+
+    lines = outcome.pack(map(Path, own["files"].split(","))) if "files" in own else [outcome.summary(own)]
+    print(*lines, sep="\n")
+
+
 def store(arguments: list[str], own: dict[str, str]) -> None:
     """The store itself: init [PLACE] key=value ..., or sync URL DIR follow=true seconds=10."""
     from tapeline.targets import stores
@@ -308,10 +330,22 @@ def store(arguments: list[str], own: dict[str, str]) -> None:
     stores.run(words, overrides, own)
 
 
+def images(overrides: list[str], own: dict[str, str]) -> None:
+    """Build the images of the steps: all, or one."""
+    from tapeline.targets import images
+
+    names = [own["image"]] if "image" in own else list(images.PROFILES)
+    images.run(names, own.get("builder", ""), overrides)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
+RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
+ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
-    "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "run": Verb(
+        "the whole pipeline, on this machine; files=true: what came out also in base64, for logs", RUN_KEYS, run
+    ),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
@@ -327,6 +361,11 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "submit": Verb(
+        "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
+        {"apply": "true|false", "run": "NAME"},
+        submit,
+    ),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
@@ -335,7 +374,17 @@ VERBS: dict[str, Verb] = {
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
     "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "summary": Verb(
+        "how a run on a cluster ended, or files of it in base64, as its pods say it",
+        dict.fromkeys(ENDED, "TEXT"),
+        summary,
+    ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
+    "images": Verb(
+        "build the images of the steps, with docker, podman, buildah or another command",
+        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
+        images,
+    ),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 

@@ -69,6 +69,8 @@ class Accelerator(Section):
     count: Annotated[int, Field(ge=1)]
     """A K80 board counts as two."""
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    driver: str
+    """Releases of NVIDIA's driver that know both the card and the CUDA of the image."""
     resource: str
     node_selector: dict[str, str]
     end_of_life: str | None

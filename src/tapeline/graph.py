@@ -28,6 +28,11 @@ class Artifact:
     file: str
     """The name that people see in a run's folder; one without ending is a folder."""
 
+    @property
+    def folder(self) -> bool:
+        """A folder, not a file."""
+        return "." not in self.file
+
 
 @dataclass(frozen=True)
 class Step:

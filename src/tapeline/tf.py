@@ -82,8 +82,7 @@ def device(threads: int, accelerator: Accelerator | None, *, required: bool) -> 
     if tf.config.list_physical_devices("GPU"):
         return "gpu"
     if required:
-        raise refuse(
-            "hw.required=true", f"TensorFlow {tf.__version__} sees no GPU", "set hw.required=false to train on the CPU"
-        )
+        problem = f"TensorFlow {tf.__version__} sees no GPU, which takes NVIDIA's driver {accelerator.driver}"
+        raise refuse("hw.required=true", problem, "set hw.required=false to train on the CPU")
     log.info("    TensorFlow %s sees no GPU: this trains on the CPU", tf.__version__)
     return "cpu"

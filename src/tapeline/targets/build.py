@@ -26,11 +26,18 @@ def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
     Raises:
         Refused: the target is no cluster, or cannot have this configuration.
     """
-    target = config.target
-    laid_out = plan(config, overrides, fused=getattr(target, "granularity", "step") == "fused")
-    emitter = cast(Emitter, configuration.module("targets", target.name, "target.name"))
+    emitter = cast(Emitter, configuration.module("targets", config.target.name, "target.name"))
     header = f"# {shlex.join(['make', 'build', *overrides])}\n"
-    return {name: header + text for name, text in emitter.emit(laid_out).items()}
+    return {name: header + text for name, text in emitter.emit(laid_out(config, overrides)).items()}
+
+
+def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
+    """The plan, in as many pods as `target.granularity` says.
+
+    Raises:
+        Refused: as `emit`.
+    """
+    return plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
 
 
 def write(config: Config, overrides: Sequence[str]) -> list[Path]:

@@ -27,7 +27,7 @@ from tapeline.config import Target as Section
 from tapeline.errors import Refused
 from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.serving.stores.place import absolute
-from tapeline.targets import cache, events
+from tapeline.targets import cache, events, outcome
 from tapeline.targets.console import LOG, logged
 
 __all__ = ["Section", "run"]
@@ -59,7 +59,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
         Refused, OSError: by a step; then no folder is left.
     """
     started = datetime.now(UTC)
-    folder = _new_folder(config, started)
+    folder = new_folder(config, started)
     try:
         with logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(configuration.plain(config)))
@@ -67,14 +67,15 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
             progress = Progress(folder)
             for step in PIPELINE:
                 _take(step, config, progress, why=why, publish=publish)
-            _finish(config, progress, started)
+            finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
         raise
     return folder
 
 
-def _new_folder(config: Config, started: datetime) -> Path:
+def new_folder(config: Config, started: datetime) -> Path:
+    """An empty folder for a run."""
     what = config.experiment or f"{config.dataset.name}_{config.model.family}"
     parent = Path(config.target.runs)
     parent.mkdir(parents=True, exist_ok=True)
@@ -148,13 +149,12 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
     LOG.info("  %-10s %-7s %s", step.name, how, detail)
 
 
-def _finish(config: Config, progress: Progress, started: datetime) -> None:
-    """Say the decision, write run.json last, and let `latest` name this run."""
+def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
+    """Say the decision, write run.json last, with those facts too, and let `latest` name this run."""
     folder = progress.folder
     metrics = files.read_json(progress.artifacts["metrics"])
     events.write(metrics, folder)
-    gate = metrics["gate"]
-    LOG.info("%s: %s", "accepted" if gate["accepted"] else "rejected", "; ".join(gate["reasons"]))
+    LOG.info("%s", outcome.decision(metrics))
     published = progress.artifacts.get("published")
     served = files.read_json(published) if published else None
     if served:
@@ -171,6 +171,7 @@ def _finish(config: Config, progress: Progress, started: datetime) -> None:
         "published": served,
         "steps": progress.steps,
         "versions": _versions(),
+        **facts,
     }
     files.write_json(folder / "run.json", record)
     files.point(folder.parent / "latest", folder.name)

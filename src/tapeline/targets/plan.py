@@ -28,6 +28,22 @@ MODELS, DATA = "/models", "/data"
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 """What a Secret for object storage may hold, under the names of the variables that its drivers read."""
 
+SUBMITTED = "--submitted"
+"""Before the parameters of a submitted run, among a step's arguments."""
+
+
+def plain(text: str) -> str:
+    """A parameter of a submitted run, which nothing on its way can take for more than a value.
+
+    Raises:
+        Refused: its value could be read as Hydra's syntax, a shell's, or a cluster's.
+    """
+    key, _, value = text.partition("=")
+    if not re.fullmatch(r"[\w.:/@%+?-]*", value, re.ASCII):
+        problem = "a submitted parameter has letters, digits and any of _ . : / @ % + ? - only"
+        raise refuse(text, problem, f"give a plain value, or build {key} into the template with make build")
+    return text
+
 
 class Cluster(Target):
     """What the targets on a cluster have in common."""
@@ -132,8 +148,9 @@ class Task:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What `tapeline` gets before parameters and paths."""
-        return ("step", ",".join(step.name for step in self.steps), *self.overrides)
+        """What `tapeline` gets before parameters and paths; behind the last word, values must be plain."""
+        submitted = (SUBMITTED,) if self.parameters else ()
+        return ("step", ",".join(step.name for step in self.steps), *self.overrides, *submitted)
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,11 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     groups = _fused(PIPELINE) if fused else [(step,) for step in PIPELINE]
     tasks = tuple(_task(steps, config, target, typed, parameters) for steps in groups)
     return Plan(name(config), config, typed, parameters, tasks)
+
+
+def whole(plan: Plan) -> Task:
+    """The whole graph in one pod, which runs it as on a laptop and takes no parameters."""
+    return _task(PIPELINE, plan.config, plan.target, plan.overrides, ())
 
 
 def name(config: Config) -> str:

@@ -1,0 +1,8 @@
+"""python3 -m tapeline: the command, for containers."""
+
+import sys
+
+from tapeline.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The cluster of kubectl's current context: what it says no to becomes one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tapeline.errors import Finding, Refused, refuse
+
+Object = dict[str, Any]
+
+OVERLAY = "apply an overlay of deploy/kustomize"
+NOES = (
+    (
+        r"current-context is not set|localhost:8080",
+        "has no context",
+        "set KUBECONFIG, or kubectl config use-context NAME",
+    ),
+    (
+        r"Unable to connect|connection refused|i/o timeout|no such host|TLS handshake|timed out",
+        "the cluster of the current context does not answer",
+        "see kubectl cluster-info",
+    ),
+    (r"[Uu]nauthorized|must be logged in", "the cluster does not know you", "log in, or choose another context"),
+    (r'namespaces "[^"]*" not found', "there is no such namespace", f"{OVERLAY}, or set target.namespace"),
+    (
+        r"doesn't have a resource type|no matches for kind|could not find the requested resource",
+        "the cluster does not know this kind of object",
+        "install Argo Workflows 4 for target=argo, Kubeflow's training operator 1 for target=tfjob",
+    ),
+    (r"[Ff]orbidden", "you are not allowed to", "ask for a role that may, in this namespace"),
+)
+"""What kubectl says, and what that means to people; the first that fits."""
+
+
+def run(*words: str, stdin: str | None = None) -> str:
+    """Run kubectl; its standard output.
+
+    Raises:
+        Refused: it is not here, or the cluster says no.
+    """
+    program = shutil.which("kubectl")
+    if program is None:
+        raise refuse("kubectl", "is not here", "install it; make submit speaks to clusters through it")
+    line = [program, "--request-timeout=30s", *words]
+    done = subprocess.run(line, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise refused(done.stderr, words)
+    return done.stdout
+
+
+def refused(said: str, words: Iterable[str]) -> Refused:
+    """What kubectl said on standard error, in one sentence."""
+    last = (said.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
+    what = " ".join(["kubectl", *(word for word in words if not word.startswith("-"))])
+    for pattern, problem, fix in NOES:
+        if re.search(pattern, said):
+            return refuse(what, f"{problem} ({last})", fix)
+    return refuse(what, last, "see what kubectl says to it")
+
+
+def get(namespace: str, kind: str, name: str) -> Object | None:
+    """An object, or None where it is not there."""
+    told = run("-n", namespace, "get", kind, name, "-o", "json", "--ignore-not-found")
+    return dict(json.loads(told)) if told.strip() else None
+
+
+def items(namespace: str, kind: str, label: str) -> list[Object]:
+    """The objects with a label."""
+    return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o", "json"))["items"])
+
+
+def create(namespace: str, what: Mapping[str, Any]) -> str:
+    """Create an object; its name, which the cluster may have made."""
+    told = run("-n", namespace, "create", "-f", "-", "-o", "json", stdin=json.dumps(what))
+    return str(json.loads(told)["metadata"]["name"])
+
+
+def apply(namespace: str, what: Mapping[str, Any]) -> None:
+    """Create an object, or change it."""
+    run("-n", namespace, "apply", "-f", "-", stdin=json.dumps(what))
+
+
+def logs(namespace: str, label: str, container: str) -> str:
+    """The whole log of the pods with a label."""
+    return run("-n", namespace, "logs", "-l", label, "-c", container, "--tail=-1")
+
+
+def need(namespace: str, wanted: Mapping[tuple[str, str], str]) -> None:
+    """Refuse where objects are missing that a run mounts or refers to; those that we may not look at are let be.
+
+    Args:
+        namespace: theirs.
+        wanted: the key of the configuration that names each, by kind and name.
+    """
+    if _there("", "namespace", namespace) is False:
+        raise refuse(f"target.namespace={namespace}", "there is no such namespace", f"{OVERLAY}, or name another")
+    missing = [
+        Finding(f"{kind} {name}", f"is not in namespace {namespace}", f"{OVERLAY}, or name another with {key}")
+        for (kind, name), key in wanted.items()
+        if _there(namespace, kind, name) is False
+    ]
+    if missing:
+        raise Refused(*missing)
+
+
+def _there(namespace: str, kind: str, name: str) -> bool | None:
+    scope = ("-n", namespace) if namespace else ()
+    try:
+        return bool(run(*scope, "get", kind, name, "-o", "name", "--ignore-not-found").strip())
+    except Refused as error:
+        if "not allowed" in error.findings[0].problem:
+            return None
+        raise

@@ -1,0 +1,86 @@
+"""What the tests on a cluster share; it is the one that KUBECONFIG names: make test-cluster"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tapeline.targets import images
+
+Kubectl = Callable[..., str]
+Image = Callable[[str], str]
+
+SECURITY = {
+    "runAsNonRoot": True, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+}  # fmt: skip
+"""Of a container: what the Pod Security Standard `restricted` asks for, and a root that nobody writes."""
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to start without a cluster."""
+    if not os.environ.get("KUBECONFIG"):
+        fix = "name the file of a cluster for tests: KUBECONFIG=FILE make test-cluster"
+        pytest.exit(f"tapeline: KUBECONFIG: is not set; {fix}", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    """Run kubectl; its standard output."""
+
+    def run(*words: str, stdin: str | None = None) -> str:
+        done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace that admits only pods of the standard `restricted`; it goes with all that is in it."""
+    name = f"tapeline-test-{uuid.uuid4().hex[:6]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    about = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    kubectl("create", "-f", "-", stdin=json.dumps(about))
+    yield name
+    kubectl("delete", "namespace", name, "--timeout=180s")
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """Build an image of deploy/images, once, where the cluster finds it (TAPELINE_IMAGE_BUILDER); its name."""
+
+    @cache
+    def built(name: str) -> str:
+        tag = images.tag(name)
+        images.build(name, tag)
+        return tag
+
+    return built
+
+
+def ended(kubectl: Kubectl, namespace: str, pod: Mapping[str, Any], seconds: int = 900) -> str:
+    """Create a pod and wait until it has ended; the log of its last container.
+
+    Raises:
+        AssertionError: it failed, or is not done in time.
+    """
+    kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(pod))
+    name, deadline = pod["metadata"]["name"], time.monotonic() + seconds
+    phase = "Pending"
+    while phase in ("Pending", "Running") and time.monotonic() < deadline:
+        time.sleep(2)
+        phase = kubectl("-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}")
+    if phase != "Succeeded":
+        logs = kubectl("-n", namespace, "logs", name, "--all-containers", "--ignore-errors")
+        raise AssertionError(f"{name}: {phase}\n{logs}\n{kubectl('-n', namespace, 'describe', 'pod', name)}")
+    return kubectl("-n", namespace, "logs", name, "-c", pod["spec"]["containers"][-1]["name"])

@@ -1,0 +1,49 @@
+"""What a namespace needs for our workflows; deploy/kustomize has the same for people."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+Object = dict[str, Any]
+
+REPOSITORY = {
+    "endpoint": "s3.object-store.svc.cluster.local:7070",
+    "insecure": True,
+    "bucket": "tapeline",
+    "region": "us-east-1",
+    "accessKeySecret": {"name": "object-store", "key": "accessKey"},
+    "secretKeySecret": {"name": "object-store", "key": "secretKey"},
+}
+"""Of ../shared/cluster, or of one that looks like it."""
+
+
+def workplace() -> Object:
+    """Accounts, rights, claims and the artifact repository, as one List."""
+    accounts = [_object("v1", "ServiceAccount", name) for name in ("tapeline-runner", "tapeline-publisher")]
+    subjects = [{"kind": "ServiceAccount", "name": each["metadata"]["name"]} for each in accounts]
+    rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
+    rbac, reference = "rbac.authorization.k8s.io", {"kind": "Role", "name": "tapeline"}
+    repositories = _object("v1", "ConfigMap", "artifact-repositories", data={"s3": json.dumps({"s3": REPOSITORY})})
+    repositories["metadata"]["annotations"] = {"workflows.argoproj.io/default-artifact-repository": "s3"}
+    keys = {"accessKey": "tapeline", "secretKey": "tapeline-local"}
+    items = [
+        *accounts,
+        _object(f"{rbac}/v1", "Role", "tapeline", rules=rules),
+        _object(f"{rbac}/v1", "RoleBinding", "tapeline", roleRef={"apiGroup": rbac, **reference}, subjects=subjects),
+        _object("v1", "Secret", "object-store", stringData=keys),
+        repositories,
+        _object("v1", "ConfigMap", "gpu-limits", data={"gpu": "1"}),
+        _claim("models"),
+        _claim("data"),
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def _claim(name: str) -> Object:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return _object("v1", "PersistentVolumeClaim", name, spec=spec)
+
+
+def _object(version: str, kind: str, name: str, **more: Any) -> Object:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more}
