@@ -107,7 +107,7 @@ def _private_access(project: str) -> list[Command]:
     records = ("gcloud", "dns", "record-sets", "create")
     return [
         ("gcloud", "dns", "managed-zones", "create", "googleapis", f"--project={project}", f"--dns-name={name}",
-         "--visibility=private", "--networks=default", "--description=Google's APIs at private.googleapis.com"),
+         "--visibility=private", "--networks=default", "--description=private.googleapis.com"),
         (*records, f"private.{name}", f"--project={project}", zone, "--type=A", "--ttl=300", f"--rrdatas={GOOGLE}"),
         (*records, f"*.{name}", f"--project={project}", zone, "--type=CNAME", "--ttl=300", f"--rrdatas=private.{name}"),
     ]  # fmt: skip
@@ -140,7 +140,7 @@ def _place(own: Mapping[str, str]) -> tuple[str, Command]:
 def _engine(own: Mapping[str, str]) -> list[Command]:
     """Argo, or Kubeflow Pipelines, which brings an Argo of its own; two would run each other's workflows."""
     if own.get("engine") == "kfp":
-        source = "https://github.com/kubeflow/pipelines//manifests/kustomize"
+        source = "github.com/kubeflow/pipelines/manifests/kustomize"
         return [
             ("kubectl", "apply", "-k", f"{source}/cluster-scoped-resources?ref={KFP}"),
             ("kubectl", "wait", "--for=condition=established", "--timeout=60s", "crd/applications.app.k8s.io"),
