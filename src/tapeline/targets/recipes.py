@@ -42,12 +42,9 @@ def make(config: Config, own: Mapping[str, str]) -> None:
         Refused: the provider does not have the card, or a command fails.
     """
     provider = _provider(own)
-    if provider == "kind":
-        commands = [*_kind(config), *_engine(own)]
-    else:
-        commands = [*_gke(config.hw, own), *_engine(own)]
+    commands = _kind(config) if provider == "kind" else _gke(config.hw, own)
     overlay = "laptop" if provider == "kind" else "gke-gpu" if config.hw.accelerator else "gke-cpu"
-    _out(commands, own)
+    _out([*commands, *_engine(own)], own)
     print(f"# next: kubectl apply -k {OVERLAYS / overlay}")
 
 
@@ -86,8 +83,8 @@ def _gke(hardware: Hardware, own: Mapping[str, str]) -> list[Command]:
     region = own.get("zone", ZONE).rpartition("-")[0]
     members = (f"{project}.svc.id.goog[tapeline/tapeline-{role}]" for role in ("runner", "publisher"))
     return [
-        ("gcloud", "container", "clusters", "create", "tapeline", *where, "--num-nodes=2", "--machine-type=e2-standard-4",
-         "--enable-dataplane-v2", f"--workload-pool={project}.svc.id.goog", "--addons=GcpFilestoreCsiDriver"),
+        ("gcloud", "container", "clusters", "create", "tapeline", *where, "--num-nodes=2",
+         "--machine-type=e2-standard-4", "--enable-dataplane-v2", f"--workload-pool={project}.svc.id.goog", "--addons=GcpFilestoreCsiDriver"),
         ("gcloud", "container", "clusters", "get-credentials", "tapeline", *where),
         *pool,
         ("gcloud", "storage", "buckets", "create", bucket, f"--project={project}", f"--location={region}",
@@ -120,11 +117,13 @@ def _pool(hardware: Hardware, where: Command) -> list[Command]:
         return []
     if card.end_of_life or card.model not in MACHINES:
         problem = f"GKE has sold no {card.model} since {card.end_of_life}" if card.end_of_life else "is none of GKE's"
-        raise refuse(f"hw={hardware.name}", problem, "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card")
+        raise refuse(
+            f"hw={hardware.name}", problem, "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
+        )
     return [
         ("gcloud", "container", "node-pools", "create", hardware.name, "--cluster=tapeline", *where,
-         f"--machine-type={MACHINES[card.model]}", "--num-nodes=0", "--enable-autoscaling", "--min-nodes=0", "--max-nodes=1",
-         f"--accelerator=type={card.model},count={card.count},gpu-driver-version=default"),
+         f"--machine-type={MACHINES[card.model]}", "--num-nodes=0", "--enable-autoscaling",
+         "--min-nodes=0", "--max-nodes=1", f"--accelerator=type={card.model},count={card.count},gpu-driver-version=default"),
     ]  # fmt: skip
 
 
@@ -167,4 +166,6 @@ def _run(words: Command) -> None:
     except FileNotFoundError:
         raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
     if code:
-        raise refuse(shlex.join(words[:4]), f"ended with {code}", "mend what it says above, and go on from that command")
+        raise refuse(
+            shlex.join(words[:4]), f"ended with {code}", "mend what it says above, and go on from that command"
+        )

@@ -61,7 +61,7 @@ def run(own: Mapping[str, str]) -> None:
         Refused: all that does not work.
     """
     place = _place(own.get("namespace", "tapeline"), own.get("template", "snp-deep-cpu"))
-    findings = []
+    findings: list[Finding] = []
     for check in (trains, answers, keeps_out):
         try:
             print(f"ok: {check(place)}", flush=True)
@@ -120,7 +120,7 @@ def _ended(place: Place, run: str) -> bool:
     if status.get("phase") in ("Failed", "Error"):
         fix = f"see kubectl -n {place.namespace} get workflow {run} -o yaml"
         raise refuse(run, status.get("message") or "failed", fix)
-    return status.get("phase") == "Succeeded"
+    return bool(status.get("phase") == "Succeeded")
 
 
 def _ready(place: Place) -> bool:
@@ -158,19 +158,20 @@ def keeps_out(place: Place) -> str:
 
 def _told(place: Place, name: str, labels: Mapping[str, str], words: Sequence[str]) -> tuple[str, str]:
     """Run a pod until it ends, or does not in time; its phase and the last line of its log."""
-    pod = kubectl.create(place.namespace, _pod(name, place.image, labels, words))
+    made = kubectl.create(place.namespace, pod(name, place.image, labels, words))
     deadline, phase = time.monotonic() + PATIENCE["pod"], "Pending"
     try:
         while phase in ("Pending", "Running") and time.monotonic() < deadline:
             time.sleep(SECONDS)
-            phase = (kubectl.get(place.namespace, "pod", pod) or {}).get("status", {}).get("phase", "gone")
-        log = kubectl.run("-n", place.namespace, "logs", pod) if phase != "Pending" else ""
-        return phase, (log.strip().splitlines() or [f"pod {pod} is {phase}"])[-1]
+            phase = (kubectl.get(place.namespace, "pod", made) or {}).get("status", {}).get("phase", "gone")
+        log = kubectl.run("-n", place.namespace, "logs", made) if phase != "Pending" else ""
+        return phase, (log.strip().splitlines() or [f"pod {made} is {phase}"])[-1]
     finally:
-        kubectl.run("-n", place.namespace, "delete", "pod", pod, "--wait=false", "--ignore-not-found")
+        kubectl.run("-n", place.namespace, "delete", "pod", made, "--wait=false", "--ignore-not-found")
 
 
-def _pod(name: str, image: str, labels: Mapping[str, str], words: Sequence[str]) -> Object:
+def pod(name: str, image: str, labels: Mapping[str, str], words: Sequence[str]) -> Object:
+    """A restricted pod without a token, which runs these words."""
     container = {
         "name": name,
         "image": image,
