@@ -10,7 +10,7 @@ unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run sweep build workflows submit serve predict publish canary promote rollback versions config images
-.PHONY: test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+.PHONY: test test-faults test-k80 test-cluster cluster cluster-down verify-cluster lint bench bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,15 @@ config: .venv/.steps ## print the configuration that overrides make
 
 images: .venv/.steps ## build the images of the steps: make images image=cpu builder='podman build'
 	@$(BIN)/tapeline --from-make images
+
+cluster: .venv/.steps ## the commands that make a cluster: make cluster provider=kind (or gke hw=gpu-t4), run=true runs them
+	@$(BIN)/tapeline --from-make cluster
+
+cluster-down: .venv/.steps ## the commands that remove it: make cluster-down provider=kind
+	@$(BIN)/tapeline --from-make cluster-down
+
+verify-cluster: .venv/.steps ## after kubectl apply -k: train there, ask the server, knock as a stranger
+	@$(BIN)/tapeline --from-make verify-cluster
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest

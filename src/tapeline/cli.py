@@ -357,10 +357,35 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
     images.run(names, own.get("builder", ""), overrides)
 
 
+def cluster(overrides: list[str], own: dict[str, str]) -> None:
+    """The commands that make a cluster for the overlays."""
+    from tapeline.targets import recipes
+
+    recipes.make(_composed(overrides), own)
+
+
+def cluster_down(overrides: list[str], own: dict[str, str]) -> None:
+    """The commands that remove it."""
+    from tapeline.targets import recipes
+
+    _composed(overrides)
+    recipes.remove(own)
+
+
+def verify_cluster(overrides: list[str], own: dict[str, str]) -> None:
+    """What an overlay put on a cluster trains, serves and keeps out."""
+    from tapeline.targets import verify
+
+    if overrides:
+        raise refuse(overrides[0], "is no key of verify-cluster", "it has namespace=NAME and template=NAME")
+    verify.run(own)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 SYNC = {"follow": "true|false", "seconds": "N"}
+CLUSTER = {"provider": "kind|gke", "engine": "argo|kfp", "project": "ID", "zone": "NAME", "run": "true|false"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
@@ -402,6 +427,13 @@ VERBS: dict[str, Verb] = {
         "build the images of the steps, with docker, podman, buildah or another command",
         {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
         images,
+    ),
+    "cluster": Verb("the commands that make a cluster for the overlays; run=true runs them", CLUSTER, cluster),
+    "cluster-down": Verb("the commands that remove it", CLUSTER, cluster_down),
+    "verify-cluster": Verb(
+        "after kubectl apply -k: train there, ask the server, knock as a stranger",
+        {"namespace": "NAME", "template": "NAME"},
+        verify_cluster,
     ),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
