@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tapeline import config
-from tapeline.checks.emitted import emitted, together
+from tapeline.checks.emitted import together
 from tapeline.checks.nodes import Node
 from tapeline.targets import build
 from tests.checks.planting import DROP, Planted, forget, identity, plant
@@ -150,6 +150,7 @@ WORKFLOWS = [
     Planted("fields.fields_have_their_types", "spec activeDeadlineSeconds", "four hours",
             f"{W}.activeDeadlineSeconds: must be a valid integer, unable to parse string as an integer; mend it"),
 ]  # fmt: skip
+# ruff: noqa: E501  # a line that a person reads stays one line
 
 A = "k.yaml: deploymentSpec.executors.exec-train.container"
 P = "k.yaml: platforms.kubernetes.deploymentSpec.executors.exec-train"

@@ -76,11 +76,12 @@ def _options(checked: Checked) -> None:
         if not isinstance(composed, Config):
             checked.add(_placed(composed, option))
             continue
-        checked.add(_placed(of_configuration(composed), option))
         own = isinstance(composed.target, Cluster)
         for config in [composed] if own else [_moved(composed, cluster) for cluster in clusters]:
-            checked.add(_placed(of_configuration(config), option))
-            _emit(checked, config, option)
+            if found := list(of_configuration(config)):
+                checked.add(_placed(found, option))
+            else:
+                _emit(checked, config, option)
 
 
 def _all_options() -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapeline.checks.nodes import Node, read
+from tapeline.checks.pods import WORKFLOWS, workflow
 from tapeline.errors import Finding, nearest
 
 OBJECTS = {
@@ -49,6 +50,18 @@ class Tree:
             if told.get("kind") == kind and told.get("name") == name and told.get("keys"):
                 return [str(key) for key in told["keys"]]
         return None
+
+    def labels(self) -> list[dict[str, Any]]:
+        """The labels of all pods."""
+        found = []
+        for document in self.documents:
+            # a notebook's controller hands its labels on
+            own = document.at("metadata", "labels").value or {} if document.at("kind").value == "Notebook" else {}
+            found += [{**own, **(each.at("metadata", "labels").value or {})} for each in Tree([document]).templates()]
+        for spec in (workflow(each) for each in self.of(*WORKFLOWS)):
+            shared = spec.at("podMetadata", "labels").value or {}
+            found += [{**shared, **(each.at("metadata", "labels").value or {})} for each in spec.at("templates").each()]
+        return found
 
     def templates(self) -> list[Node]:
         """What pods are made of: labels and a spec."""
@@ -114,7 +127,7 @@ def bindings_bind(tree: Tree) -> Iterator[Finding]:
 
 def selectors_select(tree: Tree) -> Iterator[Finding]:
     """Services, budgets and policies find pods; a Deployment finds its own; a monitor, a Service."""
-    pods = [(template.at("metadata", "labels").value or {}) for template in tree.templates()]
+    pods = tree.labels()
     services = [(each.at("metadata", "labels").value or {}) for each in tree.of("Service")]
     for document in tree.documents:
         kind, spec = document.at("kind").value, document.at("spec")
