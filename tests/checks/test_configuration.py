@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,4 +170,4 @@ def test_a_build_is_refused_before_anything_is_written(tapeline: Tapeline, monke
     code, out, err = tapeline("build", "target=argo", "target.folder=made")
     assert (code, out) == (2, "")
     assert "made/indices-deep-cpu.yaml: spec.templates[train].container.securityContext.privileged" in err
-    assert not build.Path("made").exists()
+    assert not Path("made").exists()

@@ -67,7 +67,7 @@ def copy(folder: Path, tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> P
     for target in ("argo", "kfp"):
         assert tapeline("build", f"target={target}", "experiment=snp_flat")[0] == 0
     monkeypatch.setattr(conf, "root", lambda: folder)
-    monkeypatch.setattr(everything.kustomize, "can_render", lambda: False)
+    monkeypatch.setattr(kustomize, "can_render", lambda: False)
     return folder
 
 

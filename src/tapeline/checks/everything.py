@@ -65,23 +65,28 @@ def everything() -> Checked:
 
 
 def _options(checked: Checked) -> None:
-    """Compose each option and experiment, lay it out and emit it for each cluster."""
+    """Compose each option and experiment; lay it out and emit it for each cluster, where it is one of its own."""
     options = ["", *_all_options()]
-    targets = [_composed(option) for option in options if option.startswith("target=")]
-    clusters = [each for each in targets if isinstance(each, Config) and isinstance(each.target, Cluster)]
-    checked.counts["options and experiments"] = len(options) - 1
-    checked.counts["emitted files"] = 0
-    for option in options:
-        composed = _composed(option)
-        if not isinstance(composed, Config):
-            checked.add(_placed(composed, option))
+    checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
+    composed = {option: _composed(option) for option in options}
+    clusters = [each for name, each in composed.items() if name.startswith("target=") and _is_for_cluster(each)]
+    seen: list[Config] = []
+    for option, config in composed.items():
+        if not isinstance(config, Config):
+            checked.add(_placed(config, option))
             continue
-        own = isinstance(composed.target, Cluster)
-        for config in [composed] if own else [_moved(composed, cluster) for cluster in clusters]:
-            if found := list(of_configuration(config)):
+        for moved in [config] if _is_for_cluster(config) else [_moved(config, cast(Config, each)) for each in clusters]:
+            if moved in seen:
+                continue
+            seen.append(moved)
+            if found := list(of_configuration(moved)):
                 checked.add(_placed(found, option))
             else:
-                _emit(checked, config, option)
+                _emit(checked, moved, option)
+
+
+def _is_for_cluster(config: Config | Sequence[Finding]) -> bool:
+    return isinstance(config, Config) and isinstance(config.target, Cluster)
 
 
 def _all_options() -> list[str]:
@@ -125,8 +130,6 @@ def _emit(checked: Checked, config: Config, option: str) -> None:
     overrides = [option] if option else []
     target = cast(Cluster, config.target)
     command = " ".join(["make build", f"target={target.name}", *(each for each in overrides if "target=" not in each)])
-    if target.name == "tfjob":
-        return
     try:
         texts = build.emit(config, overrides)
     except Refused as error:
