@@ -201,6 +201,15 @@ def check(overrides: list[str], own: dict[str, str]) -> None:
     print(checked)
 
 
+def workflows(overrides: list[str], own: dict[str, str]) -> None:
+    """The shipped experiments in the clusters' words."""
+    from tapeline.targets import workflows
+
+    if overrides:
+        raise refuse(overrides[0], "is no key of workflows", "leave it out, or use build")
+    print(f"{len(workflows.write())} files in workflows/")
+
+
 def submit(overrides: list[str], own: dict[str, str]) -> None:
     """A run on a cluster, followed and fetched."""
     from tapeline.checks import before_build
@@ -398,6 +407,7 @@ VERBS: dict[str, Verb] = {
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
     "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
+    "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),
     "submit": Verb(
         "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
         {"apply": "true|false", "run": "NAME"},

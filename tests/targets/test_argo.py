@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,7 +142,7 @@ def _as_the_kubelet_gives_it(word: str) -> str:
 
 def test_a_tag_in_an_override_is_refused() -> None:
     typed = ("target=argo", "dataset.date_format='{{workflow.uid}}'", "dataset.source=csv", "dataset.path=/data/x.csv")
-    with pytest.raises(Refused, match="holds {{, which a cluster would replace; write it without"):
+    with pytest.raises(Refused, match=r"holds \{\{, which a cluster would replace; write it without"):
         build.emit(config.compose(typed), typed)
 
 
