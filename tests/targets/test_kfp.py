@@ -107,6 +107,7 @@ def test_each_container_says_what_it_runs_and_who_it_is(typed: list[str]) -> Non
         assert container["args"][:2] == ["step", name.removeprefix("exec-")]
         assert container["image"].rpartition(":")[2] not in ("", "latest")
         assert not {"sh", "bash", "-c"} & {*container["command"], *container["args"]}
+        assert told[name]["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-")
         user = str(pods.USER)
         assert told[name]["securityContext"] == {"runAsUser": user, "runAsGroup": user, "runAsNonRoot": True}
 

@@ -95,8 +95,9 @@ def _pipeline(kfp: Any, plan: Plan) -> Any:
         made = dict(at)
         for task, part in parts:
             placed = _placed(part, made)
-            placed.set_caching_options(task.cached)
-            if not task.when:
+            if task.when:
+                placed.set_caching_options(task.cached)
+            else:
                 _set_up(kfp, plan, task, placed)
                 made |= placed.outputs
 
@@ -151,6 +152,8 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
     k8s.set_image_pull_policy(placed, target.pull_policy)
     if target.pull_secret:
         k8s.set_image_pull_secrets(placed, [target.pull_secret])
+    for key, value in pods.labels(task, task.name).items():
+        k8s.add_pod_label(placed, key, value)
     k8s.set_security_context(placed, run_as_user=pods.USER, run_as_group=pods.USER, run_as_non_root=True)
 
 
