@@ -187,6 +187,15 @@ def build(overrides: list[str], own: dict[str, str]) -> None:
         print(path)
 
 
+def workflows(overrides: list[str], own: dict[str, str]) -> None:
+    """The shipped experiments in the clusters' words."""
+    from tapeline.targets import workflows
+
+    if overrides:
+        raise refuse(overrides[0], "is no key of workflows", "leave it out, or use build")
+    print(f"{len(workflows.write())} files in workflows/")
+
+
 def submit(overrides: list[str], own: dict[str, str]) -> None:
     """A run on a cluster, followed and fetched."""
     from tapeline.checks import before_build
@@ -368,9 +377,7 @@ ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 SYNC = {"follow": "true|false", "seconds": "N"}
 CLUSTER = {"provider": "kind|gke", "engine": "argo|kfp", "project": "ID", "zone": "NAME", "run": "true|false"}
 VERBS: dict[str, Verb] = {
-    "run": Verb(
-        "the whole pipeline, on this machine; files=true: what came out also in base64, for logs", RUN_KEYS, run
-    ),
+    "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
@@ -386,6 +393,7 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),
     "submit": Verb(
         "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
         {"apply": "true|false", "run": "NAME"},

@@ -16,10 +16,16 @@ REPOSITORY = {
     "secretKeySecret": {"name": "object-store", "key": "secretKey"},
 }
 """Of ../shared/cluster, or of one that looks like it."""
+ENDPOINT = {
+    "AWS_ENDPOINT_URL": f"http://{REPOSITORY['endpoint']}",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+STORE = "s3://tapeline/stores"
+"""Where tests publish: no claim there can be written by anyone but root."""
 
 
 def workplace() -> Object:
-    """Accounts, rights, claims and the artifact repository, as one List."""
+    """Accounts, rights, secrets and the artifact repository, as one List."""
     accounts = [_object("v1", "ServiceAccount", name) for name in ("tapeline-runner", "tapeline-publisher")]
     subjects = [{"kind": "ServiceAccount", "name": each["metadata"]["name"]} for each in accounts]
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
@@ -27,22 +33,17 @@ def workplace() -> Object:
     repositories = _object("v1", "ConfigMap", "artifact-repositories", data={"s3": json.dumps({"s3": REPOSITORY})})
     repositories["metadata"]["annotations"] = {"workflows.argoproj.io/default-artifact-repository": "s3"}
     keys = {"accessKey": "tapeline", "secretKey": "tapeline-local"}
+    store = {"AWS_ACCESS_KEY_ID": "tapeline", "AWS_SECRET_ACCESS_KEY": "tapeline-local", **ENDPOINT}
     items = [
         *accounts,
         _object(f"{rbac}/v1", "Role", "tapeline", rules=rules),
         _object(f"{rbac}/v1", "RoleBinding", "tapeline", roleRef={"apiGroup": rbac, **reference}, subjects=subjects),
         _object("v1", "Secret", "object-store", stringData=keys),
+        _object("v1", "Secret", "store", stringData=store),
         repositories,
         _object("v1", "ConfigMap", "gpu-limits", data={"gpu": "1"}),
-        _claim("models"),
-        _claim("data"),
     ]
     return {"apiVersion": "v1", "kind": "List", "items": items}
-
-
-def _claim(name: str) -> Object:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    return _object("v1", "PersistentVolumeClaim", name, spec=spec)
 
 
 def _object(version: str, kind: str, name: str, **more: Any) -> Object:

@@ -33,11 +33,10 @@ class Section(Cluster):
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
 
 
-GRAPH, SUMMARY = "graph", "summary"
-DIGEST = "tapeline/digest"
+GRAPH, SUMMARY, FILES = "graph", "summary", "files"
+"""Templates beside the tasks'."""
+DIGEST = "tapeline.dev/digest"
 """Annotation that tells one template from another of the same name."""
-LABELS = {"app.kubernetes.io/name": "tapeline", "app.kubernetes.io/managed-by": "tapeline"}
-STEP_LABEL = "app.kubernetes.io/component"
 LOST = 'lastRetry.status == "Error" || asInt(lastRetry.exitCode) < 0 || asInt(lastRetry.exitCode) > 127'
 """Lost before it could exit, or killed by a signal; what tapeline refused (2) would be refused again."""
 IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
@@ -52,14 +51,14 @@ def emit(plan: Plan) -> dict[str, str]:
     run = Workflow(
         generate_name=f"{plan.name}-",
         namespace=target.namespace,
-        labels=LABELS,
+        labels=pods.LABELS,
         workflow_template_ref=reference,
         arguments=_arguments(plan),
     )
     cron = CronWorkflow(
         name=plan.name,
         namespace=target.namespace,
-        labels=LABELS,
+        labels=pods.LABELS,
         schedules=[target.schedule],
         timezone=target.timezone,
         concurrency_policy="Forbid",
@@ -82,7 +81,7 @@ def template(plan: Plan) -> WorkflowTemplate:
     made = WorkflowTemplate(
         name=plan.name,
         namespace=target.namespace,
-        labels=LABELS,
+        labels=pods.LABELS,
         annotations={
             "workflows.argoproj.io/description": f"{config.dataset.name}, {config.model.family}, {config.hw.name}"
         },
@@ -94,7 +93,7 @@ def template(plan: Plan) -> WorkflowTemplate:
         ttl_strategy=m.TTLStrategy(seconds_after_completion=target.ttl_seconds),
         # failed pods stay for those who look for the reason
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="3600s"),
-        workflow_metadata=m.WorkflowMetadata(labels=LABELS),
+        workflow_metadata=m.WorkflowMetadata(labels=pods.LABELS),
         **_rights(target),
     )
     digest = files.digest(made.to_dict()["spec"])[:12]
@@ -154,8 +153,6 @@ def _template(plan: Plan, task: Task) -> m.Template:
         m.Parameter(name=name, value_from=m.ValueFrom(path=f"{OUT}/{name}", default="false")) for name in task.outputs
     ]
     return m.Template(
-        name=task.name,
-        metadata=m.Metadata(labels={**LABELS, STEP_LABEL: task.name}),
         inputs=m.Inputs(
             parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
             artifacts=[m.Artifact(name=name, path=_path(plan, name)) for name in task.takes] or None,
@@ -168,16 +165,18 @@ def _template(plan: Plan, task: Task) -> m.Template:
             backoff=m.Backoff(duration=f"{target.backoff_seconds}s", factor=m.IntOrString(root=2)),
         ),
         synchronization=_turn(plan) if task.accelerator else None,
-        **_pod(target, task, _words(plan, task)),
+        **_pod(target, task, task.name, _words(plan, task)),
     )
 
 
-def _pod(target: Cluster, task: Task, arguments: Sequence[str]) -> dict[str, Any]:
-    """What pods.py says of a task, as Hera's models."""
+def _pod(target: Cluster, task: Task, name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A template's name, and what pods.py says of its task, as Hera's models."""
     from hera.workflows import models as m
 
     told = pods.scheduling(task)
     return {
+        "name": name,
+        "metadata": m.Metadata(labels=pods.labels(task, name)),
         "container": m.Container.model_validate(pods.container(task, target, arguments)),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": told.get("nodeSelector"),
@@ -230,10 +229,8 @@ def _summary(target: Section) -> m.Template:
     told = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
     metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
     return m.Template(
-        name=SUMMARY,
-        metadata=m.Metadata(labels={**LABELS, STEP_LABEL: SUMMARY}),
         inputs=m.Inputs(artifacts=[metrics]),
-        **_pod(target, _small(target), ["summary", *told, f"metrics={path}"]),
+        **_pod(target, _small(target), SUMMARY, ["summary", *told, f"metrics={path}"]),
     )
 
 
@@ -249,9 +246,9 @@ def handover(target: Section, run: str) -> Workflow:
     words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in outcome.FETCHED)}"]
     return Workflow(
         generate_name=f"{run}-files-",
-        labels=LABELS,
-        entrypoint="files",
-        templates=[m.Template(name="files", inputs=m.Inputs(artifacts=taken), **_pod(target, _small(target), words))],
+        labels=pods.LABELS,
+        entrypoint=FILES,
+        templates=[m.Template(inputs=m.Inputs(artifacts=taken), **_pod(target, _small(target), FILES, words))],
         ttl_strategy=m.TTLStrategy(seconds_after_completion=600),
         **_rights(target),
     )

@@ -150,7 +150,7 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
 
 
 def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
-    """Say the decision, write run.json last, with those facts too, and let `latest` name this run."""
+    """Say the decision, write run.json last, with those facts instead of its own, and let `latest` name this run."""
     folder = progress.folder
     metrics = files.read_json(progress.artifacts["metrics"])
     events.write(metrics, folder)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tapeline.errors import refuse
+from tapeline.graph import PIPELINE
 from tapeline.targets.plan import Cluster, Task
 
 Object = dict[str, Any]
@@ -33,6 +34,8 @@ SECURITY: Object = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+LABELS = {"app.kubernetes.io/name": "tapeline", "app.kubernetes.io/managed-by": "tapeline"}
+"""Of every object."""
 FOLDERS = {"work": WORK, "tmp": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
 
 
@@ -53,6 +56,18 @@ def container(task: Task, target: Cluster, arguments: Sequence[str]) -> Object:
             *({"name": name, "mountPath": path} for name, path in FOLDERS.items()),
             *({"name": each.claim, "mountPath": each.path, "readOnly": each.read_only} for each in task.mounts),
         ],
+    }
+
+
+def labels(task: Task, component: str) -> dict[str, str]:
+    """By which network policies know a pod: its role, and whether it may fetch data from outside."""
+    writes = any(step.store == "write" for step in task.steps)
+    fetches = PIPELINE[0] in task.steps
+    return {
+        **LABELS,
+        "app.kubernetes.io/component": component,
+        "tapeline.dev/role": "publisher" if writes else "runner",
+        **({"tapeline.dev/data": "read"} if fetches else {}),
     }
 
 

@@ -16,8 +16,6 @@ from tapeline.targets.plan import Plan, whole
 
 __all__ = ["Section", "emit"]
 
-LABELS = {"app.kubernetes.io/name": "tapeline", "app.kubernetes.io/managed-by": "tapeline"}
-
 
 def emit(plan: Plan) -> dict[str, str]:
     """One file, made anew for each run: a job that has ended does not run again."""
@@ -46,12 +44,12 @@ def job(plan: Plan, *own: str) -> pods.Object:
         "replicas": 1,
         # killed by a signal: again; refused: not
         "restartPolicy": "ExitCode",
-        "template": {"metadata": {"labels": {**LABELS, **SIDECAR}}, "spec": spec},
+        "template": {"metadata": {"labels": {**pods.labels(task, "run"), **SIDECAR}}, "spec": spec},
     }
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "TFJob",
-        "metadata": {"generateName": f"{plan.name}-", "namespace": target.namespace, "labels": LABELS},
+        "metadata": {"generateName": f"{plan.name}-", "namespace": target.namespace, "labels": pods.LABELS},
         "spec": {
             "runPolicy": {
                 "cleanPodPolicy": "None",  # for its log

@@ -23,6 +23,7 @@ from tapeline.errors import refuse
 from tapeline.graph import PIPELINE
 from tapeline.targets import local
 from tapeline.targets.console import LOG, logged
+from tapeline.targets.plan import Cluster
 
 SECONDS = 2
 """Between two looks."""
@@ -132,4 +133,5 @@ def _keep(fetched: Mapping[str, bytes], config: Config, progress: local.Progress
         progress.artifacts[artifacts[file]] = progress.folder / file
     text = yaml.safe_dump(configuration.plain(config), sort_keys=False, allow_unicode=True)
     files.write_bytes(progress.folder / "config.yaml", text.encode())
-    local.finish(config, progress, started, submitted=name)
+    images = {"image": cast(Cluster, config.target).image, "hw.image": config.hw.image}
+    local.finish(config, progress, started, submitted=name, versions=images)

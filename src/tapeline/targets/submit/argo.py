@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tapeline.config import Config, compose
 from tapeline.errors import refuse
 from tapeline.graph import step
-from tapeline.targets import argo, build, outcome
+from tapeline.targets import argo, build, outcome, pods
 from tapeline.targets.plan import Plan, Task, plain
 from tapeline.targets.submit import SECONDS, Part, Seen, State, kubectl
 
@@ -159,7 +159,7 @@ def _create(plan: Plan, values: Sequence[str]) -> str:
     told = [plain(text).lstrip("+").partition("=") for text in values]
     run = Workflow(
         generate_name=f"{plan.name}-",
-        labels=argo.LABELS,
+        labels=pods.LABELS,
         workflow_template_ref=m.WorkflowTemplateRef(name=plan.name),
         arguments=m.Arguments(parameters=[m.Parameter(name=names[key], value=value) for key, _, value in told]),
     )

@@ -65,24 +65,24 @@ def refused(said: str, words: Iterable[str]) -> Refused:
 
 def get(namespace: str, kind: str, name: str) -> Object | None:
     """An object, or None where it is not there."""
-    told = run("-n", namespace, "get", kind, name, "-o", "json", "--ignore-not-found")
+    told = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found")
     return dict(json.loads(told)) if told.strip() else None
 
 
 def items(namespace: str, kind: str, label: str) -> list[Object]:
     """The objects with a label."""
-    return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o", "json"))["items"])
+    return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o=json"))["items"])
 
 
 def create(namespace: str, what: Mapping[str, Any]) -> str:
     """Create an object; its name, which the cluster may have made."""
-    told = run("-n", namespace, "create", "-f", "-", "-o", "json", stdin=json.dumps(what))
+    told = run("-n", namespace, "create", "-f=-", "-o=json", stdin=json.dumps(what))
     return str(json.loads(told)["metadata"]["name"])
 
 
 def apply(namespace: str, what: Mapping[str, Any]) -> None:
     """Create an object, or change it."""
-    run("-n", namespace, "apply", "-f", "-", stdin=json.dumps(what))
+    run("-n", namespace, "apply", "-f=-", stdin=json.dumps(what))
 
 
 def logs(namespace: str, label: str, container: str) -> str:
@@ -111,7 +111,7 @@ def need(namespace: str, wanted: Mapping[tuple[str, str], str]) -> None:
 def _there(namespace: str, kind: str, name: str) -> bool | None:
     scope = ("-n", namespace) if namespace else ()
     try:
-        return bool(run(*scope, "get", kind, name, "-o", "name", "--ignore-not-found").strip())
+        return bool(run(*scope, "get", kind, name, "-o=name", "--ignore-not-found").strip())
     except Refused as error:
         if "not allowed" in error.findings[0].problem:
             return None

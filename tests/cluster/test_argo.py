@@ -1,0 +1,171 @@
+"""The emitted template on a real Argo, through `tapeline submit`, in a namespace that enforces `restricted`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Image, Kubectl
+from tests.cluster.objects import STORE, workplace
+from tests.conftest import subprocess_tapeline
+
+LINE = ("experiment=snp_flat", "model.steps=2000")
+SMALL = ("target.requests.cpu=100m", "hw.requests.cpu=100m", "target.backoff_seconds=2", "target.store_secret=store")
+
+
+@pytest.fixture(scope="module")
+def submit(kubectl: Kubectl, namespace: str, image: Image) -> tuple[str, ...]:
+    """What is typed behind `tapeline submit`, but for the experiment and the store."""
+    kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(workplace()))
+    name = image("cpu")
+    where = (f"target.namespace={namespace}", f"target.image={name}", f"hw.image={name}")
+    return ("target=argo", *where, *SMALL)
+
+
+def _store(namespace: str, name: str) -> str:
+    return f"serving.store={STORE}/{namespace}/{name}"
+
+
+def _both(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Submit a line, run it here, and compare every byte of the two metrics.json; what submit said."""
+    told = subprocess_tapeline("submit", *submitted, *line, "apply=true", cwd=folder)
+    assert told.returncode == 0, told.stderr
+    _same_here(folder, line)
+    return told
+
+
+def _same_here(folder: Path, line: tuple[str, ...]) -> None:
+    theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    assert (folder / "runs" / "latest" / "report.html").stat().st_size > 10_000
+    here = folder / "here"
+    here.mkdir()
+    ran = subprocess_tapeline("run", *line, cwd=here)
+    assert ran.returncode == 0, ran.stderr
+    assert theirs == (here / "runs" / "latest" / "metrics.json").read_bytes()
+
+
+def test_step_by_step_accepted_with_parameters(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
+    """The template is the published protocol with layers; the run makes it linear, and shorter."""
+    line = ("experiment=snp_deep", "model=flat", "model.steps=3000", "gate.threshold=0.4")
+    told = _both(folder, (*submit, _store(namespace, "stepwise")), line)
+    assert "accepted: accuracy" in told.stdout
+    assert "published: indices-simulated version 1" in told.stdout
+    record = json.loads((folder / "runs" / "latest" / "run.json").read_text())
+    assert record["target"] == "argo"
+    assert {each["how"] for each in record["steps"]} == {"ran"}
+    assert record["published"]["number"] == 1
+
+
+def test_fused_accepted(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
+    where = (*submit, "target.granularity=fused", _store(namespace, "fused"))
+    told = _both(folder, where, (*LINE, "gate.threshold=0.4"))
+    assert "publish    ran" in told.stdout
+
+
+def test_fused_rejected(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
+    told = _both(
+        folder, (*submit, "target.granularity=fused", _store(namespace, "none")), (*LINE, "gate.threshold=0.9")
+    )
+    assert "rejected: accuracy" in told.stdout
+    assert "publish    skipped accepted is not true" in told.stdout
+
+
+def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
+    folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
+) -> None:
+    line = ("experiment=snp_flat", "model.steps=500000", "model.report_every=10000", "gate.threshold=0.9")
+    words = [*submit, _store(namespace, "killed"), *line, "apply=true"]
+    command = [sys.executable, "-m", "tapeline.cli", "submit", *words]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pod = _training(kubectl, namespace)
+        kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")
+        told, problem = process.communicate()
+    assert process.returncode == 0, problem
+    assert "train      again   try 1 was lost" in told
+    assert "rejected: accuracy" in told
+    _same_here(folder, line)
+
+
+def _training(kubectl: Kubectl, namespace: str) -> str:
+    """The pod that trains, once it is in the midst of it."""
+    label = "app.kubernetes.io/component=train"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        running = kubectl(
+            "-n", namespace, "get", "pods", "-l", label, "--field-selector=status.phase=Running", "-oname"
+        )
+        for pod in running.split():
+            if "step 10,000 of" in kubectl("-n", namespace, "logs", pod, "-c", "main"):
+                return pod.removeprefix("pod/")
+        time.sleep(1)
+    raise AssertionError("nothing trains")
+
+
+@pytest.mark.parametrize(
+    "text", ["model='flat'", "seed=$(id)", "seed=1\ngate.threshold=0", "seed=${model.steps}", "model=choice(flat,deep)"]
+)
+def test_a_value_that_is_more_than_a_value_is_refused_here(
+    folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl, text: str
+) -> None:
+    before = kubectl("-n", namespace, "get", "workflows", "-oname")
+    told = subprocess_tapeline("submit", *submit, _store(namespace, "stepwise"), text, cwd=folder)
+    assert told.returncode == 2
+    assert text.partition("=")[0] in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert kubectl("-n", namespace, "get", "workflows", "-oname") == before
+    assert not (folder / "runs").exists()
+
+
+def test_raw_parameters_are_refused_by_the_first_step_and_nothing_else_runs(
+    folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
+) -> None:
+    """All at once, since a workflow takes a while: each has a key that would name it."""
+    built = subprocess_tapeline("build", *submit, "target.folder=out", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    kubectl("apply", "-f", str(folder / "out" / "indices-deep-cpu.yaml"))
+    raw = {
+        "model": "'flat'",
+        "model_steps": "$(HOME)",
+        "seed": "1\ngate.threshold=0",
+        "dataset_path": "${oc.env:HOME}",
+        "gate_threshold": 'choice(0.1,0.2)"; id; "',
+    }
+    runs = {name: _raw(kubectl, namespace, name, value) for name, value in raw.items()}
+    for name, run in runs.items():
+        nodes = _ended(kubectl, namespace, run)
+        pods = [each for each in nodes if each["type"] == "Pod" and each["templateName"] != "summary"]
+        assert [(each["templateName"], each["phase"]) for each in pods] == [("ingest", "Failed")], name
+        assert f"tapeline: {name.replace('_', '.', 1)}=" in pods[0]["message"]
+        assert "a submitted parameter has letters, digits" in pods[0]["message"]
+        assert "exit code 2" in pods[0]["message"]
+
+
+def _raw(kubectl: Kubectl, namespace: str, name: str, value: str) -> str:
+    spec = {
+        "workflowTemplateRef": {"name": "indices-deep-cpu"},
+        "arguments": {"parameters": [{"name": name, "value": value}]},
+    }
+    about = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "raw-"},
+        "spec": spec,
+    }
+    told = kubectl("-n", namespace, "create", "-f", "-", "-ojson", stdin=json.dumps(about))
+    return str(json.loads(told)["metadata"]["name"])
+
+
+def _ended(kubectl: Kubectl, namespace: str, run: str) -> list[dict[str, str]]:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        status = json.loads(kubectl("-n", namespace, "get", "workflow", run, "-ojson")).get("status", {})
+        if status.get("phase") in ("Succeeded", "Failed", "Error"):
+            assert status["phase"] == "Failed", status
+            return list(status["nodes"].values())
+        time.sleep(2)
+    raise AssertionError(f"{run} does not end")
