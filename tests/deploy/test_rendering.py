@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tapeline import conf
+from tapeline.config import compose
 from tests.conftest import DATA
 from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
 
@@ -129,12 +131,63 @@ def test_no_remote_bases_no_deprecated_fields_no_folder_without_a_readme() -> No
         assert all(word in text for word in ("Needs", "Add it", "Result:")) or name == "ready-with-indices", name
 
 
-def test_names_prefixes_hashes_and_digests_reach_the_custom_resources(tmp_path: Path) -> None:
-    pins = [{"name": "ghcr.io/tapeline/step", "newName": "registry.example.com/step", "digest": f"sha256:{'0' * 64}"}]
-    folder = overlay(tmp_path, namespace="other", namePrefix="blue-", images=pins)
-    documents = render(folder)
+def test_a_digest_reaches_every_pod_templates_of_workflows_included(tmp_path: Path) -> None:
+    pins = [{"name": f"ghcr.io/tapeline/{name}", "digest": f"sha256:{'0' * 64}"} for name in ("step", "step-k80")]
+    pins += [{"name": "tensorflow/serving", "digest": f"sha256:{'1' * 64}"}]
+    images = list(_images(render(overlay(tmp_path, ["with-models-from-object-store"], images=pins))))
+    assert len(images) > 40
+    assert {name for name in images if "@sha256:" not in name} == set()
+
+
+def test_one_component_pins_what_the_others_brought(tmp_path: Path) -> None:
+    listed = yaml.safe_load((TREE / "components" / "with-pinned-images" / "kustomization.yaml").read_text())["images"]
+    known = {each["name"] for each in listed}
+    for name in (*COMPONENTS, None):
+        (folder := tmp_path / str(name)).mkdir()
+        rendered = render(overlay(folder, [name] if name else COMPONENTS))
+        assert {image.partition(":")[0] for image in _images(rendered)} <= known, name
+
+
+def _images(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "image" and isinstance(value, str))
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _images(each)
+
+
+def test_another_namespace_reaches_accounts_and_workflows(tmp_path: Path) -> None:
+    documents = render(overlay(tmp_path, namespace="other"))
     assert one(documents, "Namespace", "other")
     assert {each["metadata"].get("namespace", "other") for each in documents} == {"other"}
-    binding = one(documents, "RoleBinding", "blue-workflow-executor")
-    assert {each["namespace"] for each in binding["subjects"]} == {"other"}
-    assert {each["name"] for each in binding["subjects"]} == {"blue-tapeline-runner", "blue-tapeline-publisher"}
+    assert {each["namespace"] for each in one(documents, "RoleBinding", "workflow-executor")["subjects"]} == {"other"}
+
+
+def test_a_prefix_reaches_what_workflow_templates_refer_to(tmp_path: Path) -> None:
+    documents = render(overlay(tmp_path, namePrefix="blue-"))
+    accounts = {each["metadata"]["name"] for each in documents if each["kind"] == "ServiceAccount"}
+    claims = {each["metadata"]["name"] for each in documents if each["kind"] == "PersistentVolumeClaim"}
+    template = one(documents, "WorkflowTemplate", "blue-snp-deep-gpu")["spec"]
+    named = {each.get("serviceAccountName", template["serviceAccountName"]) for each in template["templates"]}
+    volumes = [volume for each in template["templates"] for volume in each.get("volumes", ())]
+    mounted = {each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each}
+    assert named == {"blue-tapeline-runner", "blue-tapeline-publisher"}
+    assert named <= accounts
+    assert mounted == claims == {"blue-models"}
+    semaphores = [lock["configMapKeyRef"]["name"] for each in template["templates"] if "synchronization" in each
+                  for lock in each["synchronization"]["semaphores"]]  # fmt: skip
+    assert set(semaphores) == {"blue-gpu-limits"}
+
+
+def test_changed_monitoring_is_a_rollout_and_a_changed_limit_is_not() -> None:
+    documents = render(BASE)
+    volumes = one(documents, "Deployment", "serving")["spec"]["template"]["spec"]["volumes"]
+    (name,) = (each["configMap"]["name"] for each in volumes if "configMap" in each)
+    assert name.startswith("serving-")
+    assert one(documents, "ConfigMap", name)
+    assert one(documents, "ConfigMap", "gpu-limits"), "two names would be two semaphores"
+
+
+def test_every_profile_with_a_card_has_a_component_and_they_stand_beside_each_other() -> None:
+    profiles = [name for name in conf.options("hw") if compose([f"hw={name}"]).hw.accelerator]
+    limits = one(render(TREE / "tests" / "all-cards"), "ConfigMap", "gpu-limits")["data"]
+    assert limits == dict.fromkeys(profiles, "1")

@@ -7,6 +7,7 @@ They are printed to be read, changed and pasted; `run=true` runs them, one after
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ from pathlib import Path
 from tapeline import conf
 from tapeline.config import Config, Hardware
 from tapeline.errors import refuse
-
-Command = Sequence[str]
 
 ARGO, KFP = "v4.0.10", "2.17.0"
 OVERLAYS = Path("deploy") / "kustomize" / "overlays"
@@ -51,10 +50,10 @@ def make(config: Config, own: Mapping[str, str]) -> None:
 def remove(own: Mapping[str, str]) -> None:
     """Print the commands that remove it, or run them."""
     if _provider(own) == "kind":
-        _out([("kind", "delete", "cluster", "--name", "tapeline")], own)
+        _out(["kind delete cluster --name tapeline"], own)
         return
     project, where = _place(own)
-    _out([("gcloud", "container", "clusters", "delete", "tapeline", *where, "--quiet")], own)
+    _out([f"gcloud container clusters delete tapeline {where} --quiet"], own)
     print(f"# what costs and stays: volumes that were retained, and the bucket gs://{project}-tapeline")
 
 
@@ -64,108 +63,111 @@ def _provider(own: Mapping[str, str]) -> str:
     return own["provider"]
 
 
-def _kind(config: Config) -> list[Command]:
+def _kind(config: Config) -> list[str]:
     """Its own network plugin keeps to NetworkPolicies from kind 0.24 on."""
     if config.hw.accelerator:
         fix = "use provider=gke, or overlay onprem-k80 on machines that have the card"
         raise refuse(f"hw={config.hw.name}", "kind gives pods no GPU", fix)
     return [
-        ("kind", "create", "cluster", "--name", "tapeline", "--wait", "120s"),
-        ("kind", "load", "docker-image", config.hw.image, "--name", "tapeline"),
+        "kind create cluster --name tapeline --wait 120s",
+        f"kind load docker-image {shlex.quote(config.hw.image)} --name tapeline",
     ]
 
 
-def _gke(hardware: Hardware, own: Mapping[str, str]) -> list[Command]:
+def _gke(hardware: Hardware, own: Mapping[str, str]) -> list[str]:
     """A cluster that enforces NetworkPolicies, with Workload Identity, Filestore, a bucket, and a pool for the card."""
     project, where = _place(own)
     pool = _pool(hardware, where)
     account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
-    region = own.get("zone", ZONE).rpartition("-")[0]
-    members = (f"{project}.svc.id.goog[tapeline/tapeline-{role}]" for role in ("runner", "publisher"))
     return [
-        ("gcloud", "container", "clusters", "create", "tapeline", *where, "--num-nodes=2",
-         "--machine-type=e2-standard-4", "--enable-dataplane-v2", f"--workload-pool={project}.svc.id.goog", "--addons=GcpFilestoreCsiDriver"),
-        ("gcloud", "container", "clusters", "get-credentials", "tapeline", *where),
+        f"gcloud container clusters create tapeline {where} --num-nodes=2 --machine-type=e2-standard-4"
+        f" --enable-dataplane-v2 --workload-pool={project}.svc.id.goog --addons=GcpFilestoreCsiDriver",
+        f"gcloud container clusters get-credentials tapeline {where}",
         *pool,
-        ("gcloud", "storage", "buckets", "create", bucket, f"--project={project}", f"--location={region}",
-         "--uniform-bucket-level-access"),
-        ("gcloud", "iam", "service-accounts", "create", "tapeline", f"--project={project}"),
-        ("gcloud", "storage", "buckets", "add-iam-policy-binding", bucket, f"--member=serviceAccount:{account}",
-         "--role=roles/storage.objectUser"),
-        *(("gcloud", "iam", "service-accounts", "add-iam-policy-binding", account, f"--project={project}",
-           f"--member=serviceAccount:{member}", "--role=roles/iam.workloadIdentityUser") for member in members),
+        f"gcloud storage buckets create {bucket} --project={project} --uniform-bucket-level-access"
+        f" --location={own.get('zone', ZONE).rpartition('-')[0]}",
+        f"gcloud iam service-accounts create tapeline --project={project}",
+        f"gcloud storage buckets add-iam-policy-binding {bucket} --role=roles/storage.objectUser"
+        f" --member=serviceAccount:{account}",
+        *(
+            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
+            f" --role=roles/iam.workloadIdentityUser"
+            f" --member='serviceAccount:{project}.svc.id.goog[tapeline/tapeline-{role}]'"
+            for role in ("runner", "publisher")
+        ),
         *_private_access(project),
-    ]  # fmt: skip
+    ]
 
 
-def _private_access(project: str) -> list[Command]:
+def _private_access(project: str) -> list[str]:
     """Google's APIs at addresses that a NetworkPolicy can name."""
-    zone, name = "--zone=googleapis", "googleapis.com."
-    records = ("gcloud", "dns", "record-sets", "create")
+    create = f"gcloud dns record-sets create --project={project} --zone=googleapis --ttl=300"
     return [
-        ("gcloud", "dns", "managed-zones", "create", "googleapis", f"--project={project}", f"--dns-name={name}",
-         "--visibility=private", "--networks=default", "--description=private.googleapis.com"),
-        (*records, f"private.{name}", f"--project={project}", zone, "--type=A", "--ttl=300", f"--rrdatas={GOOGLE}"),
-        (*records, f"*.{name}", f"--project={project}", zone, "--type=CNAME", "--ttl=300", f"--rrdatas=private.{name}"),
-    ]  # fmt: skip
+        f"gcloud dns managed-zones create googleapis --project={project} --dns-name=googleapis.com."
+        " --visibility=private --networks=default --description=private.googleapis.com",
+        f"{create} private.googleapis.com. --type=A --rrdatas={GOOGLE}",
+        f"{create} '*.googleapis.com.' --type=CNAME --rrdatas=private.googleapis.com.",
+    ]
 
 
-def _pool(hardware: Hardware, where: Command) -> list[Command]:
+def _pool(hardware: Hardware, where: str) -> list[str]:
     """Nodes with the profile's card, which go when nobody needs them."""
     card = hardware.accelerator
     if card is None:
         return []
     if card.end_of_life or card.model not in MACHINES:
-        problem = f"GKE has sold no {card.model} since {card.end_of_life}" if card.end_of_life else "is none of GKE's"
-        raise refuse(
-            f"hw={hardware.name}", problem, "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
-        )
+        gone = f"GKE has sold no {card.model} since {card.end_of_life}"
+        problem = gone if card.end_of_life else f"no machine of GKE's is known for {card.model}"
+        fix = "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
+        raise refuse(f"hw={hardware.name}", problem, fix)
     return [
-        ("gcloud", "container", "node-pools", "create", hardware.name, "--cluster=tapeline", *where,
-         f"--machine-type={MACHINES[card.model]}", "--num-nodes=0", "--enable-autoscaling",
-         "--min-nodes=0", "--max-nodes=1", f"--accelerator=type={card.model},count={card.count},gpu-driver-version=default"),
-    ]  # fmt: skip
+        f"gcloud container node-pools create {hardware.name} --cluster=tapeline {where}"
+        f" --machine-type={MACHINES[card.model]} --num-nodes=0 --enable-autoscaling --min-nodes=0 --max-nodes=1"
+        f" --accelerator=type={card.model},count={card.count},gpu-driver-version=default"
+    ]
 
 
 ZONE = "europe-west4-a"
 
 
-def _place(own: Mapping[str, str]) -> tuple[str, Command]:
-    if not own.get("project"):
-        raise refuse("project", "is not named", "write project=ID, as gcloud projects list shows it")
-    return own["project"], (f"--project={own['project']}", f"--zone={own.get('zone', ZONE)}")
+def _place(own: Mapping[str, str]) -> tuple[str, str]:
+    """The project, and the flags that name it and the zone."""
+    given = {"project": own.get("project", ""), "zone": own.get("zone", ZONE)}
+    for key, value in given.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", value):
+            problem = f"{value} cannot be one" if value else "is not named"
+            raise refuse(key, problem, f"write {key}=ID, as gcloud {key}s list shows it")
+    return given["project"], " ".join(f"--{key}={value}" for key, value in given.items())
 
 
-def _engine(own: Mapping[str, str]) -> list[Command]:
+def _engine(own: Mapping[str, str]) -> list[str]:
     """Argo, or Kubeflow Pipelines, which brings an Argo of its own; two would run each other's workflows."""
     if own.get("engine") == "kfp":
         source = "github.com/kubeflow/pipelines/manifests/kustomize"
         return [
-            ("kubectl", "apply", "-k", f"{source}/cluster-scoped-resources?ref={KFP}"),
-            ("kubectl", "wait", "--for=condition=established", "--timeout=60s", "crd/applications.app.k8s.io"),
-            ("kubectl", "apply", "-k", f"{source}/env/dev?ref={KFP}"),
+            f"kubectl apply -k '{source}/cluster-scoped-resources?ref={KFP}'",
+            "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
+            f"kubectl apply -k '{source}/env/dev?ref={KFP}'",
         ]
     release = f"https://github.com/argoproj/argo-workflows/releases/download/{ARGO}/install.yaml"
     return [
-        ("kubectl", "create", "namespace", "argo"),
-        ("kubectl", "apply", "--server-side", "-n", "argo", "-f", release),
-        ("kubectl", "-n", "argo", "rollout", "status", "deployment/workflow-controller", "--timeout=300s"),
+        "kubectl create namespace argo",
+        f"kubectl apply --server-side -n argo -f {release}",
+        "kubectl -n argo rollout status deployment/workflow-controller --timeout=300s",
     ]
 
 
-def _out(commands: Sequence[Command], own: Mapping[str, str]) -> None:
-    for words in commands:
-        print(shlex.join(words), flush=True)
+def _out(commands: Sequence[str], own: Mapping[str, str]) -> None:
+    for line in commands:
+        print(line, flush=True)
         if own.get("run") == "true":
-            _run(words)
+            _run(shlex.split(line))
 
 
-def _run(words: Command) -> None:
+def _run(words: Sequence[str]) -> None:
     try:
         code = subprocess.run(words, cwd=conf.root(), check=False).returncode
     except FileNotFoundError:
         raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
     if code:
-        raise refuse(
-            shlex.join(words[:4]), f"ended with {code}", "mend what it says above, and go on from that command"
-        )
+        raise refuse(shlex.join(words[:4]), f"ended with {code}", "mend what it says above, and go on from that line")
