@@ -9,7 +9,17 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help run sweep build serve predict publish canary promote rollback versions config test test-faults test-k80 explore lint bench bench-serving lock clean images test-cluster workflows submit
+=======
+<<<<<<< HEAD
+.PHONY: help run sweep build workflows submit serve predict publish canary promote rollback versions config images
+.PHONY: test test-faults test-k80 test-cluster cluster cluster-down verify-cluster lint bench bench-serving lock clean
+=======
+.PHONY: help run sweep build images serve predict publish canary promote rollback versions config
+.PHONY: test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+>>>>>>> images
+>>>>>>> check
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -31,6 +41,9 @@ workflows: .venv/.dev ## the shipped experiments in workflows/, anew
 
 submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
 	@$(BIN)/tapeline --from-make submit
+
+check: .venv/.dev ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
+	@$(BIN)/tapeline --from-make check
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish
@@ -58,6 +71,15 @@ config: .venv/.steps ## print the configuration that overrides make
 
 images: .venv/.steps ## build the images of the steps: make images image=cpu builder='podman build'
 	@$(BIN)/tapeline --from-make images
+
+cluster: .venv/.steps ## the commands that make a cluster: make cluster provider=kind (or gke hw=gpu-t4), run=true runs them
+	@$(BIN)/tapeline --from-make cluster
+
+cluster-down: .venv/.steps ## the commands that remove it: make cluster-down provider=kind
+	@$(BIN)/tapeline --from-make cluster-down
+
+verify-cluster: .venv/.steps ## after kubectl apply -k: train there, ask the server, knock as a stranger
+	@$(BIN)/tapeline --from-make verify-cluster
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest

@@ -188,13 +188,27 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
 
 def build(overrides: list[str], own: dict[str, str]) -> None:
     """Write the graph in a cluster's words."""
-    from tapeline.checks import before_build
+    from tapeline.checks import before_build, before_write
     from tapeline.targets import build
 
     config = _composed(overrides)
     before_build(config)
-    for path in build.write(config, overrides):
+    texts = build.emit(config, overrides)
+    before_write(config, texts)
+    for path in build.write(config, texts):
         print(path)
+
+
+def check(overrides: list[str], own: dict[str, str]) -> None:
+    """All rules over all that is here."""
+    from tapeline.checks.everything import everything
+
+    if overrides:
+        raise refuse(overrides[0], "check looks at every option by itself", "leave it out")
+    checked = everything()
+    if checked.findings:
+        raise Refused(*checked.findings)
+    print(checked)
 
 
 def workflows(overrides: list[str], own: dict[str, str]) -> None:
@@ -361,11 +375,36 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
     images.run(own.get("image"), own.get("builder", ""), overrides)
 
 
+def cluster(overrides: list[str], own: dict[str, str]) -> None:
+    """The commands that make a cluster for the overlays."""
+    from tapeline.targets import recipes
+
+    recipes.make(_composed(overrides), own)
+
+
+def cluster_down(overrides: list[str], own: dict[str, str]) -> None:
+    """The commands that remove it."""
+    from tapeline.targets import recipes
+
+    _composed(overrides)
+    recipes.remove(own)
+
+
+def verify_cluster(overrides: list[str], own: dict[str, str]) -> None:
+    """What an overlay put on a cluster trains, serves and keeps out."""
+    from tapeline.targets import verify
+
+    if overrides:
+        raise refuse(overrides[0], "is no key of verify-cluster", "it has namespace=NAME and template=NAME")
+    verify.run(own)
+
+
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
+CLUSTER = {"provider": "kind|gke", "engine": "argo|kfp", "project": "ID", "zone": "NAME", "run": "true|false"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "explore": Verb("the data before any training, as an HTML file", {}, explore),
@@ -378,6 +417,7 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
     "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),
     "submit": Verb(
         "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
@@ -399,6 +439,13 @@ VERBS: dict[str, Verb] = {
     ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "images": Verb("build the images that steps run in", IMAGES, images),
+    "cluster": Verb("the commands that make a cluster for the overlays; run=true runs them", CLUSTER, cluster),
+    "cluster-down": Verb("the commands that remove it", CLUSTER, cluster_down),
+    "verify-cluster": Verb(
+        "after kubectl apply -k: train there, ask the server, knock as a stranger",
+        {"namespace": "NAME", "template": "NAME"},
+        verify_cluster,
+    ),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 

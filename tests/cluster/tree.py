@@ -1,0 +1,158 @@
+"""The Kustomize tree on the cluster of ../shared/cluster, or one like it: images, volumes and data that it lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tapeline.targets import images, pods, verify
+from tests.cluster.conftest import Kubectl, ended
+from tests.conftest import subprocess_tapeline
+from tests.deploy.rendering import TREE, overlay
+
+NAMESPACE = "tapeline"
+LAPTOP = TREE / "overlays" / "laptop"
+STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedfs:4.47"}
+"""Folders of stand_ins, and the images of the tree that they take the place of."""
+S3 = {
+    "AWS_ACCESS_KEY_ID": "tapeline",
+    "AWS_SECRET_ACCESS_KEY": "tapeline-local",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ENDPOINT_URL": "http://object-store:8333",
+}
+OUTSIDE = "http://10.250.0.1:7070"
+"""The same store, seen from this machine."""
+CLOSES = "s3://tapeline/tests/closing_data.csv"
+SMALL = (
+    *("target=argo", "dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=object-store"),
+    *("hw.requests.cpu=250m", "target.requests.cpu=100m", "target.granularity=fused"),
+)
+"""Real data, and requests for which a node of two processors has room."""
+CONNECT = """
+import json, socket, sys, time
+time.sleep(15)  # policies may reach a new pod some seconds late
+def open_to(place):
+    host, port = place.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 4).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps({place: open_to(place) for place in sys.argv[1:]}))
+"""
+
+
+def build_stand_ins() -> None:
+    """Where images come from a builder of one's own, none can be pulled."""
+    if os.environ.get(images.VARIABLE):
+        for name, tag in STAND_INS.items():
+            folder = Path(__file__).parent / "stand_ins" / name
+            words = images.command("", folder, folder / "Dockerfile", tag)
+            assert os.spawnvp(os.P_WAIT, words[0], words) == 0, tag
+
+
+def own_volumes(kubectl: Kubectl) -> None:
+    """Hand folders of this machine to the pods' user: for hostPath, Kubernetes does not do it."""
+    bound = wait(lambda: _bound(kubectl), "claims are not bound")
+    for name in bound:
+        path = json.loads(kubectl("get", "pv", name, "-o", "json"))["spec"].get("hostPath", {}).get("path")
+        if path and Path(path).parent.is_dir():
+            Path(path).mkdir(exist_ok=True)
+            os.chown(path, 10001, 10001)
+
+
+def volumes(kubectl: Kubectl) -> list[str]:
+    """Names of the volumes that the namespace holds."""
+    return [each for each in _bound(kubectl) if each]
+
+
+def free(kubectl: Kubectl, names: Sequence[str]) -> None:
+    """Empty retained volumes and give them back, so that the next test finds some."""
+    for name in names:
+        about = json.loads(kubectl("get", "pv", name, "-o", "json", "--ignore-not-found") or "{}")
+        if about.get("status", {}).get("phase") == "Released":
+            path = Path(about["spec"].get("hostPath", {}).get("path", ""))
+            for each in path.iterdir() if path.is_absolute() and path.is_dir() else ():
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            kubectl("patch", "pv", name, "--type=json", '-p=[{"op":"remove","path":"/spec/claimRef"}]')
+
+
+def _bound(kubectl: Kubectl) -> list[str]:
+    claims = json.loads(kubectl("-n", NAMESPACE, "get", "pvc", "-o", "json"))["items"]
+    names = [each["spec"].get("volumeName", "") for each in claims]
+    return names if all(names) else []
+
+
+def with_components(folder: Path, *components: str, **more: Any) -> Path:
+    """The laptop's overlay with components."""
+    folder.mkdir()
+    return overlay(folder, components, base=LAPTOP, **more)
+
+
+def ready(kubectl: Kubectl, seconds: int = 180) -> None:
+    """Wait for the server."""
+    kubectl("-n", NAMESPACE, "rollout", "status", "deployment/serving", f"--timeout={seconds}s")
+
+
+def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
+    """The serving pods that are not on their way out."""
+    told = kubectl("-n", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=serving", "-o", "json")
+    return [each for each in json.loads(told)["items"] if "deletionTimestamp" not in each["metadata"]]
+
+
+def submit(folder: Path, *overrides: str) -> dict[str, Any]:
+    """Run it on the cluster; its metrics.json."""
+    done = subprocess_tapeline("submit", *SMALL, *overrides, "apply=true", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    return told
+
+
+def pod(name: str, labels: Mapping[str, str], words: Sequence[str], **more: Any) -> dict[str, Any]:
+    """A pod of the steps' image, as verify-cluster's."""
+    about = verify.pod(name, images.tag("cpu"), labels, words)
+    about["metadata"] = {"name": name, "labels": dict(labels)}
+    about["spec"] |= more
+    return about
+
+
+def reach(kubectl: Kubectl, name: str, labels: Mapping[str, str], places: Sequence[str]) -> dict[str, bool]:
+    """Where a pod with these labels can connect to."""
+    about = pod(name, labels, ["python3", "-c", CONNECT, *places], restartPolicy="Never")
+    told: dict[str, bool] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240))
+    kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
+    return told
+
+
+def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
+    """What a client in the cluster is told about 2014-08-12."""
+    words = [
+        "predict",
+        "date=2014-08-12",
+        "dataset.source=csv",
+        "dataset.path=/data/closing_data.csv",
+        "host=serving:8501",
+    ]
+    about = pod(name, verify.CLIENT, [*pods.COMMAND, *words])
+    about["spec"]["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": "/data"})
+    about["spec"]["volumes"].append({"name": "data", "configMap": {"name": "closes"}})
+    told: dict[str, Any] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240).splitlines()[-1])
+    kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
+    return told
+
+
+Probe = Callable[[], Any]
+
+
+def wait(probe: Probe, problem: str, seconds: float = 120) -> Any:
+    """What the probe returns, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := probe()):
+        assert time.monotonic() < deadline, problem
+        time.sleep(1)
+    return found

@@ -1,0 +1,193 @@
+"""Base, components, overlays and combinations: kubectl renders them without a warning, and the schemas take them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tapeline import conf
+from tapeline.config import compose
+from tests.conftest import DATA
+from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
+
+SCHEMAS = DATA.parent / "schemas"
+OURS = {
+    "WorkflowTemplate": "argo-workflows-4.1.2/argoproj.io_workflowtemplates.yaml",
+    "CronWorkflow": "argo-workflows-4.1.2/argoproj.io_cronworkflows.yaml",
+    "TFJob": "training-operator-1.9.4/kubeflow.org_tfjobs.yaml",
+}
+"""Custom kinds with a schema at hand."""
+OTHERS = {"ServiceMonitor", "Notebook", "Pipeline", "PipelineVersion"}
+"""Custom kinds without one: named, not checked."""
+KUBERNETES = "1.32"
+
+
+def cases() -> Iterator[Any]:
+    yield pytest.param((BASE, None), id="base")
+    for name in OVERLAYS:
+        yield pytest.param((TREE / "overlays" / name, None), id=name)
+    for name in COMBINATIONS:
+        yield pytest.param((TREE / "tests" / name, None), id=name)
+    for name in COMPONENTS:
+        yield pytest.param((None, [name]), id=name)
+    yield pytest.param((None, COMPONENTS), id="all components")
+    yield pytest.param((None, COMPONENTS[::-1]), id="all components, backwards")
+
+
+@pytest.fixture(params=cases())
+def documents(request: pytest.FixtureRequest, tmp_path: Path) -> list[Document]:
+    """The objects of each folder, of each component on the base, and of all components in either order."""
+    folder, components = request.param
+    return render(folder or overlay(tmp_path, components))
+
+
+def test_the_schemas_take_what_is_rendered(documents: list[Document]) -> None:
+    named = [f"{each['kind']}/{each['metadata']['name']}" for each in documents]
+    assert len(named) == len(set(named)) > 15
+    for each in documents:
+        validate(each)
+    assert {each["metadata"].get("namespace", "tapeline") for each in documents} == {"tapeline"}
+
+
+def validate(document: Document) -> None:
+    """Strictly: an unknown field is an error.
+
+    Raises:
+        Exception: the schema's own.
+    """
+    kind = document["kind"]
+    if kind in OURS:
+        schema(kind).validate(document)
+    elif kind not in OTHERS:
+        validate_built_in(json.dumps(document))
+
+
+@cache
+def validate_built_in(text: str) -> None:
+    """Once for equal documents."""
+    kubernetes_validate.validate(json.loads(text), KUBERNETES, strict=True)
+
+
+@cache
+def schema(kind: str) -> Any:
+    path = SCHEMAS / OURS[kind]
+    if not path.is_file():
+        pytest.skip(f"the schemas of custom kinds are not here ({path}); set TAPELINE_DATA to the folder beside them")
+    definition = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return jsonschema.Draft202012Validator(strict(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+
+
+def strict(node: Any) -> Any:
+    """The schema with unknown fields refused, but for metadata, which a CRD does not spell out."""
+    if isinstance(node, list):
+        return [strict(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: strict(value) for key, value in node.items()}
+    if made.get("x-kubernetes-int-or-string"):
+        made = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    elif "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dota": {}}, "dota"),
+        ({"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTemplate", "metadata": {}, "spec": {"entrypont": "x"}},
+         "entrypont"),
+        ({"apiVersion": "kubeflow.org/v1", "kind": "TFJob", "metadata": {}, "spec": {"runPolicy": {"backofLimit": 1}}},
+         "backofLimit"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_field_is_refused(document: Document, said: str) -> None:
+    with pytest.raises(Exception, match=said):
+        validate(document)
+
+
+def test_the_default_overlay_is_the_laptops() -> None:
+    assert render(TREE / "overlays") == render(TREE / "overlays" / "laptop")
+
+
+def test_no_remote_bases_no_deprecated_fields_no_folder_without_a_readme() -> None:
+    deprecated = {"bases", "commonLabels", "patchesStrategicMerge", "patchesJson6902", "vars", "imageTags"}
+    for path in TREE.rglob("kustomization.yaml"):
+        told = yaml.safe_load(path.read_text())
+        assert not deprecated & set(told), path
+        for each in (*told.get("resources", ()), *told.get("components", ())):
+            assert (path.parent / each).exists(), f"{path}: {each}"
+    for name in COMPONENTS:
+        text = (TREE / "components" / name / "README.md").read_text()
+        assert text.startswith(f"# {name}\n"), name
+        assert all(word in text for word in ("Needs", "Add it", "Result:")) or name == "ready-with-indices", name
+
+
+def test_a_digest_reaches_every_pod_templates_of_workflows_included(tmp_path: Path) -> None:
+    pins = [{"name": f"ghcr.io/tapeline/{name}", "digest": f"sha256:{'0' * 64}"} for name in ("step", "step-k80")]
+    pins += [{"name": "tensorflow/serving", "digest": f"sha256:{'1' * 64}"}]
+    images = list(_images(render(overlay(tmp_path, ["with-models-from-object-store"], images=pins))))
+    assert len(images) > 40
+    assert {name for name in images if "@sha256:" not in name} == set()
+
+
+def test_one_component_pins_what_the_others_brought(tmp_path: Path) -> None:
+    listed = yaml.safe_load((TREE / "components" / "with-pinned-images" / "kustomization.yaml").read_text())["images"]
+    known = {each["name"] for each in listed}
+    for name in (*COMPONENTS, None):
+        (folder := tmp_path / str(name)).mkdir()
+        rendered = render(overlay(folder, [name] if name else COMPONENTS))
+        assert {image.partition(":")[0] for image in _images(rendered)} <= known, name
+
+
+def _images(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "image" and isinstance(value, str))
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _images(each)
+
+
+def test_another_namespace_reaches_accounts_and_workflows(tmp_path: Path) -> None:
+    documents = render(overlay(tmp_path, namespace="other"))
+    assert one(documents, "Namespace", "other")
+    assert {each["metadata"].get("namespace", "other") for each in documents} == {"other"}
+    assert {each["namespace"] for each in one(documents, "RoleBinding", "workflow-executor")["subjects"]} == {"other"}
+
+
+def test_a_prefix_reaches_what_workflow_templates_refer_to(tmp_path: Path) -> None:
+    documents = render(overlay(tmp_path, namePrefix="blue-"))
+    accounts = {each["metadata"]["name"] for each in documents if each["kind"] == "ServiceAccount"}
+    claims = {each["metadata"]["name"] for each in documents if each["kind"] == "PersistentVolumeClaim"}
+    template = one(documents, "WorkflowTemplate", "blue-snp-deep-gpu")["spec"]
+    named = {each.get("serviceAccountName", template["serviceAccountName"]) for each in template["templates"]}
+    volumes = [volume for each in template["templates"] for volume in each.get("volumes", ())]
+    mounted = {each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each}
+    assert named == {"blue-tapeline-runner", "blue-tapeline-publisher"}
+    assert named <= accounts
+    assert mounted == claims == {"blue-models"}
+    semaphores = [lock["configMapKeyRef"]["name"] for each in template["templates"] if "synchronization" in each
+                  for lock in each["synchronization"]["semaphores"]]  # fmt: skip
+    assert set(semaphores) == {"blue-gpu-limits"}
+
+
+def test_changed_monitoring_is_a_rollout_and_a_changed_limit_is_not() -> None:
+    documents = render(BASE)
+    volumes = one(documents, "Deployment", "serving")["spec"]["template"]["spec"]["volumes"]
+    (name,) = (each["configMap"]["name"] for each in volumes if "configMap" in each)
+    assert name.startswith("serving-")
+    assert one(documents, "ConfigMap", name)
+    assert one(documents, "ConfigMap", "gpu-limits"), "two names would be two semaphores"
+
+
+def test_every_profile_with_a_card_has_a_component_and_they_stand_beside_each_other() -> None:
+    profiles = [name for name in conf.options("hw") if compose([f"hw={name}"]).hw.accelerator]
+    limits = one(render(TREE / "tests" / "all-cards"), "ConfigMap", "gpu-limits")["data"]
+    assert limits == dict.fromkeys(profiles, "1")
