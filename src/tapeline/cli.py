@@ -343,27 +343,21 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
     """Build the images of the steps: all, or one."""
     from tapeline.targets import images
 
-    names = [own["image"]] if "image" in own else list(images.PROFILES)
-    images.run(names, own.get("builder", ""), overrides)
+    images.run(own.get("image"), own.get("builder", ""), overrides)
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
+IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine; files=true: its files in base64, too", RUN_KEYS, run),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
-        {
-            "date": "YYYY-MM-DD",
-            "random": "true|false",
-            "rows": "FILE.csv",
-            "host": "HOST[:PORT]",
-            "api": "rest|grpc",
-            "version": "N",
-        },
+        {"date": "YYYY-MM-DD", "random": "true|false", "rows": "FILE.csv"}
+        | {"host": "HOST[:PORT]", "api": "rest|grpc", "version": "N"},
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
@@ -388,11 +382,7 @@ VERBS: dict[str, Verb] = {
         summary,
     ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
-    "images": Verb(
-        "build the images of the steps, with docker, podman, buildah or another command",
-        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
-        images,
-    ),
+    "images": Verb("build the images that steps run in", IMAGES, images),
     "config": Verb("print the configuration that overrides make", {}, config),
 }
 
