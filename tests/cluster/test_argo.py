@@ -93,12 +93,10 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
 
 def _training(kubectl: Kubectl, namespace: str) -> str:
     """The pod that trains, once it is in the midst of it."""
-    label = "app.kubernetes.io/component=train"
+    which = ("-l", "app.kubernetes.io/component=train", "--field-selector=status.phase=Running")
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        running = kubectl(
-            "-n", namespace, "get", "pods", "-l", label, "--field-selector=status.phase=Running", "-oname"
-        )
+        running = kubectl("-n", namespace, "get", "pods", *which, "-oname")
         for pod in running.split():
             if "step 10,000 of" in kubectl("-n", namespace, "logs", pod, "-c", "main"):
                 return pod.removeprefix("pod/")

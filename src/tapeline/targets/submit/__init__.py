@@ -80,9 +80,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str], check: Callable[[Confi
     """
     config, started = compose(overrides), datetime.now(UTC)
     check(config)
-    if config.target.name not in ("argo", "kfp", "tfjob"):
-        raise refuse(f"target={config.target.name}", "is no cluster", "choose target=argo, target=kfp or target=tfjob")
-    place = cast(Place, configuration.module("targets.submit", config.target.name, "target.name"))
+    place = _place(config)
     name = own.get("run") or place.begin(config, overrides, apply=own.get("apply") == "true")
     folder = local.new_folder(config, started)
     try:
@@ -99,6 +97,13 @@ def run(overrides: Sequence[str], own: Mapping[str, str], check: Callable[[Confi
         shutil.rmtree(folder)
         raise
     return folder
+
+
+def _place(config: Config) -> Place:
+    target = config.target
+    if not isinstance(target, Cluster):
+        raise refuse(f"target={target.name}", "is no cluster", "choose target=argo, target=kfp or target=tfjob")
+    return cast(Place, configuration.module("targets.submit", target.name, "target.name"))
 
 
 def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
