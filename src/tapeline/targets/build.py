@@ -45,6 +45,6 @@ def write(config: Config, overrides: Sequence[str]) -> list[Path]:
     texts = emit(config, overrides)
     folder = Path(cast(Cluster, config.target).folder)
     for name, text in texts.items():
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(folder / name, text.encode())
     return [folder / name for name in texts]
