@@ -21,6 +21,11 @@ def scrub(text: str) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """The text in one line, with what a terminal would obey spelt out."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One mistake: the key or file that holds it, what is wrong, and what to type instead.
@@ -33,8 +38,7 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        text = scrub(f"{self.where}: {self.problem}; {self.fix}")
-        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        return printable(scrub(f"{self.where}: {self.problem}; {self.fix}"))
 
 
 class Refused(Exception):
