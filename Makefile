@@ -8,7 +8,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep serve predict publish canary promote rollback versions config test test-faults test-k80
+.PHONY: help run runs sweep serve predict publish canary promote rollback versions config test test-faults test-k80
 .PHONY: lint bench bench-serving lock clean
 
 help: ## what can be done here
@@ -16,6 +16,9 @@ help: ## what can be done here
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
+
+runs: .venv/.steps ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
+	@$(BIN)/tapeline --from-make runs
 
 sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
 	@$(BIN)/tapeline --from-make sweep

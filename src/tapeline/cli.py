@@ -174,6 +174,14 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
     sweep.run(overrides, name=own.get("name"), check=before_run)
 
 
+def runs(overrides: list[str], own: dict[str, str]) -> None:
+    """Past runs: a list, a comparison, one of them again, or fewer of them."""
+    from tapeline.checks import before_run
+    from tapeline.targets import history
+
+    history.run(overrides, own, check=before_run)
+
+
 def publish(overrides: list[str], own: dict[str, str]) -> None:
     """Make an accepted run's model live."""
     from tapeline.targets import releases
@@ -308,6 +316,18 @@ VERBS: dict[str, Verb] = {
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
+    "runs": Verb(
+        "list past runs, or:",
+        {
+            "compare": "RUN,RUN,...",
+            "repeat": "RUN",
+            "remove": "RUN,...",
+            "keep": "N",
+            "older": "30d",
+            "yes": "true|false",
+        },
+        runs,
+    ),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
