@@ -8,6 +8,7 @@
     table(section, raw)         features, target and time, a Table
     baselines(table)            naive predictions for every row, by name
     served(names)               optional: what a client may send instead of these features, an Input
+    series(section, raw)        optional: what people look at before any feature, a Series
 
 and conf/dataset/<name>.yaml.
 """
@@ -21,6 +22,7 @@ import numpy as np
 
 from tapeline.config import Dataset, module
 from tapeline.datasets.table import Table
+from tapeline.features.overview import Series, of_series, of_table
 from tapeline.features.served import Input
 
 Array = np.ndarray[Any, Any]
@@ -54,3 +56,11 @@ def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
     """What the dataset of that name lets clients send instead of these features."""
     offer = getattr(module("datasets", name, "dataset.name"), "served", None)
     return (offer(features),) if offer else ()
+
+
+def overview(dataset: Dataset, raw: Any, table: Table) -> dict[str, Any]:
+    """What the data is like, for reports: the dataset's series, where it offers some, and its table."""
+    offer = getattr(kind(dataset), "series", None)
+    shown: Series | None = offer(dataset, raw) if offer else None
+    told = of_table(table.time, table.names, table.features, table.target, table.about["task"])
+    return {**({"series": of_series(shown)} if shown else {}), "table": told}

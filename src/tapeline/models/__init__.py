@@ -45,13 +45,17 @@ class How:
     """Of the hardware profile. TensorFlow has them already."""
 
 
+SCORE = {"direction": "accuracy", "regression": "rmse"}
+"""What training is told by, by task: the share of rows that are right, or the root mean squared error."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One point of a training trace."""
 
     step: int
     score: float
-    """Accuracy on the training rows; root mean squared error for a regression."""
+    """On the training rows, as SCORE has it."""
 
 
 class Family(Protocol):

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from tapeline import config, files
 from tapeline.errors import refuse
-from tapeline.models import Array, How, Outputs, Point, Rows, forest, trees
+from tapeline.models import SCORE, Array, How, Outputs, Point, Rows, forest, trees
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def fit(section: Section, rows: Rows, how: How) -> tuple[Model, list[Point]]:
             f"the loss on the last {held:,} rows is least there" if section.early_stopping_rounds else "no split helps"
         )
         # the bar is done, too
-        log.info("    keeps %d rounds: %s; accuracy %.6f", kept, why, score, extra={"progress": (1, 1)})
+        log.info("    keeps %d rounds: %s; %s %.6f", kept, why, SCORE[how.task], score, extra={"progress": (1, 1)})
     return model, [*(point for point in trace if point.step < kept), Point(kept, score)]
 
 

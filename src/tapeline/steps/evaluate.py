@@ -5,7 +5,7 @@ tapeline step evaluate --in table=... --in fitted=... --in servable=... --out sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from tapeline.config import Config, module
 from tapeline.datasets import kind, splits
 from tapeline.datasets.table import Table, read
 from tapeline.evaluation import metrics
+from tapeline.evaluation.importance import importance
+from tapeline.models import SCORE
 from tapeline.models import fitted as fits
 from tapeline.serving import servable as servables
+from tapeline.versions import versions
 
 Array = np.ndarray[Any, Any]
 SAME = 1e-6
@@ -30,15 +33,17 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
     data, fit = read(table), fits.read(fitted)
     tf.load(fit.threads)
     windows = splits.windows(config.split, data.time)
-    outputs = [_predict(fit, fitted, number, data.features[window.test]) for number, window in enumerate(windows)]
+    parts = [(_model(fit, fitted, at), data.features[w.test], data.target[w.test]) for at, w in enumerate(windows)]
+    outputs = [predict(features) for predict, features, _ in parts]
     served = servables.load(servable)(data.features[windows[-1].test])
     served.pop("model_version")
     _same(outputs[-1], served)
     outputs[-1] = served
     pooled = {name: np.concatenate([each[name] for each in outputs]) for name in served}
     test = np.concatenate([window.test for window in windows])
-    target = data.target[test]
+    baselines = _baselines(config, fit.task, data, windows)
     validation = _validation(fit, fitted, data, windows)
+    trace = fit.traces[-1]
     files.write_json(
         scores,
         {
@@ -49,17 +54,42 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
                 "validation": fit.validation,
                 "test": len(test),
             },
-            "train": {"accuracy": fit.traces[-1][-1].score, "trace": [asdict(point) for point in fit.traces[-1]]},
+            "train": {SCORE[fit.task]: trace[-1].score, "trace": [asdict(point) for point in trace]},
             **({"validation": validation} if validation else {}),
-            "test": metrics.score(fit.task, target, pooled),
-            "baselines": _baselines(config, fit.task, data, windows),
+            "test": metrics.score(fit.task, data.target[test], pooled),
+            "baselines": {name: each for name, (each, _) in baselines.items()},
             "predictions": _listed(data, test, pooled),
+            "reference": _reference(fit.task, baselines),
+            "windows": [_told(fit, at, data, each, outputs[at]) for at, each in enumerate(windows)],
+            "importance": importance(fit.task, metrics.METRICS[fit.task][0], data.names, parts),
+            "trained": {"hw": fit.hw, "device": fit.device, "threads": fit.threads, "tensorflow": fit.tensorflow},
+            "versions": versions(),
         },
     )
 
 
-def _predict(fit: fits.Fitted, folder: Path, number: int, features: Array) -> Mapping[str, Array]:
-    return fit.module.predict(fit.module.load(fits.window(folder, number)), features)
+def _model(fit: fits.Fitted, folder: Path, number: int) -> Callable[[Array], Mapping[str, Array]]:
+    """A window's model as a function of features."""
+    model = fit.module.load(fits.window(folder, number))
+    return lambda features: fit.module.predict(model, features)
+
+
+def _told(
+    fit: fits.Fitted, number: int, data: Table, window: splits.Window, outputs: Mapping[str, Array]
+) -> dict[str, Any]:
+    """What the report tells of a window."""
+    sides = {
+        side: {"rows": len(rows), "first": str(data.time[rows[0]]), "last": str(data.time[rows[-1]])}
+        for side, rows in (("train", window.train), ("test", window.test))
+    }
+    score = metrics.score(fit.task, data.target[window.test], outputs)
+    return {**sides, "score": score, "trace": [asdict(point) for point in fit.traces[number]]}
+
+
+def _reference(task: str, baselines: Mapping[str, tuple[metrics.Scores, Array]]) -> dict[str, Any]:
+    """The best baseline row by row, to stand beside the model over time."""
+    name, _ = metrics.best(metrics.METRICS[task][0], {name: each for name, (each, _) in baselines.items()})
+    return {"name": name, "prediction": baselines[name][1].tolist()}
 
 
 def _validation(fit: fits.Fitted, folder: Path, data: Table, windows: Sequence[splits.Window]) -> metrics.Scores | None:
@@ -68,7 +98,7 @@ def _validation(fit: fits.Fitted, folder: Path, data: Table, windows: Sequence[s
     held = [window.train[len(window.train) - section.validation_rows(len(window.train)) :] for window in windows]
     if not all(map(len, held)):
         return None
-    outputs = [_predict(fit, folder, number, data.features[rows]) for number, rows in enumerate(held)]
+    outputs = [_model(fit, folder, number)(data.features[rows]) for number, rows in enumerate(held)]
     pooled = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
     return metrics.score(fit.task, data.target[np.concatenate(held)], pooled)
 
@@ -80,15 +110,16 @@ def _same(fitted: Mapping[str, Array], served: Mapping[str, Array]) -> None:
             raise AssertionError(f"the servable's {name} differs from the fitted model's")
 
 
-def _baselines(config: Config, task: str, data: Table, windows: Iterable[splits.Window]) -> dict[str, Any]:
-    """Scores of what needs no training, on the same pooled rows."""
-    windows = list(windows)
+def _baselines(
+    config: Config, task: str, data: Table, windows: Sequence[splits.Window]
+) -> dict[str, tuple[metrics.Scores, Array]]:
+    """Scores of what needs no training, on the same pooled rows, and its answers."""
     naive = kind(config.dataset).baselines(data)
     guesses = {name: np.concatenate([each[window.test] for window in windows]) for name, each in naive.items()}
     most = [metrics.majority(task, data.target[window.train], len(window.test)) for window in windows]
     guesses = {"majority": np.concatenate(most), **guesses}
     target = np.concatenate([data.target[window.test] for window in windows])
-    return {name: metrics.score(task, target, {"prediction": guess}) for name, guess in guesses.items()}
+    return {name: (metrics.score(task, target, {"prediction": guess}), guess) for name, guess in guesses.items()}
 
 
 def _listed(data: Table, test: Array, pooled: Mapping[str, Array]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tapeline.config import Config
 from tapeline.datasets import splits
 from tapeline.datasets.table import Table, read
 from tapeline.errors import refuse
-from tapeline.models import How, Point, Rows, family
+from tapeline.models import SCORE, How, Point, Rows, family
 from tapeline.models import fitted as fits
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ def _device(config: Config) -> tuple[str, str | None]:
 def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     rows = Rows(data.features[window.train], data.target[window.train])
-    how = How(
-        data.about["task"], config.seed, _progress(config.model.steps, config.model.report_every), config.hw.threads
-    )
+    task: str = data.about["task"]
+    progress = _progress(SCORE[task], config.model.steps, config.model.report_every)
+    how = How(task, config.seed, progress, config.hw.threads)
     module = family(config.model.family)
     model, trace = module.fit(config.model, rows, how)
     folder.mkdir(parents=True)
@@ -73,13 +73,13 @@ def _window(config: Config, data: Table, window: splits.Window, folder: Path) ->
     return trace
 
 
-def _progress(steps: int, report_every: int) -> Callable[[int, float], None]:
+def _progress(score_name: str, steps: int, report_every: int) -> Callable[[int, float], None]:
     """Move the bar at each call, and write a line at every `report_every` steps."""
     begun = time.perf_counter()
 
     def report(step: int, score: float) -> None:
         line = step % report_every == 0 or step == steps
-        text = f"    step {step:,} of {steps:,}: accuracy {score:.6f}, {time.perf_counter() - begun:.1f} s"
+        text = f"    step {step:,} of {steps:,}: {score_name} {score:.6f}, {time.perf_counter() - begun:.1f} s"
         log.info(text if line else "", extra={"progress": (step, steps)})
 
     return report

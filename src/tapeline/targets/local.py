@@ -5,14 +5,11 @@ tapeline run model=flat         runs/latest holds what came out
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,7 @@ from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.serving.stores.place import absolute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
+from tapeline.versions import versions
 
 __all__ = ["Section", "run"]
 
@@ -168,15 +166,7 @@ def _finish(config: Config, progress: Progress, started: datetime) -> None:
         "dataset.path": config.dataset.path,
         "published": served,
         "steps": progress.steps,
-        "versions": _versions(),
+        "versions": versions(),
     }
     files.write_json(folder / "run.json", record)
     files.point(folder.parent / "latest", folder.name)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"tapeline": __version__, "python": sys.version.split()[0]}
-    for name in ("hydra-core", "numpy", "polars", "tensorflow", "lightgbm"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions

@@ -1,0 +1,124 @@
+"""What a model's answers on the test rows say beside the metrics: curves, shares and errors, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+BINS = 10
+"""Of a calibration."""
+LEAST, USUAL = 20, 60
+"""Rows of a moving window."""
+POINTS = 300
+"""Of a curve that is drawn."""
+Z = 1.959963984540054
+"""Of 95 %."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predictions of scores.json as arrays."""
+
+    task: str
+    time: Array
+    target: Array
+    """Shape [rows], or [rows, outputs] for a regression, NaN where a label is missing."""
+    prediction: Array
+    """As target."""
+    down: Array | None
+    """The probability of down, where there is one."""
+    reference: Array
+    """The best baseline's prediction, as target."""
+
+
+def answers(scores: Mapping[str, Any]) -> Answers:
+    """What scores.json lists row by row."""
+    told = scores["predictions"]
+    direction = scores["task"] == "direction"
+
+    def column(values: Any) -> Array:
+        array = np.array(values, dtype=float)
+        return array if direction else array.reshape(len(told["time"]), -1)
+
+    probability = told.get("probability")
+    return Answers(
+        task=scores["task"],
+        time=np.array(told["time"], "datetime64"),
+        target=column(told["target"]),
+        prediction=column(told["prediction"]),
+        down=np.array(probability, dtype=float)[:, 1] if direction and probability else None,
+        reference=column(scores["reference"]["prediction"]),
+    )
+
+
+def roc(target: Array, down: Array) -> tuple[Array, Array]:
+    """False and true alarms of a fall, as shares, for each threshold from the highest on."""
+    order = np.argsort(-down, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(down[order])), len(down) - 1)
+    hits = np.cumsum(target[order])[ends]
+    alarms = ends + 1 - hits
+    return np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])
+
+
+def calibration(target: Array, down: Array) -> list[tuple[int, float, float, float, float]]:
+    """For bins of equal size: rows, mean probability, share of falls, and the ends of Wilson's interval."""
+    found = []
+    for rows in np.array_split(np.argsort(down, kind="stable"), min(BINS, len(down))):
+        share = float(target[rows].mean())
+        found.append((len(rows), float(down[rows].mean()), share, *wilson(share, len(rows))))
+    return found
+
+
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    scale = 1 + Z * Z / rows
+    centre = (share + Z * Z / (2 * rows)) / scale
+    half = Z / scale * (share * (1 - share) / rows + Z * Z / (4 * rows * rows)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def moving(told: Answers) -> tuple[int, Array, Array, Array] | None:
+    """Over a moving window of rows: its width, the last row's time, the model's score and the baseline's.
+
+    The score is the share of right answers, or the root mean squared error. None where rows are few.
+    """
+    rows = len(told.time)
+    width = min(USUAL, rows // 3)
+    if width < LEAST:
+        return None
+    ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
+
+    def score(prediction: Array) -> Array:
+        if told.task == "direction":
+            return _sums(prediction == told.target, width)[ends] / width
+        known = np.isfinite(told.target)
+        squares = np.where(known, prediction - np.where(known, told.target, 0), 0) ** 2
+        counts = _sums(known.sum(axis=1), width)[ends]
+        return np.sqrt(_sums(squares.sum(axis=1), width)[ends] / np.maximum(counts, 1))
+
+    return width, told.time[ends], score(told.prediction), score(told.reference)
+
+
+def _sums(values: Array, width: int) -> Array:
+    """Of the last `width` values at each row; of fewer at the beginning."""
+    sums = np.cumsum(values, dtype=float)
+    sums[width:] -= sums[:-width].copy()
+    return sums
+
+
+def pairs(told: Answers) -> tuple[Array, Array]:
+    """True and predicted numbers of a regression that are there, at most 500, at equal distances."""
+    known = np.flatnonzero(np.isfinite(told.target.reshape(-1)))
+    some = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), 500)).astype(np.int64))] if len(known) else known
+    return told.target.reshape(-1)[some], told.prediction.reshape(-1)[some]
+
+
+def errors(told: Answers) -> Array:
+    """Prediction less truth, where there is one."""
+    gaps = (told.prediction - told.target).reshape(-1)
+    return gaps[np.isfinite(gaps)]
