@@ -99,7 +99,7 @@ def descriptions(told: Comparison) -> list[Rows]:
     return [
         (["", "run", "decision", ""], names),
         (["configuration", *letters], [[key, *values] for key, values in told.configuration.items()] or same),
-        (["else", *letters], [[key, *values] for key, values in told.circumstances.items()] or same),
+        (["data, model, machine", *letters], [[key, *values] for key, values in told.circumstances.items()] or same),
     ]
 
 
