@@ -1,7 +1,7 @@
 """Pages about a run, made of its files alone: report.html, and the data part before any training.
 
-    tapeline run, tapeline explore      or, from three files of a run that took place elsewhere,
-    tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
+tapeline run, tapeline explore      or, from three files of a run that took place elsewhere,
+tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
 """
 
 from __future__ import annotations

@@ -91,7 +91,10 @@ def _memory(told: Told) -> Iterator[Plate]:
     lags = told["lags"]
     bound = 1.96 / np.sqrt(told["rows"])
     parts = {
-        "levels": ("Memory of prices", "A price is nearly the one before, so levels forecast each other by themselves."),
+        "levels": (
+            "Memory of prices",
+            "A price is nearly the one before, so levels forecast each other by themselves.",
+        ),
         "returns": (
             f"Memory of {told['moves']}s",
             "What is left is small: between the dashed lines it cannot be told from chance (95 %).",
@@ -242,11 +245,18 @@ def _known(about: Told) -> Iterator[Plate]:
         bare(axes)
         axes.grid(visible=True, axis="x")
 
-    rows = [[name, each["when"], f"{each['hours']:.1f}", "late" if each["hours"] < 0 else "known"] for name, each in last.items()]
-    says = "Hours between the moment a column is known and the decision, on the worst day. Right of the line is too late."
+    rows = [
+        [name, each["when"], f"{each['hours']:.1f}", "late" if each["hours"] < 0 else "known"]
+        for name, each in last.items()
+    ]
+    says = (
+        "Hours between the moment a column is known and the decision, on the worst day. Right of the line is too late."
+    )
     svg = picture("known", says, draw, 0.8 + 0.155 * len(last))
     words = ("when", "at the decision")
-    yield Plate("known", "What is known in time", says, svg, Grid(["column", "when", "hours before", words[1]], rows, words))
+    yield Plate(
+        "known", "What is known in time", says, svg, Grid(["column", "when", "hours before", words[1]], rows, words)
+    )
 
 
 def _target(told: Told, number: Number) -> Iterator[Plate]:

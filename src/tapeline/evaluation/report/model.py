@@ -57,7 +57,9 @@ def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
         for at, (_, each) in enumerate(known):
             colour = SOFT if at else SERIES[0]
             if bands and "interval" in each:
-                axes.hlines(at, each["interval"]["low"], each["interval"]["high"], color=colour, linewidth=1 if at else 3)
+                axes.hlines(
+                    at, each["interval"]["low"], each["interval"]["high"], color=colour, linewidth=1 if at else 3
+                )
             axes.plot(value(each, metric), at, "o", color=colour, markersize=4 if at else 7)
         threshold = metrics["config"]["gate"]["threshold"]
         if threshold is not None and metric == metrics["config"]["gate"]["metric"]:
@@ -70,7 +72,11 @@ def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
 
     rows = []
     for name, each in known:
-        ends = [number(*who[name], "interval", end, form=".4f") for end in ("low", "high")] if "interval" in each else ["", ""]
+        ends = (
+            [number(*who[name], "interval", end, form=".4f") for end in ("low", "high")]
+            if "interval" in each
+            else ["", ""]
+        )
         rows.append([name, number(*who[name], *metric.split("."), form=".6f"), *ends])
     says = "Beside what needs no training, on the same test rows."
     if bands and "interval" in metrics["test"]:
@@ -101,7 +107,10 @@ def _training(metrics: Told, scores: Told, number: Number) -> Plate:
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4)
 
     here = ("metrics", "train", "trace")
-    rows = [[number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")] for at in range(len(metrics["train"]["trace"]))]
+    rows = [
+        [number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")]
+        for at in range(len(metrics["train"]["trace"]))
+    ]
     says = "How well it does on the rows it learns from, and in the end on the test rows. A wide gap means learning by heart."
     grid = Grid(["step", f"{name} on training rows"], rows)
     return Plate("training", "Training", says, picture("training", says, draw, 2.7), grid)
@@ -143,7 +152,9 @@ def _confusion(metrics: Told, number: Number) -> Plate:
         axes = figure.subplots()
         for key, x, y in cells:
             colour = SERIES[0] if x == y else SERIES[1]
-            box = Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.1 + 0.6 * counts[key] / rows, linewidth=0)
+            box = Rectangle(
+                (x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.1 + 0.6 * counts[key] / rows, linewidth=0
+            )
             axes.add_patch(box)
             axes.text(x, y - 0.08, f"{counts[key]:,}", ha="center", va="center", fontsize=13)
             axes.text(x, y + 0.25, f"{counts[key] / rows:.0%} of rows", ha="center", va="center", fontsize=8)
@@ -174,7 +185,9 @@ def _probabilities(metrics: Told, told: curves.Answers) -> Iterator[Plate]:
         axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=0.9)
         axes.plot(false, true, color=SERIES[0], linewidth=2)
         axes.text(0.97, 0.05, f"AUC {auc:.3f}", ha="right", transform=axes.transAxes, fontsize=10)
-        axes.set(xlabel="false alarms (share of rises)", ylabel="falls found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set(
+            xlabel="false alarms (share of rises)", ylabel="falls found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)
+        )
 
     levels = np.linspace(0, 1, 11)
     rows = [[f"{level:.1f}", f"{np.interp(level, false, true):.3f}"] for level in levels]
@@ -189,9 +202,17 @@ def _probabilities(metrics: Told, told: curves.Answers) -> Iterator[Plate]:
         for _, mean, share, low, high in bins:
             axes.vlines(mean, low, high, color=SERIES[0], linewidth=1, alpha=0.6)
             axes.plot(mean, share, "o", color=SERIES[0], markersize=4.5)
-        axes.set(xlabel="probability of down that it states", ylabel="share that went down", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set(
+            xlabel="probability of down that it states",
+            ylabel="share that went down",
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+        )
 
-    rows = [[f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"] for count, mean, share, low, high in bins]
+    rows = [
+        [f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"]
+        for count, mean, share, low, high in bins
+    ]
     says = "Test rows in groups of equal size by what it states. On the dashed line its probabilities can be taken at their word."
     grid = Grid(["stated", "rows", "went down", "95 % interval"], rows)
     yield Plate("calibration", "Calibration", says, picture("calibration", says, draw_calibration, 2.9), grid)
@@ -275,10 +296,16 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
         here = ("scores", "windows", at)
         spans = [f"{window[side]['first']} to {window[side]['last']}" for side in ("train", "test")]
         counts = [number(*here, side, "rows", form=",d") for side in ("train", "test")]
-        found = number(*here, "score", *metric.split("."), form=".4f") if value(window["score"], metric) is not None else ""
+        found = (
+            number(*here, "score", *metric.split("."), form=".4f") if value(window["score"], metric) is not None else ""
+        )
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
-    says = several if len(windows) > 1 else "Nothing is shuffled: the model is tested on what came after all that it learnt."
+    says = (
+        several
+        if len(windows) > 1
+        else "Nothing is shuffled: the model is tested on what came after all that it learnt."
+    )
     head = ["window", "train", "train rows", "test", "test rows", metric]
     svg = picture("windows", says, draw, 1.25 + 0.27 * len(windows))
     return Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))
@@ -286,7 +313,9 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
 
 def others(metrics: Told, scores: Told, number: Number) -> Grid:
     """Every metric of every row's answerer."""
-    who = {"this model": ("metrics", "test")} | ({"validation rows": ("metrics", "validation")} if "validation" in metrics else {})
+    who = {"this model": ("metrics", "test")} | (
+        {"validation rows": ("metrics", "validation")} if "validation" in metrics else {}
+    )
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
     names = list(_scalars(metrics["test"]))
     rows = []

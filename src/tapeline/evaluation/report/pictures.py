@@ -78,7 +78,9 @@ def _inline(svg: str, says: str) -> str:
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
-    head = f'<svg class="plot" role="img" aria-label="{escape(says)}" {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    head = (
+        f'<svg class="plot" role="img" aria-label="{escape(says)}" {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
     svg = re.sub(r"^<svg.*?>", lambda _: head, svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z.]+2?d?_\d+"', "", svg)
     svg = re.sub(r"font(-family)?: ?([\d.]+px )?'DejaVu Sans'[^;\"]*;? ?", _size, svg)
