@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def executed(path: Path, folder: Path) -> Any:
     """Run a notebook in a folder, in a kernel of this very Python, whatever kernels are installed for others."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, km=manager, timeout=300, kernel_name="python3", resources=resources).execute()

@@ -127,10 +127,11 @@ def _is_summary(told: Mapping[str, Any]) -> bool:
     """Whether this has what every metrics.json has, as far as runs are listed by it."""
     try:
         value(told["test"], told["config"]["gate"]["metric"])
-        value({"interval": told["test"].get("interval", {"low": 0})}, "interval.low")
         parts = (told["test"], told["data"], told["ran"])
+        interval = told["test"].get("interval", {"low": 0, "high": 0})
         return (
-            all(isinstance(each, dict) for each in parts)
+            float(interval["low"]) <= float(interval["high"])
+            and all(isinstance(each, dict) for each in parts)
             and isinstance(told["gate"]["accepted"], bool)
             and all({"step", "score"} <= set(point) for point in told["train"]["trace"])
         )
