@@ -98,8 +98,8 @@ def test_runs_are_listed_the_newest_first(tapeline: Tapeline, past: Path) -> Non
 
 
 def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path) -> None:
-    (past / "runs" / "20200101-000000_killed").mkdir()
-    aged(past / "runs" / "20200101-000000_killed")
+    (past / "runs" / "20200101-000000_killed_e").mkdir()
+    aged(past / "runs" / "20200101-000000_killed_e")
     (past / "runs" / "notes").mkdir()
     (run(past, "a") / "metrics.json").write_text('{"test": [], "gate": 1')
     (run(past, "b") / "run.json").write_text("[]")
@@ -111,15 +111,13 @@ def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path)
     assert (code, err) == (0, "")
     rows = {line.split()[0][-1]: line for line in out.splitlines()[1:]}
     assert len(rows) == 5
-    assert any("killed" in line and line.rstrip().endswith("did not finish") for line in out.splitlines())
+    assert rows["e"].rstrip().endswith("did not finish")
     assert "damaged: metrics.json cannot be read" in rows["a"]
     assert "accepted" in rows["b"]
     assert "damaged: run.json cannot be read" in rows["b"]
     assert "no longer in the cache: fitted" in rows["c"]
     assert "notes" not in out
-    assert any(
-        line.endswith("latest, damaged: metrics.json cannot be read") for line in map(str.rstrip, out.splitlines())
-    )
+    assert rows["d"].rstrip().endswith("latest, damaged: metrics.json cannot be read")
 
 
 def test_an_empty_folder_says_so(tapeline: Tapeline) -> None:
@@ -334,16 +332,17 @@ def test_runs_go_on_while_others_are_removed(tapeline: Tapeline, past: Path) -> 
     """The same steps over and over, by a process that finds them in the cache or makes them anew."""
     script = (
         "from tapeline.cli import main; from tapeline.steps import report; report.page = lambda *told: '<p>a report'\n"
-        f"for _ in range(12): assert main(['run', *{SMALL}, 'publish=false']) == 0"
+        f"for _ in range(5): assert main(['run', *{SMALL}, 'publish=false']) == 0"
     )
     running = subprocess.Popen([sys.executable, "-c", script], cwd=past, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     removed = 0
     while running.poll() is None:
         code, out, err = tapeline("runs", "keep=0", "yes=true")
         assert (code, err) == (0, "")
-        removed += not out.startswith("removed: 0")
+        removed += "removed: 0" not in out
+        time.sleep(0.2)
     _, said = running.communicate()
     assert (running.returncode, said.decode()) == (0, "")
-    assert removed > 3
+    assert removed >= 3
     assert all(path.exists() for path in (past / "runs" / "latest").iterdir())
     whole(past)
