@@ -8,8 +8,8 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run runs sweep build serve predict publish canary promote rollback versions config test test-faults
-.PHONY: test-k80 lint bench bench-serving lock clean
+.PHONY: help run explore runs sweep build serve predict publish canary promote rollback versions config test
+.PHONY: test-faults test-k80 lint bench bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -17,8 +17,13 @@ help: ## what can be done here
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
 
+<<<<<<< HEAD
 runs: .venv/.steps ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
 	@$(BIN)/tapeline --from-make runs
+=======
+explore: .venv/.steps ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
+	@$(BIN)/tapeline --from-make explore
+>>>>>>> report
 
 sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
 	@$(BIN)/tapeline --from-make sweep

@@ -147,6 +147,16 @@ def run(overrides: list[str], own: dict[str, str]) -> None:
     local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
 
 
+def explore(overrides: list[str], own: dict[str, str]) -> None:
+    """The data, before any training."""
+    from tapeline.checks import before_run
+    from tapeline.targets import explore
+
+    config = _composed(overrides)
+    before_run(config)
+    explore.run(config)
+
+
 def sweep(overrides: list[str], own: dict[str, str]) -> None:
     """One run for each combination of the values given, and a leaderboard."""
     from tapeline.checks import before_run
@@ -302,6 +312,7 @@ RUNS = {"compare": "RUN,RUN", "repeat": "RUN", "remove": "RUN,RUN", "keep": "N",
 SYNC = {"follow": "true|false", "seconds": "N"}
 VERBS: dict[str, Verb] = {
     "run": Verb("the whole pipeline, on this machine", {"why": "true|false", "publish": "true|false"}, run),
+    "explore": Verb("the data before any training, as an HTML file", {}, explore),
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",

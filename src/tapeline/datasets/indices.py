@@ -157,7 +157,7 @@ def series(section: Section, raw: pl.DataFrame) -> Series:
 
     days = raw.filter(pl.col("snp").is_not_null())
     closes = {market: days[market].cast(pl.Float64).fill_null(np.nan).to_numpy() for market in CLOSES}
-    return Series(days["date"].to_numpy(), closes, target="snp", unit="index points", every="day")
+    return Series(days["date"].to_numpy(), closes, target="snp", unit="index points", each="market", every="day")
 
 
 def baselines(table: Table) -> dict[str, Array]:

@@ -41,6 +41,8 @@ class Series:
     target: str
     """The one that is to be forecast."""
     unit: str
+    each: str
+    """What one series is: "market"."""
     every: str
     """What one time is: "day"."""
 
@@ -60,6 +62,7 @@ def of_series(series: Series) -> Told:
         "names": names,
         "target": series.target,
         "unit": series.unit,
+        "each": series.each,
         "every": series.every,
         "moves": "log return" if logs else "difference",
         "rows": len(raw),

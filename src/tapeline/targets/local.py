@@ -64,7 +64,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
             _say_what_it_is(config)
             progress = Progress(folder)
             for step in PIPELINE:
-                _take(step, config, progress, why=why, publish=publish)
+                take(step, config, progress, why=why, publish=publish)
             _finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
@@ -101,7 +101,7 @@ def _say_what_it_is(config: Config) -> None:
         LOG.info("hw=%s: clouds withdrew this card on %s", config.hw.name, config.hw.accelerator.end_of_life)
 
 
-def _take(step: Step, config: Config, progress: Progress, *, why: bool, publish: bool) -> None:
+def take(step: Step, config: Config, progress: Progress, *, why: bool = False, publish: bool = True) -> None:
     """Bring the run past one step: from the cache, by running it, or by leaving it out."""
     if step.when and progress.parameters.get(step.when) != "true":
         return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")

@@ -1,7 +1,7 @@
 """Pages about a run, made of its files alone: report.html, and the data part before any training.
 
-tapeline run, tapeline explore      or, from three files of a run that took place elsewhere,
-tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
+    tapeline run, tapeline explore      or, from three files of a run that took place elsewhere,
+    tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
 """
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
         way=sign(metric),
         rival=model.rival(metrics, scores),
         unit=f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows",
+        beside=model.beside(metrics, scores, number),
         model=model.plates(metrics, scores, number),
         others=model.others(metrics, scores, number),
-        configuration=yaml.safe_dump(metrics["config"], sort_keys=False, allow_unicode=True),
+        configuration=[
+            yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()
+        ],
         versions={**scores["versions"], "matplotlib": mpl.__version__},
     )
 

@@ -114,9 +114,7 @@ def _sums(values: Array, width: int) -> Array:
 def pairs(told: Answers) -> tuple[Array, Array]:
     """True and predicted numbers of a regression that are there, at most 500, at equal distances."""
     known = np.flatnonzero(np.isfinite(told.target.reshape(-1)))
-    some = (
-        known[np.unique(np.linspace(0, len(known) - 1, min(len(known), 500)).astype(np.int64))] if len(known) else known
-    )
+    some = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), 500)).astype(np.int64))] if len(known) else known
     return told.target.reshape(-1)[some], told.prediction.reshape(-1)[some]
 
 

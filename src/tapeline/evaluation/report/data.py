@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from tapeline.evaluation.report.page import Grid, Number, Plate
 from tapeline.evaluation.report.pictures import (
-    BAD, INK, PAGE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short,
+    BAD, INK, LINE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short,
 )  # fmt: skip
 
 Told = Mapping[str, Any]
@@ -19,6 +20,8 @@ LINES, CLOUDS, CELLS = 16, 8, 14
 """Series that a chart of lines, a matrix of scatter plots and one of correlations have room for."""
 ROWS = 13
 """Of a curve's table."""
+SPANS = 10
+"""Years that a chart of missing values has room for."""
 COLUMNS = 40
 """That a picture of the columns has room for, those known last."""
 SERIES_AT = ("table", "overview", "series")
@@ -33,22 +36,31 @@ def plates(about: Told, number: Number) -> list[Plate]:
 
 def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
     """Titles and tables of summary statistics."""
-    whole = about["overview"]
-    made = []
-    if told := whole.get("series"):
-        for part, title in (("levels", f"Prices, in {told['unit']}"), ("returns", f"{told['moves'].capitalize()}s")):
-            rows = [
-                [name, *(number(*SERIES_AT, part, name, each, form=",.5g") for each in STATISTICS)]
-                for name in told["names"]
-            ]
-            made.append((f"{title}, one {told['every']} each", Grid([told["every"], *STATISTICS], rows)))
-    for part, what in (("outputs", "Targets"), ("features", "Columns that the model sees")):
-        columns = whole["table"].get(part, {})
-        here = ("table", "overview", "table", part)
-        rows = [[name, *(number(*here, name, each, form=",.4g") for each in STATISTICS)] for name in columns]
-        if rows:
-            made.append((what, Grid(["column", *STATISTICS], rows)))
-    return made
+    series, table = about["overview"].get("series", {}), ("table", "overview", "table")
+    parts = [
+        (f"Prices, in {series.get('unit')}", series.get("levels", {}), (*SERIES_AT, "levels")),
+        (f"{series.get('moves', '').capitalize()}s", series.get("returns", {}), (*SERIES_AT, "returns")),
+        ("Targets", about["overview"]["table"].get("outputs", {}), (*table, "outputs")),
+        ("Columns that the model sees", about["overview"]["table"]["features"], (*table, "features")),
+    ]
+    return [(title, _statistics(each, where, number)) for title, each, where in parts if each]
+
+
+def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
+    decimals = {name: _decimals(told) for name, told in columns.items()}
+    if max(decimals.values()) - min(decimals.values()) < 3:
+        decimals = dict.fromkeys(decimals, max(decimals.values()))
+    rows = []
+    for name, places in decimals.items():
+        cells = [number(*where, name, each, form=f",.{places}f") for each in STATISTICS]
+        rows.append([name, number(*where, name, "count", form=",d"), *cells])
+    return Grid(["", "count", *STATISTICS], rows)
+
+
+def _decimals(told: Told) -> int:
+    """Enough to tell values apart that differ by a thousandth of the standard deviation."""
+    spread = told["sd"] or abs(told["mean"] or 0) or 1
+    return min(12, max(0, 3 - math.floor(math.log10(spread))))
 
 
 def _prices(told: Told, number: Number) -> Iterator[Plate]:
@@ -63,7 +75,7 @@ def _prices(told: Told, number: Number) -> Iterator[Plate]:
     def draw(columns: Mapping[str, list[float]], label: str, scale: str) -> Any:
         def inside(figure: Any) -> None:
             axes = figure.subplots()
-            lines(axes, time, columns)
+            lines(axes, time, columns, told["target"])
             axes.set(ylabel=label, yscale=scale)
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.yaxis.set_minor_formatter("")
@@ -91,10 +103,7 @@ def _memory(told: Told) -> Iterator[Plate]:
     lags = told["lags"]
     bound = 1.96 / np.sqrt(told["rows"])
     parts = {
-        "levels": (
-            "Memory of prices",
-            "A price is nearly the one before, so levels forecast each other by themselves.",
-        ),
+        "levels": ("Memory of prices", "A price is nearly the one before, so levels forecast each other by themselves."),
         "returns": (
             f"Memory of {told['moves']}s",
             "What is left is small: between the dashed lines it cannot be told from chance (95 %).",
@@ -107,7 +116,7 @@ def _memory(told: Told) -> Iterator[Plate]:
             axes = figure.subplots()
             for level in (-bound, bound):
                 axes.axhline(level, color=SOFT, linestyle="--", linewidth=0.9)
-            lines(axes, lags, columns)
+            lines(axes, lags, columns, told["target"])
             axes.set(xlabel=f"lag ({told['every']}s)", ylabel="autocorrelation")
             axes.set_ylim(top=1.02 if part == "levels" else None)
 
@@ -134,12 +143,12 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         axes.set_xlabel(f"{every}s before")
 
     title = f"What moves before {short(target)}"
-    says = f"Correlation of {short(target)}'s {told['moves']} with each market's own, so many {every}s before."
+    says = f"Correlation of {short(target)}'s {told['moves']} with each {told['each']}'s own, so many {every}s before."
     rows = [[name, *(number(*SERIES_AT, "correlation", lag, row, names.index(name), form=".3f") for lag in range(len(whole)))]
             for name in shown]  # fmt: skip
     height = 0.9 + 0.27 * len(shown)
     svg = picture("leading", says, leading, height)
-    yield Plate("leading", title, says, svg, Grid(["market", *ahead], rows))
+    yield Plate("leading", title, says, svg, Grid([told["each"], *ahead], rows))
     for lag in range(min(3, len(whole))):
         table = [[whole[lag][y][x] for x in range(len(shown))] for y in range(len(shown))]
         when = f"{lag} {every}{'s' if lag > 1 else ''} before" if lag else f"the same {every}"
@@ -154,76 +163,91 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         rows = [[name, *(number(*SERIES_AT, "correlation", lag, y, x, form=".3f") for x in range(len(shown)))]
                 for y, name in enumerate(shown)]  # fmt: skip
         svg = picture(f"pairs-{lag}", says, pairs, height + 0.35)
-        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid(["market", *shown], rows))
+        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid([told["each"], *shown], rows))
     yield _scatter(told)
 
 
 def _scatter(told: Told) -> Plate:
+    """All cells in one pair of axes, each drawn into a square of side 1: matplotlib needs a second for 64 axes."""
     names = told["names"][:CLOUDS]
     values = {name: np.array(told["scatter"][name], float) for name in names}
 
     def draw(figure: Any) -> None:
-        cells = figure.subplots(len(names), len(names), squeeze=False)
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+        axes = figure.subplots()
         for y, below in enumerate(names):
             for x, across in enumerate(names):
-                axes = cells[y, x]
-                axes.set(xticks=[], yticks=[])
                 if x == y:
-                    density = told["density"][below]
-                    axes.fill_between(density["at"], density["density"], color=SERIES[0], alpha=0.35, linewidth=0)
-                    axes.plot(density["at"], density["density"], color=SERIES[0], linewidth=1)
+                    curve = told["density"][below]
+                    at, height = x + _within(curve["at"]), len(names) - y - 0.95 + 0.9 * _of_highest(curve["density"])
+                    axes.fill_between(at, len(names) - y - 0.95, height, color=SERIES[0], alpha=0.35, linewidth=0)
+                    axes.plot(at, height, color=SERIES[0], linewidth=1)
                 elif x < y:
-                    dots(axes, values[across], values[below], SERIES[0], 1.4)
-                else:
-                    value = told["correlation"][0][y][x]
-                    text = "" if value is None else f"{value:.2f}"
-                    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, fontsize=10)
-                if y == len(names) - 1:
-                    axes.set_xlabel(short(across, 10))
-                if x == 0:
-                    axes.set_ylabel(short(below, 10))
+                    dots(axes, x + _within(values[across]), len(names) - 1 - y + _within(values[below]), SERIES[0], 1.4)
+                elif (value := told["correlation"][0][y][x]) is not None:
+                    axes.text(x + 0.5, len(names) - y - 0.5, f"{value:.2f}", ha="center", va="center", fontsize=10)
+        axes.set(xlim=(0, len(names)), ylim=(0, len(names)))
+        middle = np.arange(len(names)) + 0.5
+        axes.set_xticks(middle, [short(name, 10) for name in names])
+        axes.set_yticks(middle, [short(name, 10) for name in reversed(names)], rotation=90, va="center")
+        bare(axes)
+        axes.hlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
+        axes.vlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
 
     says = (
         f"Each point is a {told['every']}, {len(next(iter(values.values())))} of them at equal distances; both axes are "
-        f"{told['moves']}s. The diagonal shows how often each size occurs, the upper half the correlation."
+        f"{told['moves']}s, from the least to the greatest. The diagonal shows how often each size occurs, the upper "
+        "half the correlation."
     )
     svg = picture("scatter", says, draw, 0.9 * max(3, len(names)), WIDE)
-    return Plate("scatter", "Every market against every other", says, svg, None, wide=True)
+    return Plate("scatter", f"Every {told['each']} against every other", says, svg, None, wide=True)
+
+
+def _within(values: Any) -> Any:
+    """Moved and scaled to between 0.05 and 0.95."""
+    array = np.array(values, float)
+    low, high = (array.min(), array.max()) if len(array) else (0.0, 0.0)
+    return 0.05 + 0.9 * (array - low) / (high - low) if high > low else np.full(len(array), 0.5)
+
+
+def _of_highest(values: Any) -> Any:
+    array = np.array(values, float)
+    return array / array.max() if len(array) else array
 
 
 def _missing(told: Told, number: Number) -> Plate:
     missing, names = told["missing"], told["names"][:LINES]
-    spans = missing["periods"]
+    spans = missing["periods"] if len(missing["periods"]) <= SPANS else []
+    totals = [missing["total"][name] for name in names]
+    counts = [[missing["counts"][name][at] or None for at in range(len(spans))] for name in names]
+    most = max((each or 0 for row in counts for each in row), default=0)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        left = np.zeros(len(names))
-        for at, span in enumerate(spans):
-            counts = np.array([missing["counts"][name][at] for name in names])
-            shade = SERIES[at % len(SERIES)]
-            axes.barh(range(len(names)), counts, left=left, color=shade, edgecolor=PAGE, linewidth=0.5, label=span)
-            left += counts
-        axes.set_yticks(range(len(names)), [short(name, 12) for name in names])
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.set(xlabel=f"{told['every']}s without a value", xlim=(0, max(1, 1.05 * left.max())))
-        if len(spans) <= len(SERIES):
-            figure.legend(loc="outside lower center", ncols=4, handlelength=0.9, columnspacing=1.2)
+        if not any(totals):
+            axes.text(0.5, 0.5, f"no {told['every']} is missing", ha="center", va="center", fontsize=11, color=SOFT)
+            axes.set(xticks=[], yticks=[])
+            bare(axes)
+        elif spans:
+            heat(axes, names, spans, counts, full=most, form="{:,}".format)
+            axes.set_xlabel(f"{told['every']}s without a value")
+        else:
+            axes.barh(range(len(names)), totals, color=SERIES[0])
+            axes.set_yticks(range(len(names)), [short(name, 12) for name in names])
+            axes.set(xlabel=f"{told['every']}s without a value", ylim=(len(names) - 0.4, -0.6))
 
     here = (*SERIES_AT, "missing")
     rows: list[list[Any]] = []
     for name in names:
-        cells = [number(*here, "counts", name, at, form=",d") for at in range(len(spans))] if len(spans) <= 12 else []
+        cells = [number(*here, "counts", name, at, form=",d") for at in range(len(spans))]
         ends = [number(*here, part, name, form=",d") for part in ("total", "longest")]
         rows.append([name, *cells, *ends, number(*SERIES_AT, "unchanged", name, form=",d")])
-    head = ["market", *(spans if len(spans) <= 12 else []), "in all", "longest gap", "unchanged"]
     says = (
-        f"A market that is closed while {short(told['target'])} trades has no value, and the one before is filled in. "
-        "Where none is missing, look for unchanged values in the table: they may have been filled before."
+        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is filled in. "
+        "The table also counts unchanged values: where none is missing, they may have been filled in before."
     )
-    height = 1.1 + 0.2 * len(names)
-    return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), Grid(head, rows))
+    grid = Grid([told["each"], *spans, "in all", "longest gap", "unchanged"], rows)
+    height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
+    return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
 
 
 def _known(about: Told) -> Iterator[Plate]:
@@ -239,24 +263,17 @@ def _known(about: Told) -> Iterator[Plate]:
         colours = [BAD if each < 0 else SERIES[0] for each in hours]
         axes.hlines(range(len(last)), 0, hours, color=colours, linewidth=1.2)
         axes.scatter(hours, range(len(last)), c=colours, s=14, zorder=3)
-        axes.set_yticks(range(len(last)), [short(name, 20) for name in last])
+        axes.set_yticks(range(len(last)), [short(name, 24) for name in last])
         axes.set(xlabel="hours before the decision", ylim=(len(last) - 0.4, -0.6))
         axes.invert_xaxis()
         bare(axes)
         axes.grid(visible=True, axis="x")
 
-    rows = [
-        [name, each["when"], f"{each['hours']:.1f}", "late" if each["hours"] < 0 else "known"]
-        for name, each in last.items()
-    ]
-    says = (
-        "Hours between the moment a column is known and the decision, on the worst day. Right of the line is too late."
-    )
+    rows = [[name, each["when"], f"{each['hours']:.1f}", "late" if each["hours"] < 0 else "known"] for name, each in last.items()]
+    says = "Hours between the moment a column is known and the decision, on the worst day. Right of the line is too late."
     svg = picture("known", says, draw, 0.8 + 0.155 * len(last))
     words = ("when", "at the decision")
-    yield Plate(
-        "known", "What is known in time", says, svg, Grid(["column", "when", "hours before", words[1]], rows, words)
-    )
+    yield Plate("known", "What is known in time", says, svg, Grid(["column", "when", "hours before", words[1]], rows, words))
 
 
 def _target(told: Told, number: Number) -> Iterator[Plate]:

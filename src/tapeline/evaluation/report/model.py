@@ -22,8 +22,7 @@ BARS = 24
 def plates(metrics: Told, scores: Told, number: Number) -> list[Plate]:
     """Pictures of the model, in the order of reading."""
     told = curves.answers(scores)
-    those = [_beside(metrics, scores, number), _training(metrics, scores, number)]
-    those += _over_time(metrics, scores, told)
+    those = [_training(metrics, scores, number), *_over_time(metrics, scores, told)]
     if told.task == "direction":
         those += [_confusion(metrics, number), *_probabilities(metrics, told)]
     else:
@@ -41,7 +40,7 @@ def label(metric: str) -> str:
     return f"{metric} ({UNITS.get(metric, 'share of rows')})"
 
 
-def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
+def beside(metrics: Told, scores: Told, number: Number) -> Plate:
     """The score beside the baselines' and the threshold, in the gate's metric where all have it."""
     metric = metrics["config"]["gate"]["metric"]
     if not any(value(each, metric) is not None for each in metrics["baselines"].values()):
@@ -57,26 +56,20 @@ def _beside(metrics: Told, scores: Told, number: Number) -> Plate:
         for at, (_, each) in enumerate(known):
             colour = SOFT if at else SERIES[0]
             if bands and "interval" in each:
-                axes.hlines(
-                    at, each["interval"]["low"], each["interval"]["high"], color=colour, linewidth=1 if at else 3
-                )
+                axes.hlines(at, each["interval"]["low"], each["interval"]["high"], color=colour, linewidth=1 if at else 3)
             axes.plot(value(each, metric), at, "o", color=colour, markersize=4 if at else 7)
         threshold = metrics["config"]["gate"]["threshold"]
         if threshold is not None and metric == metrics["config"]["gate"]["metric"]:
-            axes.axvline(threshold, color=BAD, linestyle="--", linewidth=1.2)
+            axes.vlines(threshold, -0.45, len(known) - 0.4, color=BAD, linestyle="--", linewidth=1.2)
             axes.text(threshold, -0.75, f"threshold {threshold:g}", color=BAD, ha="center", fontsize=8)
-        axes.set_yticks(range(len(known)), [short(name, 22) for name, _ in known])
+        axes.set_yticks(range(len(known)), [short(name, 27) for name, _ in known])
         axes.set(xlabel=label(metric), ylim=(len(known) - 0.4, -1.1))
         bare(axes)
         axes.grid(visible=True, axis="x")
 
     rows = []
     for name, each in known:
-        ends = (
-            [number(*who[name], "interval", end, form=".4f") for end in ("low", "high")]
-            if "interval" in each
-            else ["", ""]
-        )
+        ends = [number(*who[name], "interval", end, form=".4f") for end in ("low", "high")] if "interval" in each else ["", ""]
         rows.append([name, number(*who[name], *metric.split("."), form=".6f"), *ends])
     says = "Beside what needs no training, on the same test rows."
     if bands and "interval" in metrics["test"]:
@@ -107,10 +100,7 @@ def _training(metrics: Told, scores: Told, number: Number) -> Plate:
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4)
 
     here = ("metrics", "train", "trace")
-    rows = [
-        [number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")]
-        for at in range(len(metrics["train"]["trace"]))
-    ]
+    rows = [[number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")] for at in range(len(metrics["train"]["trace"]))]
     says = "How well it does on the rows it learns from, and in the end on the test rows. A wide gap means learning by heart."
     grid = Grid(["step", f"{name} on training rows"], rows)
     return Plate("training", "Training", says, picture("training", says, draw, 2.7), grid)
@@ -152,12 +142,10 @@ def _confusion(metrics: Told, number: Number) -> Plate:
         axes = figure.subplots()
         for key, x, y in cells:
             colour = SERIES[0] if x == y else SERIES[1]
-            box = Rectangle(
-                (x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.1 + 0.6 * counts[key] / rows, linewidth=0
-            )
+            box = Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=0.1 + 0.6 * counts[key] / rows, linewidth=0)
             axes.add_patch(box)
             axes.text(x, y - 0.08, f"{counts[key]:,}", ha="center", va="center", fontsize=13)
-            axes.text(x, y + 0.25, f"{counts[key] / rows:.0%} of rows", ha="center", va="center", fontsize=8)
+            axes.text(x, y + 0.25, f"{100 * counts[key] / rows:.0f} % of rows", ha="center", va="center", fontsize=8)
         axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xlabel="the model said", ylabel="what happened")
         axes.set_xticks([0, 1], ["down", "up or flat"])
         axes.set_yticks([0, 1], ["down", "up or flat"], rotation=90, va="center")
@@ -185,9 +173,7 @@ def _probabilities(metrics: Told, told: curves.Answers) -> Iterator[Plate]:
         axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=0.9)
         axes.plot(false, true, color=SERIES[0], linewidth=2)
         axes.text(0.97, 0.05, f"AUC {auc:.3f}", ha="right", transform=axes.transAxes, fontsize=10)
-        axes.set(
-            xlabel="false alarms (share of rises)", ylabel="falls found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)
-        )
+        axes.set(xlabel="false alarms (share of rises)", ylabel="falls found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
     levels = np.linspace(0, 1, 11)
     rows = [[f"{level:.1f}", f"{np.interp(level, false, true):.3f}"] for level in levels]
@@ -202,17 +188,9 @@ def _probabilities(metrics: Told, told: curves.Answers) -> Iterator[Plate]:
         for _, mean, share, low, high in bins:
             axes.vlines(mean, low, high, color=SERIES[0], linewidth=1, alpha=0.6)
             axes.plot(mean, share, "o", color=SERIES[0], markersize=4.5)
-        axes.set(
-            xlabel="probability of down that it states",
-            ylabel="share that went down",
-            xlim=(-0.02, 1.02),
-            ylim=(-0.02, 1.02),
-        )
+        axes.set(xlabel="probability of down that it states", ylabel="share that went down", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
-    rows = [
-        [f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"]
-        for count, mean, share, low, high in bins
-    ]
+    rows = [[f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"] for count, mean, share, low, high in bins]
     says = "Test rows in groups of equal size by what it states. On the dashed line its probabilities can be taken at their word."
     grid = Grid(["stated", "rows", "went down", "95 % interval"], rows)
     yield Plate("calibration", "Calibration", says, picture("calibration", says, draw_calibration, 2.9), grid)
@@ -258,7 +236,7 @@ def _importance(scores: Told, number: Number) -> Iterator[Plate]:
         colours = [SERIES[0] if loss > sd else SOFT for loss, sd in zip(losses, sds, strict=True)]
         axes.barh(range(len(shown)), losses, color=colours, height=0.65)
         axes.hlines(range(len(shown)), np.subtract(losses, sds), np.add(losses, sds), color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [short(name, 20) for name, _ in shown])
+        axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
         axes.set(xlabel=f"loss of {told['metric']}", ylim=(len(shown) - 0.4, -0.6))
         bare(axes)
         axes.grid(visible=True, axis="x")
@@ -285,8 +263,11 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
             for side, colour in (("train", SOFT), ("test", SERIES[0])):
                 ends = np.array([window[side]["first"], window[side]["last"]], "datetime64")
                 axes.hlines(at, *ends, color=colour, linewidth=9, label=side if not at else None)
+            if (found := value(window["score"], metric)) is not None:
+                axes.annotate(f"{found:.3f}", (ends[1], at), (4, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(windows)), [str(at + 1) for at in range(len(windows))])
         axes.set(ylabel="window", ylim=(len(windows) - 0.4, -0.6))
+        axes.margins(x=0.16)
         dates(axes)
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=2, handlelength=1.2)
@@ -296,16 +277,11 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
         here = ("scores", "windows", at)
         spans = [f"{window[side]['first']} to {window[side]['last']}" for side in ("train", "test")]
         counts = [number(*here, side, "rows", form=",d") for side in ("train", "test")]
-        found = (
-            number(*here, "score", *metric.split("."), form=".4f") if value(window["score"], metric) is not None else ""
-        )
+        found = number(*here, "score", *metric.split("."), form=".4f") if value(window["score"], metric) is not None else ""
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
-    says = (
-        several
-        if len(windows) > 1
-        else "Nothing is shuffled: the model is tested on what came after all that it learnt."
-    )
+    says = several if len(windows) > 1 else "Nothing is shuffled: it is tested on what came after all that it learnt."
+    says += f" The number is the {metric} of each."
     head = ["window", "train", "train rows", "test", "test rows", metric]
     svg = picture("windows", says, draw, 1.25 + 0.27 * len(windows))
     return Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))
@@ -313,9 +289,7 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
 
 def others(metrics: Told, scores: Told, number: Number) -> Grid:
     """Every metric of every row's answerer."""
-    who = {"this model": ("metrics", "test")} | (
-        {"validation rows": ("metrics", "validation")} if "validation" in metrics else {}
-    )
+    who = {"this model": ("metrics", "test")} | ({"validation rows": ("metrics", "validation")} if "validation" in metrics else {})
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
     names = list(_scalars(metrics["test"]))
     rows = []

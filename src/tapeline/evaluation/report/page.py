@@ -72,5 +72,7 @@ def numbers(told: Mapping[str, Any]) -> Number:
 
 
 def formed(value: float | None, form: str) -> str:
-    """A number as people read it; a word where there is none."""
-    return "none" if value is None else format(value, form).replace("%", "\N{NO-BREAK SPACE}%")
+    """A number as people read it, a word where there is none; `form` is Python's, or % for as few digits as do."""
+    if value is None:
+        return "none"
+    return (f"{100 * value:g}%" if form == "%" else format(value, form)).replace("%", "\N{NO-BREAK SPACE}%")

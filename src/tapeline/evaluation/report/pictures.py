@@ -26,6 +26,8 @@ COLOURS = dict(zip((INK, SOFT, LINE, PAGE, GOOD, BAD, *SERIES), NAMES, strict=Tr
 STYLE = {
     "font.family": ["DejaVu Sans"],  # matplotlib's own, so that the layout is the same everywhere
     "font.size": 8.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.labelsize": 8.5,
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,
@@ -59,6 +61,7 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
         height: inches, as width.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -68,7 +71,7 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
         draw(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     return Markup(_inline(buffer.getvalue(), says))  # noqa: S704  # matplotlib escapes what it writes
 
 
@@ -78,9 +81,7 @@ def _inline(svg: str, says: str) -> str:
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
-    head = (
-        f'<svg class="plot" role="img" aria-label="{escape(says)}" {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
+    head = f'<svg class="plot" role="img" aria-label="{escape(says)}" {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
     svg = re.sub(r"^<svg.*?>", lambda _: head, svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z.]+2?d?_\d+"', "", svg)
     svg = re.sub(r"font(-family)?: ?([\d.]+px )?'DejaVu Sans'[^;\"]*;? ?", _size, svg)
@@ -117,15 +118,17 @@ def dots(axes: Any, x: Any, y: Any, colour: str, size: float = 2.2) -> None:
 
     twice = np.repeat(np.column_stack([x, y]).astype(float), 2, axis=0)
     path = Path(twice, np.tile([Path.MOVETO, Path.LINETO], len(twice) // 2))
-    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=0.55))
+    axes.add_artist(PathPatch(path, fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=0.55))
+    axes.update_datalim(twice)
     axes.autoscale_view()
 
 
-def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]]) -> None:
-    """A line for each column in the order of the page's colours, and a legend below the axes."""
+def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]], strong: str | None = None) -> None:
+    """A line for each column in the order of the page's colours, one of them strong, and a legend below the axes."""
     for at, (name, values) in enumerate(columns.items()):
         style = {"color": SERIES[at % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[at // len(SERIES) % 4]}
-        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style)
+        weight = {"linewidth": 2.2, "zorder": 3} if name == strong else {"linewidth": 1.1}
+        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style, **weight)
     axes.figure.legend(loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.2)
 
 
@@ -138,22 +141,35 @@ def dates(axes: Any) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
 
 
-def heat(axes: Any, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]]) -> None:
-    """Correlations as cells, the deeper the stronger, with their numbers."""
+def heat(
+    axes: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    full: float = 1.0,
+    form: Callable[[float], str] | None = None,
+) -> None:
+    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` says otherwise."""
     from matplotlib.patches import Rectangle
 
     for y, line in enumerate(values):
         for x, value in enumerate(line):
             if value is None:
                 continue
-            colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value)) * 0.75
-            axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
-            text = f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.0f}"
+            colour, alpha = SERIES[0] if value >= 0 else SERIES[1], min(1.0, abs(value) / full) * 0.75
+            axes.add_artist(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
+            text = (form or hundredths)(value)
             axes.text(x, y, text, ha="center", va="center", fontsize=7 if len(columns) > 6 else 8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(len(columns)), [short(name, 9) for name in columns])
     axes.set_yticks(range(len(rows)), [short(name, 12) for name in rows])
     bare(axes)
+
+
+def hundredths(value: float) -> str:
+    """A correlation in three letters."""
+    text = f"{value:.2f}".replace("0.", ".", 1)
+    return {"-.00": ".00", "1.00": "1", "-1.00": "-1"}.get(text, text)
 
 
 def bare(axes: Any) -> None:
