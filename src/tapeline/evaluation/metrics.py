@@ -12,7 +12,7 @@ Scores = dict[str, Any]
 
 METRICS = {"direction": ("accuracy", "auc", "down.f1", "up.f1", "log_loss")}
 """What a gate can ask for, by task."""
-LOWER = frozenset({"log_loss"})
+LOWER = frozenset({"log_loss", "rmse"})
 """Metrics of which less is better."""
 OF_CLASSES = ("accuracy", "down.f1", "up.f1")
 """Metrics that need no probability, so that baselines have them too."""

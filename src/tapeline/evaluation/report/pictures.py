@@ -129,7 +129,8 @@ def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]], stro
         style = {"color": SERIES[at % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[at // len(SERIES) % 4]}
         weight = {"linewidth": 2.2, "zorder": 3} if name == strong else {"linewidth": 1.1}
         axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style, **weight)
-    axes.figure.legend(loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.2)
+    columns_of_names = 4 if max(map(len, columns), default=0) <= 8 else 3
+    axes.figure.legend(loc="outside lower center", ncols=columns_of_names, handlelength=1.2, columnspacing=1.2)
 
 
 def dates(axes: Any) -> None:
