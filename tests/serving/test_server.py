@@ -252,7 +252,7 @@ def test_stores_by_url_are_refused() -> None:
 
 def test_a_server_inside_this_process_says_what_it_lacks(models: Path) -> None:
     with (
-        pytest.raises(Refused, match="serving.name=nobody: is not served"),
+        pytest.raises(Refused, match=r"serving\.name=nobody: is not served"),
         server.running(str(models), "nobody", seconds=0.2),
     ):
         pytest.fail("nothing is live under this name")
