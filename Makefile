@@ -17,13 +17,11 @@ help: ## what can be done here
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
 
-<<<<<<< HEAD
 runs: .venv/.steps ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
 	@$(BIN)/tapeline --from-make runs
-=======
+
 explore: .venv/.steps ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make explore
->>>>>>> report
 
 sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
 	@$(BIN)/tapeline --from-make sweep
