@@ -9,14 +9,14 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run explore sweep build workflows submit check serve predict publish canary promote rollback versions config
-.PHONY: images cluster cluster-down verify-cluster test test-faults test-k80 test-cluster lint bench bench-serving lock clean
-
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make run
+
+runs: .venv/.steps ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
+	@$(BIN)/tapeline --from-make runs
 
 explore: .venv/.steps ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
 	@$(BIN)/tapeline --from-make explore

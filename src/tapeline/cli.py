@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline import __version__
-from tapeline.errors import Finding, Refused, refuse
+from tapeline.errors import MACHINE, Finding, Refused, refuse
 
 if TYPE_CHECKING:
     from tapeline.config import Config
@@ -58,25 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
         return 130
     return 0
-
-
-_ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
-_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
-MACHINE = {
-    errno.ENOSPC: ("no space is left on the device", _ROOM),
-    errno.EDQUOT: ("the quota of disk space is used up", _ROOM),
-    errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
-    errno.EACCES: ("access is denied", _ACCESS),
-    errno.EPERM: ("access is denied", _ACCESS),
-    errno.ENOENT: ("cannot be found or made", "choose another folder"),
-    errno.EROFS: ("the file system is read-only", _ACCESS),
-    errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
-    errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
-    errno.EISDIR: ("is a folder where a file should be", "move it away, or choose another"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n"),
-}
-"""What a machine can refuse, and what its owner can do."""
 
 
 def check_python(version: tuple[int, ...]) -> None:
@@ -184,6 +165,14 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
     from tapeline.targets import sweep
 
     sweep.run(overrides, name=own.get("name"), check=before_run)
+
+
+def runs(overrides: list[str], own: dict[str, str]) -> None:
+    """Past runs: a list, a comparison, one of them again, or fewer of them."""
+    from tapeline.checks import before_run
+    from tapeline.targets import history
+
+    history.run(overrides, own, check=before_run)
 
 
 def build(overrides: list[str], own: dict[str, str]) -> None:
@@ -403,6 +392,7 @@ RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
+RUNS = {"compare": "RUN,RUN", "repeat": "RUN", "remove": "RUN,RUN", "keep": "N", "older": "30d", "yes": "true|false"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 CLUSTER = {"provider": "kind|gke", "engine": "argo|kfp", "project": "ID", "zone": "NAME", "run": "true|false"}
 VERBS: dict[str, Verb] = {
@@ -416,6 +406,7 @@ VERBS: dict[str, Verb] = {
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
+    "runs": Verb("list past runs, compare, repeat or remove some", RUNS, runs),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
     "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
     "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),

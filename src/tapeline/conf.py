@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
+
+import yaml
 
 from tapeline.errors import choose, refuse
 
@@ -33,22 +36,44 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         Refused: an override or a file that Hydra cannot take.
     """
+    if not (folder() / "config.yaml").is_file():
+        raise refuse(folder() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
+    return _compose(folder(), forced(overrides), str(folder()))
+
+
+def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """What overrides make of a configuration that was composed before; a group's option replaces its section.
+
+    Raises:
+        Refused: an override that Hydra cannot take, or an experiment, which is a configuration of its own.
+    """
+    wanted = forced(overrides)
+    keys = {text: text.lstrip("+").partition("=")[0] for text in wanted}
+    groups = {key: text for text, key in keys.items() if (folder() / key).is_dir()}
+    if "experiment" in groups:
+        raise refuse(groups["experiment"], "sets keys of all sections", "use tapeline run with it instead")
+    whole = {**base, **{group: compose([text])[group] for group, text in groups.items()}}
+    with TemporaryDirectory() as name:
+        (Path(name) / "config.yaml").write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
+        return _compose(Path(name), [text for text in wanted if text not in groups.values()], "the run's config.yaml")
+
+
+def _compose(where: Path, overrides: Sequence[str], named: str) -> dict[str, Any]:
+    """Compose the config.yaml of a folder; refusals without an override speak of `named`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    if not (folder() / "config.yaml").is_file():
-        raise refuse(folder() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
     try:
-        with initialize_config_dir(str(folder()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=forced(overrides))
+        with initialize_config_dir(str(where), version_base="1.3"):
+            composed = hydra_compose("config", overrides=list(overrides))
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # Hydra says with ValueError, too, what it cannot take, as a group that is null
         sentence = " ".join(str(error).split("\n")[0].split())
-        raise refuse(" ".join(overrides) or folder(), sentence, "mend the override or the file") from None
+        raise refuse(" ".join(overrides) or named, sentence, "mend the override or the file") from None
     return cast(dict[str, Any], plain)
 
 

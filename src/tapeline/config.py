@@ -224,11 +224,14 @@ def validate(plain: Mapping[str, Any]) -> Config:
     return Config(**values)
 
 
+def name_of(dataset: Mapping[str, Any]) -> str:
+    """What models of a dataset are served as, unless `serving.name` says otherwise."""
+    return f"{dataset.get('name')}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
+
+
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
-        dataset = plain.get("dataset") or {}
-        suffix = "-simulated" if dataset.get("source") == "simulated" else ""
-        section = {**section, "name": f"{dataset.get('name')}{suffix}"}
+        section = {**section, "name": name_of(plain.get("dataset") or {})}
     return _schema(group, section).model_validate(section)
 
 

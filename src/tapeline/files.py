@@ -39,17 +39,35 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     for stale in parent.glob(".*.partial"):
-        if _age(stale) > 60 and (handle := _try_lock(stale)) is not None:
+        if not in_use(stale):
             shutil.rmtree(stale, ignore_errors=True)
-            os.close(handle)
     folder = Path(tempfile.mkdtemp(prefix=f".{name[:80]}.", suffix=".partial", dir=parent))
+    with owned(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Let others see that a process is at work in the folder, until the block ends or the process does."""
     handle = _try_lock(folder)
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         if handle is not None:
             os.close(handle)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process is at work in a folder that it owns, or may be about to own it, since it is so new."""
+    if _age(folder) <= 60:
+        return True
+    if (handle := _try_lock(folder)) is None:
+        return True
+    os.close(handle)
+    return False
 
 
 def _age(path: Path) -> float:
@@ -73,8 +91,8 @@ def _try_lock(path: Path) -> int | None:
 
 
 @contextmanager
-def locked(path: Path, *, seconds: float, what: str) -> Iterator[None]:
-    """Hold the lock file `path`; wait at most `seconds`.
+def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`, alone or with others who share it; wait at most `seconds`.
 
     Raises:
         Refused: another process held it all that time.
@@ -85,7 +103,7 @@ def locked(path: Path, *, seconds: float, what: str) -> Iterator[None]:
     try:
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):

@@ -248,3 +248,14 @@ def test_port_in_use_is_refused(store: Path) -> None:
 def test_stores_by_url_are_refused() -> None:
     with pytest.raises(Refused, match="the server reads local folders only"):
         follow_store("s3://bucket/models")
+
+
+def test_a_server_inside_this_process_says_what_it_lacks(models: Path) -> None:
+    with (
+        pytest.raises(Refused, match=r"serving\.name=nobody: is not served"),
+        server.running(str(models), "nobody", seconds=0.2),
+    ):
+        pytest.fail("nothing is live under this name")
+    pin(models, half=123)
+    with server.running(str(models), "half") as started:
+        assert http(started.rest_port, "/v1/models/half/metadata")[0] == 200

@@ -34,7 +34,7 @@ def _direction(target: Array, outputs: Mapping[str, Array]) -> Scores:
     scores: Scores = {
         "rows": len(target),
         "accuracy": (tp + tn) / len(target),
-        "interval": _wilson(tp + tn, len(target)),
+        "interval": wilson(tp + tn, len(target)),
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
         "down": _of_class(tp, fp, fn),
         "up": _of_class(tn, fn, fp),
@@ -44,7 +44,7 @@ def _direction(target: Array, outputs: Mapping[str, Array]) -> Scores:
     return scores
 
 
-def _wilson(right: int, rows: int) -> dict[str, Any]:
+def wilson(right: int, rows: int) -> dict[str, Any]:
     """Wilson's interval of a share."""
     from scipy.stats import binomtest
 

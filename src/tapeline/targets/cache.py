@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,9 @@ from tapeline.graph import Parameters, Step
 
 Parts = dict[str, Any]
 """Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
+LEFT_SECONDS = 86_400
+LOCK, RUNS = ".lock", ".runs"
+"""In the cache: shared by runs that link entries, held alone to remove some; links to the folders of its runs."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,62 @@ def _instruction_set() -> list[str]:
     return sorted(flags.partition(":")[2].split())
 
 
+def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
+    """Link the entry for these parts into a run's folder, before anybody looks whether the entry is there.
+
+    What a run links is never removed, and the cache knows in which folders its runs lie.
+    """
+    entry = _folder(root, step, wanted)
+    with files.locked(root / LOCK, seconds=60, what="the cache", shared=True):
+        known = root / RUNS / f"runs-{files.digest(str(run.parent.resolve()))[:12]}"
+        if not known.is_symlink():
+            known.parent.mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                known.symlink_to(os.path.relpath(run.parent.resolve(), known.parent.resolve()))
+        for made in step.makes:
+            (run / made.file).symlink_to(os.path.relpath((entry / made.file).resolve(), run.resolve()))
+
+
+def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
+    """Entries that no run links but those that are going; without them, only what nobody had for a day.
+
+    Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
+    still want what is new among them.
+
+    Args:
+        root: of the cache.
+        folders: of runs, beside those that the cache knows of.
+        going: runs' folders.
+    """
+    known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
+    leaving = {run.resolve() for run in going}
+    staying = {run for folder in known if folder.is_dir() for run in folder.iterdir() if run.is_dir()} - leaving
+    used = set[Path]().union(*(_claimed(run) for run in staying if not run.is_symlink()))
+    freed = set[Path]().union(*(_claimed(run) for run in leaving))
+    entries = [path.parent.resolve() for path in root.glob("*/*/entry.json")]
+    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > LEFT_SECONDS))
+
+
+def _claimed(run: Path) -> set[Path]:
+    """What a run links, there or not; nothing where the run itself goes meanwhile."""
+    try:
+        links = [path for path in run.iterdir() if path.is_symlink()]
+        return {(run / link.readlink()).resolve().parent for link in links}
+    except FileNotFoundError:
+        return set()
+
+
+def _age(entry: Path) -> float:
+    return time.time() - entry.stat().st_mtime
+
+
+def _folder(root: Path, step: Step, wanted: Parts) -> Path:
+    return root / step.name / files.digest(wanted)
+
+
 def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
     """The entry for these parts, if it is there and nothing of it is lost or altered."""
-    folder = root / step.name / files.digest(wanted)
+    folder = _folder(root, step, wanted)
     try:
         entry = files.read_json(folder / "entry.json")
         whole = all(files.digest_path(folder / made.file) == entry["digests"][made.name] for made in step.makes)
@@ -107,7 +165,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
 
     Where another run was first, its entry is the one that stays.
     """
-    folder = root / step.name / files.digest(wanted)
+    folder = _folder(root, step, wanted)
     with files.scratch(folder.parent, folder.name) as scratch:
         inside = scratch / folder.name
         inside.mkdir()

@@ -7,11 +7,31 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tapeline.errors import printable
+
 LOG = logging.getLogger("tapeline")
+
+
+UNBOUND = 100_000
+"""Columns where nobody looks but a file or another program, which want a line a row."""
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells, as text whatever they hold; on a terminal long ones are folded."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=None, header_style="", pad_edge=False)
+    for head in heads:
+        drawn.add_column(head, overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(printable, row))
+    width = None if sys.stdout.isatty() else UNBOUND
+    Console(markup=False, highlight=False, emoji=False, width=width).print(drawn)
 
 
 @contextmanager

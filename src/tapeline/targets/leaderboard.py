@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tapeline import files
+from tapeline.errors import printable
 from tapeline.evaluation.metrics import sign, value
+from tapeline.targets.console import table
 
 Job = Mapping[str, Any]
 Row = dict[str, Any]
@@ -18,6 +20,8 @@ COLUMNS = (
     *("beside the best", "decision", "run"),
 )
 """`score` is the gate's metric on `rows`; `accuracy` with its interval is of the test rows."""
+WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run")
+"""Columns that hold no numbers."""
 
 
 def shown(job: Job) -> str:
@@ -35,7 +39,8 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(folder / "leaderboard.csv", text.getvalue().encode())
-    files.write_bytes(folder / "leaderboard.html", _page(rows, chosen, folder.name).encode())
+    simulated = any(job["status"] == "finished" and job["metrics"]["data"]["simulated"] for job in jobs)
+    files.write_bytes(folder / "leaderboard.html", _page(rows, chosen, folder.name, simulated).encode())
     _print(rows, chosen, _common(jobs))
     print(f"leaderboard: {folder / 'leaderboard.html'}")
 
@@ -91,26 +96,23 @@ def _score(job: Job, rows_of: str) -> float | None:
 
 def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
     """What fits a terminal; the rest is in the files."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False)
     if common:
-        console.print(f"all with {' '.join(common)}")
-    table = Table(title=chosen, title_justify="left", box=None, header_style="")
-    for name in ("", "job", "score", "interval", "beside the best", "decision"):
-        table.add_column(name, overflow="fold")
+        print(f"all with {printable(' '.join(common))}")
+    print(chosen)
+    cells = []
     for row in rows:
         own = " ".join(word for word in row["job"].split() if word not in common) or "as configured"
         score, interval = "", ""
         if row["status"] == "finished":
             score, interval = f"{row['score']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}"
-        table.add_row(str(row["rank"]), own, score, interval, row["beside the best"], row["decision"] or row["status"])
-    console.print(table)
+        cells.append([str(row["rank"]), own, score, interval, row["beside the best"], row["decision"] or row["status"]])
+    table(("", "job", "score", "interval", "beside the best", "decision"), cells)
 
 
-def _page(rows: Sequence[Row], chosen: str, name: str) -> str:
-    from jinja2 import Environment, FileSystemLoader
+def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
+    from tapeline.evaluation.report.page import Grid, environment
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    return environment.get_template("leaderboard.html").render(rows=rows, chosen=chosen, name=name)
+    cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    grid = Grid(COLUMNS, cells, words=WORDS)
+    template = environment(Path(__file__).parent).get_template("leaderboard.html")
+    return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)

@@ -59,7 +59,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     started = datetime.now(UTC)
     folder = new_folder(config, started)
     try:
-        with logged(folder / "log.txt", shown=shown):
+        with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(configuration.plain(config)))
             _say_what_it_is(config)
             progress = Progress(folder)
@@ -110,6 +110,8 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         return _note(step, progress, "skipped", "publish=false")
     wanted = cache.parts(step, config, {name: progress.digests[name] for name in step.takes})
     root = Path(config.target.cache)
+    if wanted is not None:
+        cache.claim(root, step, wanted, progress.folder)
     if wanted is not None and (entry := cache.find(root, step, wanted)):
         return _settle(step, progress, entry, "cached")
     if why and wanted is not None:
@@ -132,11 +134,7 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
 
 def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> None:
     for made in step.makes:
-        path = entry.folder / made.file
-        progress.artifacts[made.name] = path
-        if entry.folder != progress.folder:
-            link = progress.folder / made.file
-            link.symlink_to(os.path.relpath(path.resolve(), progress.folder.resolve()))
+        progress.artifacts[made.name] = entry.folder / made.file
     progress.digests |= entry.digests
     progress.parameters |= entry.parameters
     _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)

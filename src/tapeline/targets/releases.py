@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tapeline import files
 from tapeline.config import Config, Serving
-from tapeline.errors import refuse
+from tapeline.errors import printable, refuse
 from tapeline.graph import METRICS, SERVABLE
 from tapeline.serving.stores import verbs
+from tapeline.targets.console import table
 
 
 def publish(run: str, config: Config, why: str) -> str:
@@ -55,21 +56,13 @@ def show(serving: Serving) -> None:
     Raises:
         Refused: the store has none of that name.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     rows = list(verbs.table(serving.store, serving.name))
-    table = Table(box=None, header_style="")
     columns = [name for name in rows[0] if name != "names"]
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        cells = (row[name] for name in columns)
-        table.add_row(
-            *(f"{cell:.4f}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in cells)
-        )
-    console = Console(markup=False, highlight=False)
-    console.print(table)
+    table(columns, [[_cell(row[name]) for name in columns] for row in rows])
     for names in dict.fromkeys(tuple(row["names"]) for row in rows):
         numbers = ", ".join(str(row["number"]) for row in rows if tuple(row["names"]) == names)
-        console.print(f"features of {numbers}: {', '.join(names)}")
+        print(f"features of {numbers}: {printable(', '.join(names))}")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)

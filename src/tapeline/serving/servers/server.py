@@ -14,7 +14,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,26 @@ def follow_store(store: str) -> Callable[[Versions], None]:
         )
     path = Path(store) / "models.config"
     return lambda versions: versions.follow(path)
+
+
+@contextmanager
+def running(store: str, name: str, *, threads: int = 1, seconds: float = 30) -> Iterator[Server]:
+    """A server inside this process, on free ports of this machine, once it answers for `name`.
+
+    Raises:
+        Refused: the store is a URL, or the name is not live in so many seconds.
+    """
+    server = Server(Listen("127.0.0.1", 0, 0), Versions(threads), follow_store(store), 0.1)
+    deadline = time.monotonic() + seconds
+    try:
+        while not server.versions.live(name):
+            if time.monotonic() > deadline:
+                why = "; ".join(server.versions.missing()) or f"{store} has no such name"
+                raise refuse(f"serving.name={name}", f"is not served ({why})", "publish a model under this name first")
+            time.sleep(0.05)
+        yield server
+    finally:
+        server.stop()
 
 
 def serve(listen: Listen, poll: Callable[[Versions], None], *, seconds: float, threads: int) -> None:

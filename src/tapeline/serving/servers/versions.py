@@ -90,6 +90,10 @@ class Versions:
         """Whether a model of that name is served or was."""
         return name in self._states
 
+    def live(self, name: str) -> list[int]:
+        """The numbers that answer under a name."""
+        return sorted(self._live.get(name, {}))
+
     def follow(self, path: Path) -> None:
         """Read models.config where it changed, and load what it wants; a broken one changes nothing."""
         try:
