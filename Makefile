@@ -8,8 +8,8 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run explore sweep serve predict publish canary promote rollback versions config test test-faults test-k80
-.PHONY: lint bench bench-serving lock clean
+.PHONY: help run explore sweep build serve predict publish canary promote rollback versions config test test-faults
+.PHONY: test-k80 lint bench bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ explore: .venv/.steps ## look at the data before any training: make explore data
 
 sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
 	@$(BIN)/tapeline --from-make sweep
+
+build: .venv/.dev ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
+	@$(BIN)/tapeline --from-make build
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish

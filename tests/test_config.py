@@ -6,6 +6,7 @@ import pytest
 
 from tapeline import checks, config
 from tapeline.errors import Refused
+from tapeline.targets.plan import plan
 from tests.conftest import ROOT, Tapeline, metrics
 
 OPTIONS = [
@@ -20,7 +21,10 @@ SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0"]
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_validates_and_runs(option: str, tapeline: Tapeline, folder: Path) -> None:
     composed = config.compose([option])
-    checks.before_run(composed)
+    checks.before_build(composed)
+    if option.startswith("target=") and composed.target.name != "local":
+        assert plan(composed, [option]).tasks
+        return
     code, _, err = tapeline("run", option, *SMALL)
     assert (code, err) == (0, "")
     assert 0 <= metrics(folder)["test"]["accuracy"] <= 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline import __version__
-from tapeline.errors import Finding, Refused, refuse
+from tapeline.errors import MACHINE, Finding, Refused, refuse
 
 if TYPE_CHECKING:
     from tapeline.config import Config
@@ -58,25 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
         return 130
     return 0
-
-
-_ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
-_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
-MACHINE = {
-    errno.ENOSPC: ("no space is left on the device", _ROOM),
-    errno.EDQUOT: ("the quota of disk space is used up", _ROOM),
-    errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
-    errno.EACCES: ("access is denied", _ACCESS),
-    errno.EPERM: ("access is denied", _ACCESS),
-    errno.ENOENT: ("cannot be found or made", "choose another folder"),
-    errno.EROFS: ("the file system is read-only", _ACCESS),
-    errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
-    errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
-    errno.EISDIR: ("is a folder where a file should be", "move it away, or choose another"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n"),
-}
-"""What a machine can refuse, and what its owner can do."""
 
 
 def check_python(version: tuple[int, ...]) -> None:
@@ -184,6 +165,17 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
     sweep.run(overrides, name=own.get("name"), check=before_run)
 
 
+def build(overrides: list[str], own: dict[str, str]) -> None:
+    """Write the graph in a cluster's words."""
+    from tapeline.checks import before_build
+    from tapeline.targets import build
+
+    config = _composed(overrides)
+    before_build(config)
+    for path in build.write(config, overrides):
+        print(path)
+
+
 def publish(overrides: list[str], own: dict[str, str]) -> None:
     """Make an accepted run's model live."""
     from tapeline.targets import releases
@@ -271,7 +263,9 @@ def config(overrides: list[str], own: dict[str, str]) -> None:
 
 
 def step(arguments: list[str], own: dict[str, str]) -> None:
-    """One step as a program: NAME key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
+    """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
+    from tapeline.checks import before_build
+    from tapeline.graph import PIPELINE
     from tapeline.targets import program
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
@@ -288,7 +282,12 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
             raise refuse(word, "is no key=value", "write as in model=deep")
         else:
             name = word
-    program.run(name, overrides, paths["--in"], paths["--out"])
+    these = program.steps(name)
+    composed = _composed(overrides)
+    if PIPELINE[0] in these:
+        # the first step answers for the whole configuration; others see a part of it
+        before_build(composed)
+    program.run(these, composed, paths["--in"], paths["--out"])
 
 
 def store(arguments: list[str], own: dict[str, str]) -> None:
@@ -319,6 +318,7 @@ VERBS: dict[str, Verb] = {
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
+    "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
     "publish": Verb("make an accepted run's model live", {"run": RUN, "why": WHY}, publish),
     "canary": Verb(
         "serve a run's model, or a version, beside the live one", {"run": RUN, "version": "N", "why": WHY}, canary
@@ -326,7 +326,7 @@ VERBS: dict[str, Verb] = {
     "promote": Verb("make the canary, or a version, the live one", {"version": "N", "why": WHY}, promote),
     "rollback": Verb("make the version live again that was live before", {"why": WHY}, rollback),
     "versions": Verb("list the versions under serving.name", {}, versions),
-    "step": Verb("one step of it: NAME --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
+    "step": Verb("steps of it: NAME[,NAME] --in ARTIFACT=PATH --out ARTIFACT=PATH", {}, step, plain=False),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
     "config": Verb("print the configuration that overrides make", {}, config),
 }

@@ -129,13 +129,11 @@ class Serving(Section):
 
 
 class Target(Section):
-    """Where the graph runs."""
+    """Where the graph runs; a target's module has the schema of the rest."""
 
     name: str
     runs: str
     cache: str
-    parameters: Annotated[tuple[str, ...], Field(strict=False)]
-    """Keys that a submitted run may set; compiled targets declare them."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ GROUPS: dict[str, type[Section]] = {
     "serving": Serving,
     "target": Target,
 }
-MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models")}
+MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models"), "target": ("name", "targets")}
 """Groups whose schema lies in a module: the key that names it, and the package."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,3 +61,22 @@ def choose(name: str, known: Sequence[str]) -> str:
     """The fix for a wrong choice: all that there are, and the nearest."""
     near = nearest(name, known, otherwise="")
     return f"choose one of: {', '.join(known)}" + (f" ({near})" if near else "")
+
+
+_ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
+_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
+MACHINE = {
+    errno.ENOSPC: ("no space is left on the device", _ROOM),
+    errno.EDQUOT: ("the quota of disk space is used up", _ROOM),
+    errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
+    errno.EACCES: ("access is denied", _ACCESS),
+    errno.EPERM: ("access is denied", _ACCESS),
+    errno.ENOENT: ("cannot be found or made", "choose another folder"),
+    errno.EROFS: ("the file system is read-only", _ACCESS),
+    errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
+    errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
+    errno.EISDIR: ("is a folder where a file should be", "move it away, or choose another"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n"),
+}
+"""What a machine can refuse, and what its owner can do."""

@@ -178,6 +178,19 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
+def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    these = [step for step in PIPELINE if not step.when]
+    arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
+    for artifact in (made for step in these for made in step.makes):
+        arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
+    done = subprocess_tapeline(*arguments, "--out", "accepted=accepted.txt", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "accepted.txt").read_text() == "true"
+    for name in ("metrics.json", "report.html"):
+        assert (folder / "alone" / name).read_bytes() == (folder / "runs" / "latest" / name).read_bytes(), name
+
+
 def whole(folder: Path) -> None:
     """Everything under a final name is complete."""
     for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):

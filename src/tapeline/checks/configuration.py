@@ -107,7 +107,8 @@ def target_runs_here(config: Config) -> Iterator[Finding]:
         yield Finding(f"target={config.target.name}", "does not run on this machine", "leave target=local")
 
 
-RULES: tuple[Callable[[Config], Iterable[Finding]], ...] = (
+Rule = Callable[[Config], Iterable[Finding]]
+RULES: tuple[Rule, ...] = (
     metric_fits_task,
     threshold_can_be_met,
     baselines_have_the_metric,
@@ -115,5 +116,5 @@ RULES: tuple[Callable[[Config], Iterable[Finding]], ...] = (
     purge_covers_the_label,
     image_has_code_for_the_card,
     servers_can_load_it,
-    target_runs_here,
 )
+"""Of every run and every build."""

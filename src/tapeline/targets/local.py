@@ -20,12 +20,15 @@ import yaml
 from tapeline import __version__, files
 from tapeline import config as configuration
 from tapeline.config import Config
+from tapeline.config import Target as Section
 from tapeline.errors import Refused
 from tapeline.graph import PIPELINE, Parameters, Step, execute
 from tapeline.serving.stores.place import absolute
 from tapeline.targets import cache, events
 from tapeline.targets.console import LOG, logged
 from tapeline.versions import versions
+
+__all__ = ["Section", "run"]
 
 
 @dataclass

@@ -1,0 +1,43 @@
+"""The graph in a cluster's words: make build target=argo experiment=snp_deep hw=gpu."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from tapeline import config as configuration
+from tapeline import files
+from tapeline.config import Config
+from tapeline.targets.plan import Cluster, Plan, plan
+
+
+class Emitter(Protocol):
+    """What argo.py, kfp.py and tfjob.py have to offer."""
+
+    def emit(self, plan: Plan) -> dict[str, str]:
+        """File names and their YAML."""
+
+
+def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
+    """The files of a configuration, by name, each with the command that makes it in its header.
+
+    Raises:
+        Refused: the target is no cluster, or cannot have this configuration.
+    """
+    target = config.target
+    laid_out = plan(config, overrides, fused=getattr(target, "granularity", "step") == "fused")
+    emitter = cast(Emitter, configuration.module("targets", target.name, "target.name"))
+    header = f"# {shlex.join(['make', 'build', *overrides])}\n"
+    return {name: header + text for name, text in emitter.emit(laid_out).items()}
+
+
+def write(config: Config, overrides: Sequence[str]) -> list[Path]:
+    """Write them into `target.folder`, all or none that cannot be made; return their paths."""
+    texts = emit(config, overrides)
+    folder = Path(cast(Cluster, config.target).folder)
+    for name, text in texts.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(folder / name, text.encode())
+    return [folder / name for name in texts]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from tapeline import config
+from tapeline.config import plain, view
+from tapeline.errors import Refused
+from tapeline.graph import PIPELINE
+from tapeline.targets.plan import Mount, Plan, Secret, plan
+
+TYPED = [
+    ["target=argo", "experiment=snp_deep", "hw=gpu"],
+    ["target=kfp", "model=flat", "model.steps=7", "dataset.source=csv", "dataset.path=/data/closes.csv", "seed=3"],
+    [
+        "target=argo",
+        "serving.store=s3://bucket/models",
+        "target.store_secret=keys",
+        "serving.name=mine",
+        "gate=accuracy",
+    ],
+    ["target=tfjob", "split=walk_forward", "+split.windows=3", "gate.threshold=0.5", "dataset.cutoff_year=2010"],
+]
+
+
+def _plan(*typed: str, fused: bool = False) -> Plan:
+    return plan(config.compose(typed), typed, fused=fused)
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=" ".join)
+@pytest.mark.parametrize("fused", [False, True])
+def test_each_task_composes_what_its_steps_read_of_the_whole(typed: list[str], fused: bool) -> None:
+    whole = config.compose(typed)
+    for task in plan(whole, typed, fused=fused).tasks:
+        own = config.compose(task.overrides)
+        for step in task.steps:
+            assert plain(view(own, step.reads), places=False) == plain(view(whole, step.reads), places=False)
+            if step.store != "none":
+                assert own.serving.store == whole.serving.store
+
+
+def test_a_task_gets_no_override_that_its_steps_do_not_read() -> None:
+    tasks = {task.name: task for task in _plan("target=kfp", "model=flat", "seed=3", "dataset.seed=4").tasks}
+    assert tasks["features"].overrides == ("dataset.seed=4",)
+    assert tasks["train"].overrides == ("model=flat", "seed=3")
+    assert [each.name for each in tasks["train"].parameters] == ["model", "model_steps", "seed"]
+    assert tasks["ingest"].overrides == ("model=flat", "seed=3", "dataset.seed=4")
+    assert len(tasks["ingest"].parameters) == 6
+
+
+def test_fused_all_but_the_conditional_steps_share_a_pod() -> None:
+    first, last = _plan("target=argo", "hw=gpu", fused=True).tasks
+    assert [step.name for step in (*first.steps, *last.steps)] == [step.name for step in PIPELINE]
+    assert (first.name, first.takes, first.outputs, first.when) == ("run", (), ("accepted",), None)
+    assert (last.name, last.takes, last.when) == ("publish", ("servable", "metrics"), "accepted")
+    assert first.accelerator is not None
+    assert last.accelerator is None
+
+
+def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
+    tasks = _plan(*TYPED[1]).tasks
+    mounts = {task.name: task.mounts for task in tasks if task.mounts}
+    assert mounts == {
+        "ingest": (Mount("data", "/data", True),),
+        "gate": (Mount("models", "/models", True),),
+        "publish": (Mount("models", "/models", False),),
+    }
+    secrets = {task.name: task.secrets for task in _plan(*TYPED[2]).tasks if task.secrets}
+    assert set(secrets) == {"gate", "publish"}
+    assert isinstance(secrets["gate"][0], Secret)
+    assert {task.account for task in tasks if task.name != "publish"} == {"tapeline-runner"}
+    assert tasks[-1].account == "tapeline-publisher"
+
+
+def test_what_looks_at_the_world_is_not_cached() -> None:
+    assert [task.name for task in _plan("target=kfp").tasks if not task.cached] == ["gate", "publish"]
+    assert [task.name for task in _plan(*TYPED[1]).tasks if not task.cached] == ["ingest", "gate", "publish"]
+
+
+def test_parameters_say_what_they_are_and_what_was_built() -> None:
+    told = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
+    assert told["model"] == "model: one of deep, flat, lightgbm; empty means as built: flat"
+    assert told["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
+
+
+def test_a_parameter_that_is_no_key_is_refused() -> None:
+    with pytest.raises(Refused, match=r"target.parameters: model.stepz: no key of the configuration"):
+        _plan("target=argo", "target.parameters=[model.stepz]")
