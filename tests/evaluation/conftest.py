@@ -47,8 +47,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
         assert cli.main(["run", *overrides, *places]) == 0
         latest = folder / "runs" / "latest"
-        read = [files.read_json(latest / file) for file in ("metrics.json", "scores.json")]
-        made[name] = Run(latest, *read, about(latest / "table.parquet"))
+        metrics, scores = (files.read_json(latest / file) for file in ("metrics.json", "scores.json"))
+        made[name] = Run(latest, metrics, scores, about(latest / "table.parquet"))
     return made
 
 
@@ -73,7 +73,8 @@ def hostile(runs: dict[str, Run]) -> Run:
     names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
     names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
     names[told.scores["reference"]["name"]] = HOSTILE[3]
-    return Run(told.folder, *(_renamed(each, names) for each in (told.metrics, told.scores, told.about)))
+    metrics, scores, about = (_renamed(each, names) for each in (told.metrics, told.scores, told.about))
+    return Run(told.folder, metrics, scores, about)
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

@@ -21,7 +21,9 @@ SHOTS = os.environ.get("TAPELINE_SHOTS")
 LAYOUT = """
 () => {
   const found = [], seen = element => element.getBoundingClientRect();
-  const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+  const beside = (a, b) => a.right <= b.left + 1 || a.bottom <= b.top + 1;
+  const apart = (a, b) => beside(a, b) || beside(b, a);
+  const outside = (a, b) => Math.max(b.left - a.left, a.right - b.right, b.top - a.top, a.bottom - b.bottom) > 2;
   if (document.documentElement.scrollWidth > innerWidth) found.push("the page scrolls sideways");
   for (const figure of document.querySelectorAll("figure")) {
     const box = figure.querySelector(".scroll"), svg = figure.querySelector("svg"), edge = seen(svg);
@@ -31,13 +33,13 @@ LAYOUT = """
     const level = texts.filter(text => !/rotate\\(-?(?!0 |90 )/.test(text.getAttribute("transform") || ""));
     for (const [at, text] of texts.entries()) {
       const here = seen(text), says = figure.id + ": " + text.textContent;
-      if (here.left < edge.left - 2 || here.right > edge.right + 2 || here.top < edge.top - 2 || here.bottom > edge.bottom + 2)
-        found.push(says + " is cut");
+      if (outside(here, edge)) found.push(says + " is cut");
       const size = parseFloat(getComputedStyle(text).fontSize) * edge.width / svg.viewBox.baseVal.width;
       if (size < 9) found.push(says + " is " + size + " pixels high");
     }
     level.forEach((one, at) => level.slice(at + 1).forEach(other => {
-      if (!apart(seen(one), seen(other))) found.push(figure.id + ": " + one.textContent + " lies on " + other.textContent);
+      const says = figure.id + ": " + one.textContent + " lies on " + other.textContent;
+      if (!apart(seen(one), seen(other))) found.push(says);
     }));
   }
   const blocks = [...document.querySelectorAll("figure, h1, h2, main > p, main > details, .three, .lead, .verdict")];
@@ -61,17 +63,22 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")], ids=lambda each: f"{each}")
+@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")], ids=str)
 def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """An empty page of a width and a colour scheme, which must end without a word on its console."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened = context.new_page()
     said: list[str] = []
+
+    def refuse(dialog: Any) -> None:
+        said.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    opened.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
+    opened.on("dialog", refuse)
+    opened.on("request", lambda asked: said.extend([asked.url][asked.url.startswith(("file:", "data:")) :]))
     yield opened
     context.close()
     assert said == []
@@ -123,7 +130,8 @@ def test_light_and_dark_change_at_a_click_and_paper_is_white(page: Any, runs: di
 
     def colours() -> list[str]:
         found: list[str] = page.evaluate(
-            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#roc text')).fill]"
+            "[getComputedStyle(document.body).backgroundColor,"
+            " getComputedStyle(document.querySelector('#roc text')).fill]"
         )
         return found
 

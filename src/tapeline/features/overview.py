@@ -153,7 +153,8 @@ def density(values: Array) -> Told:
     width = 1.06 * known.std() * len(known) ** -0.2 if len(known) else 0.0
     if not width:
         return {"at": [], "density": []}
-    at = np.linspace(*np.quantile(known, [0.005, 0.995]), GRID)
+    low, high = np.quantile(known, [0.005, 0.995])
+    at = np.linspace(low, high, GRID)
     kernels = np.exp(-0.5 * ((at[:, None] - known) / width) ** 2)
     return {
         "at": [significant(each, 4) for each in at],

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tapeline import files
 from tapeline import config as configuration
+from tapeline import files
 from tapeline.config import Config
 from tapeline.datasets.table import about
 from tapeline.evaluation.report import data_page

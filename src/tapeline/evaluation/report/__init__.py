@@ -1,6 +1,7 @@
 """Pages about a run, made of its files alone: report.html, and the data part before any training.
 
-    tapeline run, tapeline explore      or, from three files of a run that took place elsewhere,
+From three files of a run, wherever it took place:
+
     tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tapeline.evaluation.metrics import sign
-from tapeline.evaluation.report import data, model
+from tapeline.evaluation.report import data, model, tested
 from tapeline.evaluation.report.page import environment, numbers
 
 Told = Mapping[str, Any]
@@ -37,7 +38,7 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
         metrics=metrics,
         scores=scores,
         metric=metric,
-        main=model.main(scores["task"], metrics),
+        main=tested.main(scores["task"], metrics),
         way=sign(metric),
         rival=model.rival(metrics, scores),
         unit=f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows",

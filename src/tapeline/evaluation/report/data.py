@@ -11,8 +11,20 @@ from markupsafe import Markup
 
 from tapeline.evaluation.report.page import Grid, Number, Plate
 from tapeline.evaluation.report.pictures import (
-    BAD, INK, LINE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short,
-)  # fmt: skip
+    BAD,
+    INK,
+    LINE,
+    SERIES,
+    SOFT,
+    WIDE,
+    bare,
+    dates,
+    dots,
+    heat,
+    lines,
+    picture,
+    short,
+)
 
 Told = Mapping[str, Any]
 STATISTICS = ("mean", "sd", "min", "q1", "median", "q3", "max")
@@ -31,7 +43,7 @@ def plates(about: Told, number: Number) -> list[Plate]:
     """Pictures of the data, in the order of reading."""
     told = about["overview"].get("series")
     series = [*_prices(told, number), *_memory(told), *_by_lag(told, number), _missing(told, number)] if told else []
-    return [*series, *_known(about), *_target(about["overview"]["table"], number)]
+    return [*series, *_known(about, number), *_target(about["overview"]["table"], number)]
 
 
 def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
@@ -103,7 +115,7 @@ def _memory(told: Told) -> Iterator[Plate]:
     lags = told["lags"]
     bound = 1.96 / np.sqrt(told["rows"])
     parts = {
-        "levels": ("Memory of prices", "A price is nearly the one before, so levels forecast each other by themselves."),
+        "levels": ("Memory of prices", "A price is nearly the one before: levels seem to forecast each other."),
         "returns": (
             f"Memory of {told['moves']}s",
             "What is left is small: between the dashed lines it cannot be told from chance (95 %).",
@@ -143,9 +155,12 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         axes.set_xlabel(f"{every}s before")
 
     title = f"What moves before {short(target)}"
-    says = f"Correlation of {short(target)}'s {told['moves']} with each {told['each']}'s own, so many {every}s before."
-    rows = [[name, *(number(*SERIES_AT, "correlation", lag, row, names.index(name), form=".3f") for lag in range(len(whole)))]
-            for name in shown]  # fmt: skip
+    says = f"Correlation of its {told['moves']} with each {told['each']}'s own, so many {every}s before."
+    rows = []
+    for name in shown:
+        at = names.index(name)
+        cells = [number(*SERIES_AT, "correlation", lag, row, at, form=".3f") for lag in range(len(whole))]
+        rows.append([name, *cells])
     height = 0.9 + 0.27 * len(shown)
     svg = picture("leading", says, leading, height)
     yield Plate("leading", title, says, svg, Grid([told["each"], *ahead], rows))
@@ -194,7 +209,7 @@ def _scatter(told: Told) -> Plate:
         axes.vlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
 
     says = (
-        f"Each point is a {told['every']}, {len(next(iter(values.values())))} of them at equal distances; both axes are "
+        f"Each point is a {told['every']}, {len(values[names[0]])} of them at equal distances; both axes are "
         f"{told['moves']}s, from the least to the greatest. The diagonal shows how often each size occurs, the upper "
         "half the correlation."
     )
@@ -242,15 +257,15 @@ def _missing(told: Told, number: Number) -> Plate:
         ends = [number(*here, part, name, form=",d") for part in ("total", "longest")]
         rows.append([name, *cells, *ends, number(*SERIES_AT, "unchanged", name, form=",d")])
     says = (
-        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is filled in. "
-        "The table also counts unchanged values: where none is missing, they may have been filled in before."
+        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is "
+        "filled in. The table also counts unchanged values: where none is missing, they may have been filled in before."
     )
     grid = Grid([told["each"], *spans, "in all", "longest gap", "unchanged"], rows)
     height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
     return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
 
 
-def _known(about: Told) -> Iterator[Plate]:
+def _known(about: Told, number: Number) -> Iterator[Plate]:
     known = about.get("known")
     if not known:
         return
@@ -269,11 +284,19 @@ def _known(about: Told) -> Iterator[Plate]:
         bare(axes)
         axes.grid(visible=True, axis="x")
 
-    rows = [[name, each["when"], f"{each['hours']:.1f}", "late" if each["hours"] < 0 else "known"] for name, each in last.items()]
-    says = "Hours between the moment a column is known and the decision, on the worst day. Right of the line is too late."
+    rows = [
+        [
+            name,
+            each["when"],
+            number("table", "known", name, "hours", form=".1f"),
+            "late" if each["hours"] < 0 else "known",
+        ]
+        for name, each in last.items()
+    ]
+    says = "Hours from when a column is known to the decision, on the worst day. Right of the line is too late."
     svg = picture("known", says, draw, 0.8 + 0.155 * len(last))
-    words = ("when", "at the decision")
-    yield Plate("known", "What is known in time", says, svg, Grid(["column", "when", "hours before", words[1]], rows, words))
+    head = ["column", "when", "hours before", "at the decision"]
+    yield Plate("known", "What is known in time", says, svg, Grid(head, rows, words=("when", "at the decision")))
 
 
 def _target(told: Told, number: Number) -> Iterator[Plate]:

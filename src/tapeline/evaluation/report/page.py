@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,9 @@ def numbers(told: Mapping[str, Any]) -> Number:
     """A function that writes numbers of these files, by the path to each."""
 
     def number(*path: str | int, form: str = ".4f") -> Markup:
-        value = reduce(lambda inner, key: inner[key], path, told)
+        value: Any = told
+        for part in path:
+            value = value[part]
         key = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
         return Markup('<data data-key="{}" value="{!r}">{}</data>').format(key, value, formed(value, form))
 

@@ -63,12 +63,12 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the page's letters are the browser's
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         draw(figure)
         buffer = io.StringIO()
         FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
@@ -81,7 +81,8 @@ def _inline(svg: str, says: str) -> str:
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
-    head = f'<svg class="plot" role="img" aria-label="{escape(says)}" {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    said = f'role="img" aria-label="{escape(says)}"'
+    head = f'<svg class="plot" {said} {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
     svg = re.sub(r"^<svg.*?>", lambda _: head, svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z.]+2?d?_\d+"', "", svg)
     svg = re.sub(r"font(-family)?: ?([\d.]+px )?'DejaVu Sans'[^;\"]*;? ?", _size, svg)
@@ -128,7 +129,8 @@ def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]], stro
     for at, (name, values) in enumerate(columns.items()):
         style = {"color": SERIES[at % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[at // len(SERIES) % 4]}
         weight = {"linewidth": 2.2, "zorder": 3} if name == strong else {"linewidth": 1.1}
-        axes.plot(x, [float("nan") if each is None else each for each in values], label=short(name, 12), **style, **weight)
+        known = [float("nan") if each is None else each for each in values]
+        axes.plot(x, known, label=short(name, 12), **style, **weight)
     columns_of_names = 4 if max(map(len, columns), default=0) <= 8 else 3
     axes.figure.legend(loc="outside lower center", ncols=columns_of_names, handlelength=1.2, columnspacing=1.2)
 
