@@ -294,14 +294,17 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
-    from tapeline.targets import program
+    from tapeline.targets import kfp_output, program
     from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    launched = None
     check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
-        if word in paths:
+        if word == "--executor-input":
+            launched = kfp_output.Launched.read(next(words, ""))
+        elif word in paths:
             artifact, equals, path = next(words, "").partition("=")
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
@@ -320,6 +323,8 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
         # the first step answers for the whole configuration; others see a part of it
         before_build(composed)
     program.run(these, composed, paths["--in"], paths["--out"])
+    if launched:
+        launched.tell(paths["--out"])
 
 
 def summary(overrides: list[str], own: dict[str, str]) -> None:

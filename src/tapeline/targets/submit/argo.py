@@ -6,6 +6,7 @@ along with the run.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -145,8 +146,6 @@ def _digest(made: WorkflowTemplate) -> str:
 
 
 def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
-    import shlex
-
     line = shlex.join(["make", "build", *overrides])
     return f"{line} && kubectl apply -f {plan.target.folder}/{plan.name}.yaml"
 
