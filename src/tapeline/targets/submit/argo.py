@@ -83,7 +83,7 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 
 def look(config: Config, run: str) -> Seen:
     """By the workflow's nodes: each task has one, with a node for each try below."""
-    workflow = kubectl.get(_namespace(config), "workflow", run)
+    workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
     if workflow is None:
         raise refuse(run, "the workflow is gone", "someone deleted it, or it ended long ago")
     status = workflow.get("status", {})
