@@ -9,8 +9,13 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help run sweep build workflows submit serve predict publish canary promote rollback versions config images
 .PHONY: test test-faults test-k80 test-cluster cluster cluster-down verify-cluster lint bench bench-serving lock clean
+=======
+.PHONY: help run sweep build images serve predict publish canary promote rollback versions config
+.PHONY: test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+>>>>>>> images
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -29,6 +34,9 @@ workflows: .venv/.dev ## the shipped experiments in workflows/, anew
 
 submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
 	@$(BIN)/tapeline --from-make submit
+
+check: .venv/.dev ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
+	@$(BIN)/tapeline --from-make check
 
 publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
 	@$(BIN)/tapeline --from-make publish

@@ -178,13 +178,27 @@ def sweep(overrides: list[str], own: dict[str, str]) -> None:
 
 def build(overrides: list[str], own: dict[str, str]) -> None:
     """Write the graph in a cluster's words."""
-    from tapeline.checks import before_build
+    from tapeline.checks import before_build, before_write
     from tapeline.targets import build
 
     config = _composed(overrides)
     before_build(config)
-    for path in build.write(config, overrides):
+    texts = build.emit(config, overrides)
+    before_write(config, texts)
+    for path in build.write(config, texts):
         print(path)
+
+
+def check(overrides: list[str], own: dict[str, str]) -> None:
+    """All rules over all that is here."""
+    from tapeline.checks.everything import everything
+
+    if overrides:
+        raise refuse(overrides[0], "check looks at every option by itself", "leave it out")
+    checked = everything()
+    if checked.findings:
+        raise Refused(*checked.findings)
+    print(checked)
 
 
 def workflows(overrides: list[str], own: dict[str, str]) -> None:
@@ -294,14 +308,17 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
     """Steps as a program: NAME[,NAME] key=value ... --in ARTIFACT=PATH --out ARTIFACT=PATH."""
     from tapeline.checks import before_build
     from tapeline.graph import PIPELINE
-    from tapeline.targets import program
+    from tapeline.targets import kfp_output, program
     from tapeline.targets.plan import SUBMITTED, plain
 
     name, paths, overrides = "", {"--in": {}, "--out": {}}, []  # type: str, dict[str, dict[str, Path]], list[str]
+    launched = None
     check: Callable[[str], str] = str
     words = iter(arguments)
     for word in words:
-        if word in paths:
+        if word == "--executor-input":
+            launched = kfp_output.Launched.read(next(words, ""))
+        elif word in paths:
             artifact, equals, path = next(words, "").partition("=")
             if not (equals and path):
                 raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
@@ -320,6 +337,8 @@ def step(arguments: list[str], own: dict[str, str]) -> None:
         # the first step answers for the whole configuration; others see a part of it
         before_build(composed)
     program.run(these, composed, paths["--in"], paths["--out"])
+    if launched:
+        launched.tell(paths["--out"])
 
 
 def summary(overrides: list[str], own: dict[str, str]) -> None:
@@ -343,8 +362,7 @@ def images(overrides: list[str], own: dict[str, str]) -> None:
     """Build the images of the steps: all, or one."""
     from tapeline.targets import images
 
-    names = [own["image"]] if "image" in own else list(images.PROFILES)
-    images.run(names, own.get("builder", ""), overrides)
+    images.run(own.get("image"), own.get("builder", ""), overrides)
 
 
 def cluster(overrides: list[str], own: dict[str, str]) -> None:
@@ -374,6 +392,7 @@ def verify_cluster(overrides: list[str], own: dict[str, str]) -> None:
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
 RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
+IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 SYNC = {"follow": "true|false", "seconds": "N"}
 CLUSTER = {"provider": "kind|gke", "engine": "argo|kfp", "project": "ID", "zone": "NAME", "run": "true|false"}
 VERBS: dict[str, Verb] = {
@@ -381,18 +400,13 @@ VERBS: dict[str, Verb] = {
     "serve": Verb("serve the store over TF Serving's gRPC and REST API, until Ctrl-C", {}, serve),
     "predict": Verb(
         "ask a server; without date, random or rows: about the latest day",
-        {
-            "date": "YYYY-MM-DD",
-            "random": "true|false",
-            "rows": "FILE.csv",
-            "host": "HOST[:PORT]",
-            "api": "rest|grpc",
-            "version": "N",
-        },
+        {"date": "YYYY-MM-DD", "random": "true|false", "rows": "FILE.csv"}
+        | {"host": "HOST[:PORT]", "api": "rest|grpc", "version": "N"},
         predict,
     ),
     "sweep": Verb("a run for each combination: model=flat,deep; never publishes", {"name": "NAME"}, sweep),
     "build": Verb("write the graph for a cluster: target=argo, target=kfp or target=tfjob", {}, build),
+    "check": Verb("verify options, graph, emitted YAML, images and the Kustomize tree, offline", {}, check),
     "workflows": Verb("write the shipped experiments in workflows/ anew", {}, workflows),
     "submit": Verb(
         "run it on a cluster: target=argo, target=kfp or target=tfjob; run=NAME follows one that was begun",
@@ -413,11 +427,7 @@ VERBS: dict[str, Verb] = {
         summary,
     ),
     "store": Verb("init [PLACE]: an empty store; sync URL DIR: mirror one into a folder", SYNC, store, plain=False),
-    "images": Verb(
-        "build the images of the steps, with docker, podman, buildah or another command",
-        {"image": "cpu|gpu|gpu-k80", "builder": "'COMMAND' that takes CONTEXT -f FILE -t TAG"},
-        images,
-    ),
+    "images": Verb("build the images that steps run in", IMAGES, images),
     "cluster": Verb("the commands that make a cluster for the overlays; run=true runs them", CLUSTER, cluster),
     "cluster-down": Verb("the commands that remove it", CLUSTER, cluster_down),
     "verify-cluster": Verb(

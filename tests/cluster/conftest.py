@@ -68,19 +68,28 @@ def image() -> Image:
     return built
 
 
+STUCK = ("ErrImagePull", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
+
+
 def ended(kubectl: Kubectl, namespace: str, pod: Mapping[str, Any], seconds: int = 900) -> str:
     """Create a pod and wait until it has ended; the log of its last container.
 
     Raises:
-        AssertionError: it failed, or is not done in time.
+        AssertionError: it failed, cannot start, or is not done in time.
     """
     kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(pod))
     name, deadline = pod["metadata"]["name"], time.monotonic() + seconds
-    phase = "Pending"
-    while phase in ("Pending", "Running") and time.monotonic() < deadline:
+    status: dict[str, Any] = {"phase": "Pending"}
+    parts: list[dict[str, Any]] = []
+    while status["phase"] in ("Pending", "Running") and time.monotonic() < deadline:
         time.sleep(2)
-        phase = kubectl("-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}")
-    if phase != "Succeeded":
-        logs = kubectl("-n", namespace, "logs", name, "--all-containers", "--ignore-errors")
-        raise AssertionError(f"{name}: {phase}\n{logs}\n{kubectl('-n', namespace, 'describe', 'pod', name)}")
+        status = json.loads(kubectl("-n", namespace, "get", "pod", name, "-o", "json"))["status"]
+        parts = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
+        if any(each["state"].get("waiting", {}).get("reason") in STUCK for each in parts):
+            break
+    if status["phase"] != "Succeeded":
+        told = kubectl("-n", namespace, "describe", "pod", name)
+        ran = [each["name"] for each in parts if "terminated" in each["state"]]
+        logs = [kubectl("-n", namespace, "logs", name, "-c", each) for each in ran]
+        raise AssertionError("\n".join([f"{name}: {status['phase']}", *logs, told]))
     return kubectl("-n", namespace, "logs", name, "-c", pod["spec"]["containers"][-1]["name"])

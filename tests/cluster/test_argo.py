@@ -35,16 +35,18 @@ def _both(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> su
     """Submit a line, run it here, and compare every byte of the two metrics.json; what submit said."""
     told = subprocess_tapeline("submit", *submitted, *line, "apply=true", cwd=folder)
     assert told.returncode == 0, told.stderr
-    _same_here(folder, line)
+    _same_here(folder, submitted, line)
     return told
 
 
-def _same_here(folder: Path, line: tuple[str, ...]) -> None:
+def _same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> None:
+    """The hardware profile is part of the configuration that metrics.json tells."""
+    hw = [text for text in submitted if text.startswith("hw.")]
     theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
     assert (folder / "runs" / "latest" / "report.html").stat().st_size > 10_000
     here = folder / "here"
     here.mkdir()
-    ran = subprocess_tapeline("run", *line, cwd=here)
+    ran = subprocess_tapeline("run", *hw, *line, cwd=here)
     assert ran.returncode == 0, ran.stderr
     assert theirs == (here / "runs" / "latest" / "metrics.json").read_bytes()
 
@@ -88,7 +90,7 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
     assert process.returncode == 0, problem
     assert "train      again   try 1 was lost" in told
     assert "rejected: accuracy" in told
-    _same_here(folder, line)
+    _same_here(folder, submit, line)
 
 
 def _training(kubectl: Kubectl, namespace: str) -> str:

@@ -34,7 +34,8 @@ def test_the_job_gives_the_same_bytes(folder: Path, submit: tuple[str, ...], thr
     theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
     here = folder / "here"
     here.mkdir()
-    ran = subprocess_tapeline("run", *line, cwd=here)
+    hw = [text for text in submit if text.startswith("hw.")]
+    ran = subprocess_tapeline("run", *hw, *line, cwd=here)
     assert ran.returncode == 0, ran.stderr
     assert theirs == (here / "runs" / "latest" / "metrics.json").read_bytes()
 

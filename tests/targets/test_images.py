@@ -8,7 +8,7 @@ import pytest
 from docker.utils.build import exclude_paths
 from packaging.requirements import Requirement
 
-from tapeline import conf
+from tapeline import conf, config
 from tapeline.targets import images
 from tests.conftest import ROOT, Tapeline
 
@@ -63,6 +63,7 @@ def tool(path: Path, *, version: int = 0, build: int = 0) -> None:
 def test_every_image_has_its_folder_and_its_name() -> None:
     assert sorted(images.PROFILES) == FOLDERS
     assert [images.tag(name) for name in images.PROFILES] == TAGS
+    assert config.plain(config.compose(["target=argo"]))["target"]["image"] == TAGS[0]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,10 @@ def test_a_name_of_ones_own(tapeline: Tapeline, tools: Path) -> None:
     assert (code, out.splitlines()[-1]) == (0, "built: registry.example/mine:7")
     code, out, err = tapeline("images", "hw.image=registry.example/mine:7")
     assert (code, out) == (2, "")
-    assert "hw.image=registry.example/mine:7: is one name for several images; add image=" in err
+    assert (
+        "hw.image=registry.example/mine:7: is one name for several images; choose one with image=cpu, gpu, gpu-k80"
+        in err
+    )
 
 
 def test_what_cannot_be_built_is_said_in_a_sentence(tapeline: Tapeline, tools: Path) -> None:

@@ -153,6 +153,7 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
     code, _, err = tapeline("run", *SMALL, "hw=gpu", "hw.required=true")
     assert code == 2
     assert "hw.required=true: TensorFlow" in err
+    assert "sees no GPU, which takes NVIDIA's driver 450 to 470" in err
 
 
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:

@@ -11,11 +11,13 @@ simulated tables, gaps filled, are on average those of the original one (1,447 S
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FIRST, LAST = np.datetime64("2010-01-04"), np.datetime64("2015-10-01")
 SNP_DAYS: Final = 1447
@@ -71,6 +73,8 @@ MEMORY: Final = 0.98  # of log volatility, from one day to the next
 
 def simulate(seed: int) -> pl.DataFrame:
     """Daily closes in index points, null where a market was closed; the same seed gives the same table."""
+    import polars as pl
+
     rng = np.random.default_rng([SALT, seed])
     days = np.arange(FIRST, LAST + 1)
     days = days[np.is_busday(days)]

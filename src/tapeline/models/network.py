@@ -7,6 +7,8 @@ steps, compiled by XLA; between calls Python reads out a score. Only core Tensor
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -185,9 +187,13 @@ def predict(model: Network, features: Array) -> Outputs:
 
 
 def save(model: Network, folder: Path) -> None:
-    """One .npz file."""
-    named: dict[str, Any] = {f"array_{number}": array for number, array in enumerate(model.arrays)}
-    np.savez(folder / "network.npz", task=np.array(model.task), **named)
+    """One .npz file, whose bytes follow from the arrays alone; those of np.savez differ between releases of Python."""
+    named = {"task": np.array(model.task), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
+    with zipfile.ZipFile(folder / "network.npz", "w") as archive:
+        for name, array in named.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
 
 
 def load(folder: Path) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -40,9 +40,8 @@ def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
     return plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
 
 
-def write(config: Config, overrides: Sequence[str]) -> list[Path]:
-    """Write them into `target.folder`, all or none that cannot be made; return their paths."""
-    texts = emit(config, overrides)
+def write(config: Config, texts: Mapping[str, str]) -> list[Path]:
+    """Write what was emitted into `target.folder`; return the paths."""
     folder = Path(cast(Cluster, config.target).folder)
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -23,23 +23,24 @@ TOOLS = ("docker", "podman", "buildah")
 VARIABLE = "TAPELINE_IMAGE_BUILDER"
 
 
-def run(names: Sequence[str], builder: str, overrides: Sequence[str]) -> None:
-    """Build images, one after the other, and say the name of each.
+def run(name: str | None, builder: str, overrides: Sequence[str]) -> None:
+    """Build images, one after the other, and say under which names.
 
     Args:
-        names: folders of deploy/images.
+        name: a folder of deploy/images; None for all.
         builder: as `command` takes it.
         overrides: of the configuration, for a name of one's own: hw.image=...
 
     Raises:
         Refused: nothing here builds images, one fails, or this is no checkout.
     """
-    tags = {name: tag(name, overrides) for name in names}
+    tags = {each: tag(each, overrides) for each in ([name] if name else PROFILES)}
     if len(set(tags.values())) < len(tags):
-        raise refuse(f"hw.image={tags[names[0]]}", "is one name for several images", f"add image={'|'.join(PROFILES)}")
-    for name in names:
-        build(name, tags[name], builder)
-        print(f"built: {tags[name]}")
+        fix = f"choose one with image={', '.join(PROFILES)}"
+        raise refuse(f"hw.image={tags['cpu']}", "is one name for several images", fix)
+    for each, image in tags.items():
+        build(each, image, builder)
+        print(f"built: {image}", flush=True)
 
 
 def tag(name: str, overrides: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ from tapeline.config import compose
 from tapeline.targets import build
 from tapeline.targets.plan import Cluster
 
-TARGETS, HARDWARE = ("argo",), ("cpu", "gpu")
+TARGETS, HARDWARE = ("argo", "kfp"), ("cpu", "gpu")
 KUSTOMIZATION, VERSION = "kustomization.yaml", "kustomize.config.k8s.io/v1beta1"
 
 

@@ -1,0 +1,236 @@
+"""Argo's workflows: what Argo would find out only when it runs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from tapeline.checks import tags
+from tapeline.checks.nodes import Node
+from tapeline.checks.pods import WORKFLOWS, workflow
+from tapeline.checks.words import is_zone, why_no_schedule
+from tapeline.errors import Finding, nearest
+
+Rule = Callable[[Node], Iterable[Finding]]
+OURS = ("workflow.name", "workflow.namespace", "workflow.uid", "pod.name")
+"""Tags that nobody who submits a run chooses freely."""
+
+
+def templates_exist(document: Node) -> Iterator[Finding]:
+    """Entry, exit and tasks name templates of the workflow."""
+    spec = workflow(document)
+    known = spec.at("templates").names()
+    nodes = [spec.at("entrypoint"), spec.at("onExit")]
+    nodes += [task.at("template") for template in spec.at("templates").each() for _, task in tags.tasks(template)]
+    for node in nodes if known else ():
+        if node.value is not None and node.value not in known:
+            yield node.wrong(f"there is no template {node.value}", nearest(str(node.value), known, otherwise="add it"))
+    if known and spec.at("entrypoint").value is None:
+        yield spec.at("entrypoint").wrong("is missing", "name the template that runs first")
+    for name in sorted({name for name in known if known.count(name) > 1}):
+        yield spec.at("templates").wrong(f"two templates are called {name}", "rename one")
+
+
+def tasks_wait_for_tasks(document: Node) -> Iterator[Finding]:
+    """What a task depends on exists, and does not depend on the task."""
+    for template in workflow(document).at("templates").each():
+        before = tags.earlier(template)
+        for _, task in tags.tasks(template):
+            name, place = (
+                str(task.at("name").value),
+                task.at("dependencies" if "dependencies" in task.value else "depends"),
+            )
+            for other in tags.depends(task):
+                if other not in before:
+                    yield place.wrong(f"there is no task {other}", nearest(other, list(before), otherwise="add it"))
+            if name in before.get(name, ()):
+                yield place.wrong(f"{name} waits for itself", "break the circle")
+
+
+def arguments_fit_inputs(document: Node) -> Iterator[Finding]:
+    """A template gets what it has no default for, and nothing else."""
+    by_name = _templates(document)
+    for template in by_name.values():
+        for _, task in tags.tasks(template):
+            if runs := by_name.get(task.at("template").value):
+                for kind in ("parameters", "artifacts"):
+                    yield from _arguments(task, runs.at("inputs", kind), task.at("arguments", kind))
+
+
+def _arguments(task: Node, inputs: Node, given: Node) -> Iterator[Finding]:
+    needed = [str(each.at("name").value) for each in inputs.each() if not _has_default(each)]
+    for name in needed:
+        if name not in given.names():
+            yield given.wrong(f"{task.at('template').value} needs {name}", "give it")
+    for each in given.each():
+        name = str(each.at("name").value)
+        if name not in inputs.names():
+            fix = nearest(name, inputs.names(), otherwise="leave it out")
+            yield each.wrong(f"{task.at('template').value} has no input {name}", fix)
+
+
+def _has_default(parameter: Node) -> bool:
+    return any(key in parameter.value for key in ("default", "value", "valueFrom", "raw", "s3", "gcs", "http"))
+
+
+def conditions_compare(document: Node) -> Iterator[Finding]:
+    """`when` is a comparison, not a value."""
+    for template in workflow(document).at("templates").each():
+        for _, task in tags.tasks(template):
+            when = task.at("when")
+            if when.value is not None and not re.search(r"==|!=|=~|[<>]|\bin\b|^\{\{=", when.text):
+                yield when.wrong("compares nothing", "write as in '{{tasks.gate.outputs.parameters.accepted}} == true'")
+
+
+def conditions_have_an_answer(document: Node) -> Iterator[Finding]:
+    """A run waits for ever, or fails, where what `when` reads was not said: a default says it then."""
+    by_name = _templates(document)
+    for template in by_name.values():
+        runs = {f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in tags.tasks(template)}
+        for _, task in tags.tasks(template):
+            for name in tags.used(task.at("when")):
+                owner, _, parameter = name.partition(".outputs.parameters.")
+                maker = by_name.get(runs.get(owner))
+                for output in maker.at("outputs", "parameters").each() if maker else ():
+                    default = output.at("valueFrom", "default")
+                    if output.at("name").value == parameter and default.value is None:
+                        yield default.wrong(f"{task.at('name').value} waits for it where nothing is said", "add one")
+
+
+def _templates(document: Node) -> dict[Any, Node]:
+    return {each.at("name").value: each for each in workflow(document).at("templates").each()}
+
+
+def retries_can_be_read(document: Node) -> Iterator[Finding]:
+    """A limit that is a number, waits that are durations."""
+    for node in workflow(document).walk():
+        if node.key != "retryStrategy" or not isinstance(node.value, dict):
+            continue
+        if not re.fullmatch(r"\d+", str(node.at("limit").value)):
+            yield node.at("limit").wrong(f"{node.at('limit').value} is no number of retries", "write as in 3")
+        for key in ("duration", "maxDuration"):
+            wait = node.at("backoff", key)
+            if wait.value is not None and not re.fullmatch(r"\d+|(\d+(\.\d+)?(ms|s|m|h))+", str(wait.value)):
+                yield wait.wrong(f"{wait.value} is no duration", "write as in 30s or 5m")
+
+
+def runs_end_and_go(document: Node) -> Iterator[Finding]:
+    """No run lasts for ever, and none stays for ever."""
+    spec = workflow(document)
+    if spec.at("templates").value:
+        for key, fix in (
+            ("activeDeadlineSeconds", "say how long a run may last"),
+            ("ttlStrategy", "say how long a finished run stays, as {secondsAfterCompletion: 604800}"),
+            ("podGC", "say when its pods go, as {strategy: OnPodCompletion}"),
+        ):
+            if spec.at(key).value is None:
+                yield spec.at(key).wrong("is missing", fix)
+
+
+def parameters_are_described(document: Node) -> Iterator[Finding]:
+    """Argo's pages show what a parameter is for, and need a value to begin with."""
+    spec = workflow(document)
+    for parameter in spec.at("arguments", "parameters").each() if spec.at("templates").value else ():
+        for key, fix in (("description", "say what it is for"), ("value", "give the one that means as built")):
+            if parameter.at(key).value is None:
+                yield parameter.at(key).wrong("is missing", fix)
+
+
+def schedules_can_be_read(document: Node) -> Iterator[Finding]:
+    """Five fields and a zone that exists."""
+    if document.at("kind").value != "CronWorkflow":
+        return
+    for schedule in document.at("spec", "schedules").each():
+        if why := why_no_schedule(schedule.text):
+            yield schedule.wrong(f"{schedule.value!r} {why}", "write minute, hour, day, month, weekday: 30 17 * * 1-5")
+    zone = document.at("spec", "timezone")
+    if zone.value is not None and not is_zone(zone.text):
+        yield zone.wrong(f"there is no zone {zone.value}", "write as in Europe/London")
+
+
+def no_script_is_inside(document: Node) -> Iterator[Finding]:
+    """A script's source is where parameters become code."""
+    for template in workflow(document).at("templates").each():
+        if template.at("script").value is not None:
+            yield template.at("script").wrong("parameters would become code", "use container with command and args")
+
+
+def keys_of_artifacts_are_ours(document: Node) -> Iterator[Finding]:
+    """Keys with `..` leave the folder, and what people submit may hold it."""
+    for node in workflow(document).walk():
+        if node.key == "key" and any(store in node.keys for store in ("s3", "gcs", "azure", "oss")):
+            foreign = [name for name in tags.used(node) if not name.startswith(OURS)]
+            if ".." in node.text or foreign:
+                yield node.wrong(f"{node.value} may leave the run's folder", "use {{workflow.name}} and fixed words")
+
+
+def outputs_lie_on_volumes(document: Node) -> Iterator[Finding]:
+    """A root that is read-only takes no files, and others' files are not read from it."""
+    for template in workflow(document).at("templates").each():
+        container = template.at("container")
+        mounts = [f"{str(each.at('mountPath').value).rstrip('/')}/" for each in container.at("volumeMounts").each()]
+        if container.at("securityContext", "readOnlyRootFilesystem").value:
+            places = [each.at("path") for each in template.at("outputs", "artifacts").each()]
+            places += [each.at("valueFrom", "path") for each in template.at("outputs", "parameters").each()]
+            for place in places:
+                if place.text and not any(place.text.startswith(mount) for mount in mounts):
+                    yield place.wrong(
+                        f"{place.value} lies on no volume, and the root is read-only", "mount an emptyDir there"
+                    )
+
+
+def loops_hand_on_parameters(document: Node) -> Iterator[Finding]:
+    """Argo joins the parameters of a loop's turns, not their artifacts."""
+    for template in workflow(document).at("templates").each():
+        loops = {
+            f"{kind}.{task.at('name').value}.outputs.artifacts."
+            for kind, task in tags.tasks(template)
+            if any(task.at(key).value for key in ("withItems", "withParam", "withSequence"))
+        }
+        for node in template.walk():
+            for name in tags.used(node) if loops else ():
+                if name.startswith(tuple(loops)):
+                    yield node.wrong(f"{{{{{name}}}}} is of a loop, whose artifacts nobody joins", "read a parameter")
+
+
+RULES: tuple[Rule, ...] = (
+    *tags.RULES,
+    templates_exist,
+    tasks_wait_for_tasks,
+    arguments_fit_inputs,
+    conditions_compare,
+    conditions_have_an_answer,
+    retries_can_be_read,
+    runs_end_and_go,
+    parameters_are_described,
+    schedules_can_be_read,
+    no_script_is_inside,
+    keys_of_artifacts_are_ours,
+    outputs_lie_on_volumes,
+    loops_hand_on_parameters,
+)
+
+
+def is_workflow(document: Node) -> bool:
+    """One of Argo's kinds."""
+    return document.at("kind").value in WORKFLOWS
+
+
+def references_find_templates(documents: Sequence[Node]) -> Iterator[Finding]:
+    """A Workflow or CronWorkflow names a WorkflowTemplate that stands beside it, and parameters that it has."""
+    known = {
+        document.at("metadata", "name").value: workflow(document).at("arguments", "parameters").names()
+        for document in documents
+        if document.at("kind").value in ("WorkflowTemplate", "ClusterWorkflowTemplate")
+    }
+    for spec in (workflow(document) for document in documents if is_workflow(document)):
+        name = spec.at("workflowTemplateRef", "name")
+        if name.value is not None and name.value not in known:
+            fix = nearest(str(name.value), [str(each) for each in known], otherwise="build it")
+            yield name.wrong(f"there is no WorkflowTemplate {name.value}", fix)
+        for parameter in spec.at("arguments", "parameters").each() if name.value in known else ():
+            word = str(parameter.at("name").value)
+            if word not in known[name.value]:
+                fix = nearest(word, known[name.value], otherwise="leave it out")
+                yield parameter.wrong(f"{name.value} has no parameter {word}", fix)

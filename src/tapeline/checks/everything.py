@@ -1,0 +1,166 @@
+"""What `make check` looks at: every option and experiment once, what is emitted for them, and what lies here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+from tapeline import conf
+from tapeline.checks import graph, images, kustomize, of_configuration
+from tapeline.checks.emitted import emitted
+from tapeline.config import Config, compose
+from tapeline.errors import Finding, Refused, refuse
+from tapeline.graph import PIPELINE
+from tapeline.targets import build
+from tapeline.targets.plan import Cluster
+
+EMITTERS = {"hera": "argo", "kfp": "kfp"}
+"""Packages, and the extras of tapeline that install them."""
+
+
+@dataclass
+class Checked:
+    """What was looked at, and what was found."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Keep findings; one that several files share stands there once, at the first of them."""
+        known = {_what(each) for each in self.findings}
+        for finding in findings:
+            if _what(finding) not in known:
+                known.add(_what(finding))
+                self.findings.append(finding)
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        return "\n".join([*self.left_out, f"checked {counted}: nothing found"])
+
+
+def _what(finding: Finding) -> tuple[str, str]:
+    return finding.where.partition(": ")[2] or finding.where, finding.problem
+
+
+def everything() -> Checked:
+    """Apply all rules to all that is here.
+
+    Raises:
+        Refused: a package that emits is not installed.
+    """
+    absent = [f"tapeline[{extra}]" for package, extra in EMITTERS.items() if find_spec(package) is None]
+    if absent:
+        raise refuse("check", "what emits for clusters is not installed", f"install {' and '.join(absent)}")
+    checked, root = Checked(), conf.root()
+    checked.add(finding for rule in graph.RULES for finding in rule(PIPELINE))
+    checked.counts["steps"] = len(PIPELINE)
+    _options(checked)
+    _committed(checked, root)
+    _deployed(checked, root / "deploy")
+    return checked
+
+
+def _options(checked: Checked) -> None:
+    """Compose each option and experiment; lay it out and emit it for each cluster, where it is one of its own."""
+    options = ["", *_all_options()]
+    checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
+    composed = {option: _composed(option) for option in options}
+    clusters = [each for name, each in composed.items() if name.startswith("target=") and _is_for_cluster(each)]
+    seen: list[Config] = []
+    for option, config in composed.items():
+        if not isinstance(config, Config):
+            checked.add(_placed(config, option))
+            continue
+        for moved in [config] if _is_for_cluster(config) else [_moved(config, cast(Config, each)) for each in clusters]:
+            if moved in seen:
+                continue
+            seen.append(moved)
+            if found := list(of_configuration(moved)):
+                checked.add(_placed(found, option))
+            else:
+                _emit(checked, moved, option)
+
+
+def _is_for_cluster(config: Config | Sequence[Finding]) -> bool:
+    return isinstance(config, Config) and isinstance(config.target, Cluster)
+
+
+def _all_options() -> list[str]:
+    groups = sorted(path.name for path in conf.folder().iterdir() if path.is_dir())
+    return [f"{group}={option}" for group in groups for option in conf.options(group)]
+
+
+def _composed(option: str) -> Config | Sequence[Finding]:
+    try:
+        return compose([option] if option else [])
+    except Refused as error:
+        return error.findings
+
+
+def _moved(config: Config, cluster: Config) -> Config:
+    """The same for a cluster, whose pods see another store."""
+    serving = config.serving.model_copy(update={"store": cluster.serving.store})
+    return replace(config, target=cluster.target, serving=serving)
+
+
+def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
+    """Findings about keys, with the file of conf/ where the key was chosen."""
+    file = f"conf/{option.replace('=', '/')}.yaml" if option else "conf/config.yaml"
+    for finding in findings:
+        section = finding.where.partition(".")[0].partition("=")[0]
+        own = _default(section) if not option else None
+        yield replace(finding, where=f"{own or file}: {finding.where}")
+
+
+def _default(section: str) -> str | None:
+    """The file of the option that conf/config.yaml chooses for a section."""
+    import yaml
+
+    for each in yaml.safe_load((conf.folder() / "config.yaml").read_text())["defaults"]:
+        if isinstance(each, dict) and each.get(section):
+            return f"conf/{section}/{each[section]}.yaml"
+    return None
+
+
+def _emit(checked: Checked, config: Config, option: str) -> None:
+    overrides = [option] if option else []
+    target = cast(Cluster, config.target)
+    command = " ".join(["make build", f"target={target.name}", *(each for each in overrides if "target=" not in each)])
+    try:
+        texts = build.emit(config, overrides)
+    except Refused as error:
+        checked.add(_placed(error.findings, option))
+        return
+    checked.counts["emitted files"] += len(texts)
+    checked.add(emitted({f"{target.folder}/{name} ({command})": text for name, text in texts.items()}))
+
+
+def _committed(checked: Checked, root: Path) -> None:
+    """The files of workflows/ as they lie there, a folder at a time."""
+    folders = sorted({path.parent for path in (root / "workflows").rglob("*.yaml")})
+    for folder in folders:
+        files = [path for path in sorted(folder.glob("*.yaml")) if path.name != kustomize.FILE]
+        checked.add(emitted({path.relative_to(root).as_posix(): path.read_text() for path in files}))
+        checked.add(kustomize.files_are_sound(folder, folder.relative_to(root).as_posix()))
+        checked.counts["files of workflows/"] = checked.counts.get("files of workflows/", 0) + len(files)
+
+
+def _deployed(checked: Checked, deploy: Path) -> None:
+    """Dockerfiles, and the Kustomize tree as it lies there and as kubectl renders it."""
+    if (deploy / "images").is_dir():
+        checked.counts["Dockerfiles"] = len(list((deploy / "images").glob("*/Dockerfile")))
+        checked.add(images.images(deploy / "images", "deploy/images"))
+    tree = deploy / "kustomize"
+    if tree.is_dir():
+        checked.counts["kustomizations"] = len(kustomize.kustomizations(tree))
+        checked.add(kustomize.files_are_sound(tree, "deploy/kustomize"))
+        if kustomize.can_render():
+            checked.add(kustomize.rendered(tree, "deploy/kustomize"))
+        else:
+            checked.left_out.append(
+                "kubectl is not here, so deploy/kustomize was not rendered: install it to check that too"
+            )

@@ -1,0 +1,99 @@
+"""The table of steps itself: a graph that every target can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+
+from tapeline.config import GROUPS, Config
+from tapeline.errors import Finding, nearest
+from tapeline.graph import Step
+
+Graph = Sequence[Step]
+Rule = Callable[[Graph], Iterable[Finding]]
+
+
+def _at(step: Step) -> str:
+    return f"graph.py: PIPELINE: {step.name}"
+
+
+def names_are_given_once(graph: Graph) -> Iterator[Finding]:
+    """Steps and artifacts are known by their names."""
+    for what, names in (
+        ("step", [step.name for step in graph]),
+        ("artifact", [made.name for step in graph for made in step.makes]),
+        ("file", [made.file for step in graph for made in step.makes]),
+        ("output parameter", [name for step in graph for name in step.parameters]),
+    ):
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Finding("graph.py: PIPELINE", f"the {what} {name} stands there twice", "rename one")
+
+
+def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
+    """Steps run in the table's order."""
+    made: list[str] = []
+    later = [each.name for step in graph for each in step.makes]
+    for step in graph:
+        for name in step.takes:
+            if name not in made:
+                fix = (
+                    f"move it behind the step that makes {name}"
+                    if name in later
+                    else nearest(name, later, otherwise="")
+                )
+                yield Finding(_at(step), f"takes {name}, which no step before it makes", fix or "add the step")
+        made += [each.name for each in step.makes]
+
+
+def skipped_outputs_are_not_taken(graph: Graph) -> Iterator[Finding]:
+    """What may not be there, nothing can wait for."""
+    maybe = {made.name: step.name for step in graph if step.when for made in step.makes}
+    for step in graph:
+        for name in step.takes:
+            if name in maybe:
+                problem = f"takes {name} of {maybe[name]}, which may be skipped"
+                yield Finding(_at(step), problem, "take what a step makes that always runs")
+
+
+def conditions_are_said_before(graph: Graph) -> Iterator[Finding]:
+    """`when` names an output parameter of an earlier step that always runs."""
+    said: list[str] = []
+    for step in graph:
+        if step.when and step.when not in said:
+            fix = nearest(step.when, said, otherwise="add it to the parameters of a step before")
+            yield Finding(_at(step), f"waits for {step.when}, which no step before it says", fix)
+        said += [] if step.when else step.parameters
+
+
+def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
+    """Sections of the configuration, or single keys of them."""
+    sections = [field.name for field in fields(Config)]
+    for step in graph:
+        for path in step.reads:
+            head, _, key = path.partition(".")
+            known = list(GROUPS[head].model_fields) if head in GROUPS else []
+            if head not in sections:
+                yield Finding(
+                    _at(step), f"reads {path}, no section", nearest(head, sections, otherwise="mend its name")
+                )
+            elif key and key not in known:
+                yield Finding(_at(step), f"reads {path}, no key", nearest(key, known, otherwise="mend its name"))
+
+
+def only_the_publisher_writes(graph: Graph) -> Iterator[Finding]:
+    """A step that writes to the store waits for the gate's decision, and its like is never cached."""
+    for step in graph:
+        if step.store == "write" and not step.when:
+            yield Finding(_at(step), "writes to the store, accepted or not", "give it when=accepted")
+        if step.store != "none" and step.world != "fresh":
+            yield Finding(_at(step), "sees the store, and may come from the cache", 'give it world="fresh"')
+
+
+RULES: tuple[Rule, ...] = (
+    names_are_given_once,
+    artifacts_are_made_before_they_are_taken,
+    skipped_outputs_are_not_taken,
+    conditions_are_said_before,
+    keys_that_are_read_exist,
+    only_the_publisher_writes,
+)

@@ -1,0 +1,185 @@
+"""The Dockerfiles of deploy/images: small, fixed, without root and without secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapeline.checks.names import KEYS
+from tapeline.checks.restricted import SECRET, SHELLS
+from tapeline.checks.words import why_not_fixed
+from tapeline.errors import Finding
+
+KEPT_OUT = ("kfp", "kfp-kubernetes", "hera", "hera-workflows")
+"""Only `build` and `submit` need them."""
+SECRET_FILES = re.compile(
+    r"(?i)(^|/)(\.env|id_rsa|kubeconfig|kaggle\.json|.*credentials.*|service_account.*|.*\.(pem|key|p12))$"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """An instruction with its number in the file."""
+
+    number: int
+    word: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A Dockerfile."""
+
+    file: str
+    lines: tuple[Line, ...]
+
+    def of(self, *words: str) -> list[Line]:
+        """The instructions of these kinds."""
+        return [line for line in self.lines if line.word in words]
+
+    def wrong(self, line: Line, problem: str, fix: str) -> Finding:
+        """A finding at an instruction."""
+        return Finding(f"{self.file}: line {line.number}: {line.word}", problem, fix)
+
+
+Rule = Callable[[Image], Iterable[Finding]]
+
+
+def parse(text: str, file: str) -> Image:
+    """The instructions of a Dockerfile, continued lines joined."""
+    lines, begun, number = [], "", 0
+    for at, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("#") or not (line.strip() or begun):
+            continue
+        number = number if begun else at
+        begun += line.strip()
+        if begun.endswith("\\"):
+            begun = begun[:-1] + " "
+            continue
+        word, _, rest = begun.partition(" ")
+        lines.append(Line(number, word.upper(), rest.strip()))
+        begun = ""
+    return Image(file, tuple(lines))
+
+
+def bases_are_fixed(image: Image) -> Iterator[Finding]:
+    """What it is built from does not change under its name."""
+    arguments = dict(line.rest.split("=", 1) for line in image.of("ARG") if "=" in line.rest)
+    stages: list[str] = []
+    for line in image.of("FROM"):
+        base, *more = [word for word in line.rest.split() if not word.startswith("--")]
+        full = re.sub(r"\$\{?(\w+)\}?", lambda found: arguments.get(found[1], ""), base)
+        if full not in stages and full != "scratch" and (why := why_not_fixed(full)):
+            yield image.wrong(line, f"{full or base} {why}", "name a version, as python:3.11-slim-bookworm")
+        stages += more[1:2]
+
+
+def user_is_not_root(image: Image) -> Iterator[Finding]:
+    """A number, so that the kubelet can see that it is not root."""
+    last = image.of("FROM")[-1:]
+    users = [line for line in image.of("USER") if line.number > last[0].number] if last else []
+    if not users:
+        for line in last:
+            yield image.wrong(line, "the image runs as root", "add USER 10001:10001 below")
+    for line in users[-1:]:
+        name = line.rest.partition(":")[0]
+        if not name.isdecimal() or int(name) == 0:
+            yield image.wrong(line, f"{name} is root, or may be", "name another user by number, as 10001:10001")
+
+
+def nothing_is_fetched_unseen(image: Image) -> Iterator[Finding]:
+    """ADD fetches and unpacks; a pipe from the network into a shell runs whatever it gets."""
+    for line in image.of("ADD"):
+        yield image.wrong(line, "may fetch or unpack", "use COPY")
+    for line in image.of("RUN"):
+        if re.search(r"\b(curl|wget)\b[^|;&]*\|\s*(sudo\s+)?(ba|da|z)?sh\b", line.rest):
+            yield image.wrong(line, "runs what the network sends", "copy the file, and check its digest")
+
+
+def packages_are_pinned(image: Image) -> Iterator[Finding]:
+    """Pip installs what a lock file names, or this project."""
+    for line in image.of("RUN"):
+        for command in re.findall(r"pip3?(?:\s+--?[\w-]+(?:[= ]\S+)?)*?\s+install\s+([^;&|]*)", line.rest):
+            words = command.split()
+            plain = [
+                word
+                for before, word in zip(["", *words], words, strict=False)
+                if not word.startswith("-") and before not in ("-r", "-c", "--root", "--prefix", "--target", "-e")
+            ]
+            loose = [word for word in plain if "==" not in word and not re.match(r"[./]|\S+\.whl", word)]
+            if loose:
+                yield image.wrong(line, f"installs {', '.join(loose)} of any version", "use -r with a lock file")
+
+
+def nothing_is_installed_at_run_time(image: Image) -> Iterator[Finding]:
+    """It starts a program, by a list of words."""
+    for line in image.of("ENTRYPOINT", "CMD"):
+        try:
+            words = [str(word) for word in json.loads(line.rest)]
+        except ValueError:
+            yield image.wrong(line, "is read by a shell", 'write a list, as ["tapeline"]')
+            continue
+        if words[:1] and words[0].rpartition("/")[2] in (*SHELLS, "pip", "uv", "apt-get"):
+            yield image.wrong(line, f"starts {words[0]}", 'name the program, as ["tapeline"]')
+    if not image.of("ENTRYPOINT", "CMD"):
+        for line in image.of("FROM")[-1:]:
+            yield image.wrong(line, "the image starts nothing", 'add ENTRYPOINT ["tapeline"]')
+
+
+def no_secret_goes_in(image: Image) -> Iterator[Finding]:
+    """Whoever pulls an image reads all of its layers."""
+    for line in image.of("ENV", "ARG"):
+        for name, value in re.findall(r"(\w+)=(\S*)", line.rest) or [(line.rest, "")]:
+            if SECRET.search(name) and (value or line.word == "ARG"):
+                yield image.wrong(line, f"{name} stays in the image", "give it to the container, from a Secret")
+    for line in image.of("COPY", "ADD"):
+        for name in line.rest.split():
+            if SECRET_FILES.search(name):
+                yield image.wrong(line, f"{name} stays in the image", "give it to the container, from a Secret")
+    for line in image.lines:
+        for pattern, what in KEYS:
+            if pattern.search(line.rest):
+                yield image.wrong(line, f"holds {what}", "revoke it, and give it to the container from a Secret")
+
+
+def what_is_copied_is_named(image: Image) -> Iterator[Finding]:
+    """A whole folder brings along what lies there by chance."""
+    for line in image.of("COPY"):
+        words = [word for word in line.rest.split() if not word.startswith("--")]
+        if words[:1] in (["."], ["./"]) and "--from" not in line.rest:
+            yield image.wrong(line, "copies all that lies there", "name the files and folders")
+
+
+RULES: tuple[Rule, ...] = (
+    bases_are_fixed,
+    user_is_not_root,
+    nothing_is_fetched_unseen,
+    packages_are_pinned,
+    nothing_is_installed_at_run_time,
+    no_secret_goes_in,
+    what_is_copied_is_named,
+)
+
+
+def locks_are_lean(path: Path, shown: str) -> Iterator[Finding]:
+    """A lock file names one version each, and nothing that only `build` needs."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        name = re.split(r"[=<>\[; ]", line.strip())[0].lower()
+        if name in KEPT_OUT:
+            fix = "leave it out: only make build needs it"
+            yield Finding(f"{shown}: line {number}", f"{name} is in the image of the steps", fix)
+        elif name and not name.startswith(("#", "-")) and "==" not in line and " @ " not in line:
+            yield Finding(f"{shown}: line {number}", f"{line.strip()} is not pinned", "write one version with ==")
+
+
+def images(root: Path, shown: str) -> Iterator[Finding]:
+    """All rules over the Dockerfiles and lock files of a folder."""
+    for path in sorted(root.glob("*/Dockerfile")):
+        image = parse(path.read_text(), f"{shown}/{path.relative_to(root).as_posix()}")
+        for rule in RULES:
+            yield from rule(image)
+    for path in sorted(root.glob("*/*.lock")):
+        yield from locks_are_lean(path, f"{shown}/{path.relative_to(root).as_posix()}")

@@ -1,0 +1,145 @@
+"""The tree of deploy/kustomize: its files as they lie there, and what kubectl makes of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tapeline.checks import exposure, names, references
+from tapeline.checks.emitted import objects
+from tapeline.checks.nodes import Node, read
+from tapeline.checks.references import Tree
+from tapeline.errors import Finding, nearest
+
+FILE, OUTSIDE = "kustomization.yaml", "outside.yaml"
+OLD = {
+    "bases": "resources",
+    "commonLabels": "labels",
+    "patchesStrategicMerge": "patches",
+    "patchesJson6902": "patches",
+    "vars": "replacements",
+    "imageTags": "images",
+}
+"""Fields that kustomize warns about, and what took their place."""
+FIELDS = (
+    *("apiVersion", "kind", "metadata", "resources", "components", "namespace", "namePrefix", "nameSuffix", "labels"),
+    *("patches", "replacements", "images", "replicas", "configMapGenerator", "secretGenerator", "generatorOptions"),
+    *("configurations", "openapi", "buildMetadata", "commonAnnotations", "sortOptions"),
+)
+LISTED = ("resources", "components", "configurations")
+SERVERS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def policies(
+    documents: Sequence[Mapping[str, Any]], where: str, outside: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Finding]:
+    """What a cluster that is run with care would refuse in rendered objects.
+
+    Args:
+        documents: as `kubectl kustomize` prints them.
+        where: the folder that was rendered, for the findings.
+        outside: objects that people create, as {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
+    """
+    nodes = [
+        Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
+    ]
+    tree = Tree(nodes, outside)
+    for rule in (*references.RULES, *exposure.RULES):
+        yield from rule(tree)
+    yield from objects(nodes)
+
+
+def kustomizations(root: Path) -> list[Path]:
+    """The folders of a tree that have a kustomization."""
+    return sorted(path.parent for path in root.rglob(FILE))
+
+
+def files_are_sound(root: Path, shown: str) -> Iterator[Finding]:
+    """Each file of the tree can be read, and each kustomization names what is there."""
+    for path in sorted(path for path in root.rglob("*") if path.suffix in (".yaml", ".yml")):
+        name = f"{shown}/{path.relative_to(root).as_posix()}"
+        told = read(path.read_text(), name)
+        if isinstance(told, Finding):
+            # a list is a patch, or the list of what lies outside
+            if "holds list" not in told.problem:
+                yield told
+            continue
+        for document in told:
+            yield from names.nothing_looks_like_a_key(document)
+            if path.name == FILE:
+                yield from kustomization_is_sound(document, path.parent)
+
+
+def kustomization_is_sound(document: Node, folder: Path) -> Iterator[Finding]:
+    """No field of yesterday, no place outside the tree, no file that is not there, no secret."""
+    for node in document.each():
+        if node.key in OLD:
+            yield node.wrong("kustomize warns about it", f"use {OLD[node.key]}")
+        elif node.key not in FIELDS:
+            yield node.wrong("kustomize has no such field", nearest(node.key, FIELDS, otherwise="leave it out"))
+    for key in LISTED:
+        for node in document.at(key).each():
+            if "://" in node.text or node.text.startswith(("github.com", "git@")) or "?ref=" in node.text:
+                yield node.wrong(f"{node.value} would be fetched", "keep a copy in the tree")
+            elif not (folder / node.text).exists():
+                siblings = [each.name for each in folder.iterdir()]
+                yield node.wrong(f"{node.value} is not there", nearest(node.text, siblings, otherwise="add it"))
+    for generator in document.at("secretGenerator").each():
+        for node in (generator.at("literals"), generator.at("data")):
+            if node.value:
+                yield node.wrong("holds a secret in the open", "use envs with a file that Git ignores")
+    if document.at("kind").value == "Component" and not (folder / "README.md").is_file():
+        yield document.wrong("the component has no README.md", "say what it does, what it needs, and one command")
+
+
+def rendered(root: Path, shown: str) -> Iterator[Finding]:
+    """The policies over what every kustomization of the tree becomes; a component, on the base."""
+    outside = _outside(root)
+    folders = kustomizations(root)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        texts = list(pool.map(lambda folder: render(folder, root), folders))
+    seen: set[str] = set()
+    for folder, (text, trouble) in zip(folders, texts, strict=True):
+        where = f"{shown}/{folder.relative_to(root).as_posix()}".removesuffix("/.")
+        if trouble:
+            yield Finding(where, trouble, "mend its kustomization, and try kubectl kustomize")
+            continue
+        told = read(text, where)
+        found: Iterable[Finding] = (
+            [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside)
+        )
+        for finding in found:
+            # what the base has, all that stands on it has
+            place = f"{finding.where.removeprefix(where)}{finding.problem}"
+            if place not in seen:
+                seen.add(place)
+                yield finding
+
+
+def render(folder: Path, root: Path) -> tuple[str, str]:
+    """What kubectl makes of a kustomization, and what it complains about."""
+    with tempfile.TemporaryDirectory() as name:
+        if "kind: Component" in (folder / FILE).read_text():
+            within = [os.path.relpath(each, Path(name).resolve()) for each in (root / "base", folder)]
+            Path(name, FILE).write_text(f"resources: ['{within[0]}']\ncomponents: ['{within[1]}']\n")
+            folder = Path(name)
+        done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)  # noqa: S607
+    return done.stdout, " ".join(done.stderr.split())
+
+
+def can_render() -> bool:
+    """Kubectl is here."""
+    return shutil.which("kubectl") is not None
+
+
+def _outside(root: Path) -> list[dict[str, Any]]:
+    import yaml
+
+    path = root / OUTSIDE
+    return list(yaml.safe_load(path.read_text()) or []) if path.is_file() else []

@@ -1,0 +1,94 @@
+"""YAML as the rules walk it: a value, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from tapeline.errors import Finding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A value of a document with its place: "workflows/argo/x.yaml: spec.templates[train].container.image"."""
+
+    value: Any
+    file: str
+    keys: tuple[str, ...] = ()
+    """From the document to it; an item of a list is "[name]", or "[0]"."""
+
+    @property
+    def path(self) -> str:
+        """As people write it."""
+        return ".".join(self.keys).replace(".[", "[")
+
+    @property
+    def where(self) -> str:
+        """File and path, as findings name them."""
+        return f"{self.file}: {self.path}" if self.path else self.file
+
+    def at(self, *keys: str) -> Node:
+        """The value below these keys; None where there is none."""
+        node = self
+        for key in keys:
+            inner = node.value.get(key) if isinstance(node.value, dict) else None
+            node = Node(inner, node.file, (*node.keys, key))
+        return node
+
+    def each(self) -> Iterator[Node]:
+        """The values of a mapping, or of a list by the names of its items."""
+        if isinstance(self.value, dict):
+            yield from (self.at(str(key)) for key in self.value)
+        for number, item in enumerate(self.value if isinstance(self.value, list) else ()):
+            named = item.get("name") if isinstance(item, dict) else None
+            yield Node(item, self.file, (*self.keys, f"[{number if named is None else named}]"))
+
+    def walk(self) -> tuple[Node, ...]:
+        """Itself and all that lies below."""
+        return _walked(self)
+
+    def names(self) -> list[str]:
+        """The names of a list's items."""
+        return [str(item.at("name").value) for item in self.each() if item.at("name").value is not None]
+
+    @property
+    def key(self) -> str:
+        """The last word of its path."""
+        return self.keys[-1] if self.keys else ""
+
+    @property
+    def text(self) -> str:
+        """A string's own value; empty for all else."""
+        return self.value if isinstance(self.value, str) else ""
+
+    def wrong(self, problem: str, fix: str) -> Finding:
+        """A finding at this place."""
+        return Finding(self.where, problem, fix)
+
+
+@lru_cache(maxsize=64)
+def _walked(node: Node) -> tuple[Node, ...]:
+    """Kept, since many rules walk the same document."""
+    found = [node]
+    for each in found:
+        found += each.each()
+    return tuple(found)
+
+
+def read(text: str, file: str) -> list[Node] | Finding:
+    """The documents of a YAML text, or why it is none."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        documents = [each for each in yaml.load_all(text, loader) if each is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        return Finding(f"{file}{line}", f"is no YAML: {getattr(error, 'problem', error)}", "mend it, or build it anew")
+    strange = [each for each in documents if not isinstance(each, dict)]
+    if strange:
+        return Finding(file, f"holds {type(strange[0]).__name__} where an object should be", "mend it")
+    return [Node(each, file) for each in documents]

@@ -1,0 +1,179 @@
+"""Objects that name each other: what they name is there, and selectors select."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tapeline.checks.nodes import Node, read
+from tapeline.checks.pods import WORKFLOWS, workflow
+from tapeline.errors import Finding, nearest
+
+OBJECTS = {
+    **dict.fromkeys(
+        ("secretKeyRef", "secretRef", "accessKeySecret", "secretKeySecret", "sessionTokenSecret"), "Secret"
+    ),
+    "serviceAccountKeySecret": "Secret",
+    **dict.fromkeys(("configMapKeyRef", "configMapRef", "configMap"), "ConfigMap"),
+    "workflowTemplateRef": "WorkflowTemplate",
+}
+"""Mappings with the name of an object, and often one of its keys."""
+NAMES = {"serviceAccountName": "ServiceAccount", "secretName": "Secret", "claimName": "PersistentVolumeClaim"}
+"""Keys whose value is the name."""
+REPOSITORY = "workflows.argoproj.io/default-artifact-repository"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Objects that are applied together, and those that people create."""
+
+    documents: Sequence[Node]
+    outside: Sequence[Mapping[str, Any]] = ()
+    """As {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}."""
+
+    def of(self, *kinds: str) -> list[Node]:
+        """The objects of these kinds."""
+        return [each for each in self.documents if each.at("kind").value in kinds]
+
+    def names(self, kind: str) -> list[str]:
+        """What objects of a kind are called, in the tree and outside."""
+        inside = [str(each.at("metadata", "name").value) for each in self.of(kind)]
+        return inside + [str(each.get("name")) for each in self.outside if each.get("kind") == kind]
+
+    def keys(self, kind: str, name: str) -> list[str] | None:
+        """The keys of a ConfigMap or Secret; None where nobody told."""
+        for each in self.of(kind):
+            if each.at("metadata", "name").value == name:
+                return [*(each.at("data").value or {}), *(each.at("binaryData").value or {})]
+        for told in self.outside:
+            if told.get("kind") == kind and told.get("name") == name and told.get("keys"):
+                return [str(key) for key in told["keys"]]
+        return None
+
+    def labels(self) -> list[dict[str, Any]]:
+        """The labels of all pods."""
+        found = []
+        for document in self.documents:
+            # a notebook's controller hands its labels on
+            own = document.at("metadata", "labels").value or {} if document.at("kind").value == "Notebook" else {}
+            found += [{**own, **(each.at("metadata", "labels").value or {})} for each in Tree([document]).templates()]
+        for spec in (workflow(each) for each in self.of(*WORKFLOWS)):
+            shared = spec.at("podMetadata", "labels").value or {}
+            found += [{**shared, **(each.at("metadata", "labels").value or {})} for each in spec.at("templates").each()]
+        return found
+
+    def templates(self) -> list[Node]:
+        """What pods are made of: labels and a spec."""
+        found = (node for document in self.documents for node in document.walk())
+        return [node for node in found if isinstance(node.at("spec", "containers").value, list)]
+
+
+Rule = Callable[[Tree], Iterable[Finding]]
+
+
+def names_are_found(tree: Tree) -> Iterator[Finding]:
+    """A pod waits for ever for a ConfigMap, Secret, claim or account that nobody made."""
+    for document in tree.documents:
+        for node in (*document.walk(), *_repositories(document)):
+            if not isinstance(node.value, dict) or node.at("optional").value:
+                continue
+            for key, kind in NAMES.items():
+                if node.at(key).text:
+                    yield from _absent(tree, kind, node.at(key))
+            if node.key in OBJECTS and node.at("name").text:
+                yield from _absent(tree, OBJECTS[node.key], node.at("name"))
+                yield from _absent_key(tree, OBJECTS[node.key], node)
+            for each in node.at("imagePullSecrets").each():
+                yield from _absent(tree, "Secret", each.at("name"))
+
+
+def _repositories(document: Node) -> Iterator[Node]:
+    """What is written into ConfigMaps of Argo's artifact repositories."""
+    if document.at("metadata", "annotations", REPOSITORY).value is not None:
+        for entry in document.at("data").each():
+            told = read(entry.text, document.file)
+            for inner in told if isinstance(told, list) else ():
+                yield from Node(inner.value, document.file, entry.keys).walk()
+
+
+def _absent(tree: Tree, kind: str, name: Node) -> Iterator[Finding]:
+    known = tree.names(kind)
+    if name.value not in known and not (kind == "ServiceAccount" and name.value == "default"):
+        otherwise = "declare it in outside.yaml" if kind == "Secret" else "add it"
+        yield name.wrong(f"there is no {kind} {name.value}", nearest(str(name.value), known, otherwise=otherwise))
+
+
+def _absent_key(tree: Tree, kind: str, node: Node) -> Iterator[Finding]:
+    key, known = node.at("key"), tree.keys(kind, str(node.at("name").value))
+    if key.value is not None and known is not None and key.value not in known:
+        fix = nearest(str(key.value), known, otherwise="add it")
+        yield key.wrong(f"{kind} {node.at('name').value} has no key {key.value}", fix)
+
+
+def bindings_bind(tree: Tree) -> Iterator[Finding]:
+    """A binding names a role and accounts; a scaler, something to scale."""
+    for binding in tree.of("RoleBinding", "ClusterRoleBinding"):
+        role = binding.at("roleRef")
+        if role.at("kind").value == "Role" or role.at("name").value not in ("view", "edit", "admin"):
+            yield from _absent(tree, str(role.at("kind").value), role.at("name"))
+        for subject in binding.at("subjects").each():
+            if subject.at("kind").value == "ServiceAccount":
+                yield from _absent(tree, "ServiceAccount", subject.at("name"))
+    for scaler in tree.of("HorizontalPodAutoscaler"):
+        target = scaler.at("spec", "scaleTargetRef")
+        yield from _absent(tree, str(target.at("kind").value), target.at("name"))
+
+
+def selectors_select(tree: Tree) -> Iterator[Finding]:
+    """Services, budgets and policies find pods; a Deployment finds its own; a monitor, a Service."""
+    pods = tree.labels()
+    services = [(each.at("metadata", "labels").value or {}) for each in tree.of("Service")]
+    for document in tree.documents:
+        kind, spec = document.at("kind").value, document.at("spec")
+        if kind == "Service" and spec.at("selector").value:
+            yield from _unmatched(spec.at("selector"), pods, "pod")
+        elif kind == "PodDisruptionBudget":
+            yield from _unmatched(spec.at("selector", "matchLabels"), pods, "pod")
+        elif kind == "ServiceMonitor":
+            yield from _unmatched(spec.at("selector", "matchLabels"), services, "Service")
+        elif kind == "NetworkPolicy" and spec.at("podSelector", "matchLabels", "app.kubernetes.io/name").value:
+            yield from _unmatched(spec.at("podSelector", "matchLabels"), pods, "pod")
+        elif kind in ("Deployment", "StatefulSet", "DaemonSet"):
+            own = spec.at("template", "metadata", "labels").value or {}
+            yield from _unmatched(spec.at("selector", "matchLabels"), [own], "pod of its own")
+
+
+def _unmatched(selector: Node, labels: Sequence[Mapping[str, Any]], what: str) -> Iterator[Finding]:
+    wanted = selector.value or {}
+    if not wanted or not any(wanted.items() <= each.items() for each in labels):
+        yield selector.wrong(f"selects no {what}", "make it equal to the labels there")
+
+
+def ports_are_named(tree: Tree) -> Iterator[Finding]:
+    """A Service's targetPort and a probe's port, where they are names, are names of a container's ports."""
+    for service in tree.of("Service"):
+        wanted = service.at("spec", "selector").value or {}
+        matched = [
+            each for each in tree.templates() if wanted.items() <= (each.at("metadata", "labels").value or {}).items()
+        ]
+        known = [
+            name for each in matched for box in each.at("spec", "containers").each() for name in box.at("ports").names()
+        ]
+        for port in service.at("spec", "ports").each() if matched else ():
+            yield from _unnamed(port.at("targetPort"), known)
+    for template in tree.templates():
+        for container in template.at("spec", "containers").each():
+            for node in container.walk():
+                if node.key == "port" and any("Probe" in key for key in node.keys):
+                    yield from _unnamed(node, container.at("ports").names())
+
+
+def _unnamed(port: Node, known: list[str]) -> Iterator[Finding]:
+    if port.text and port.text not in known:
+        yield port.wrong(
+            f"no port of a container is called {port.value}", nearest(port.text, known, otherwise="name one so")
+        )
+
+
+RULES: tuple[Rule, ...] = (names_are_found, bindings_bind, selectors_select, ports_are_named)

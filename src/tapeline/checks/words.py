@@ -1,0 +1,85 @@
+"""The words of Kubernetes: quantities, names, labels, images, schedules."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+BINARY = {f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
+DECIMAL = {letter: Fraction(1000) ** power for power, letter in enumerate("kMGTPE", 1)}
+SUFFIXES = (
+    BINARY | DECIMAL | {"": Fraction(1), "m": Fraction(1, 10**3), "u": Fraction(1, 10**6), "n": Fraction(1, 10**9)}
+)
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""RFC 1123, at most 63 characters."""
+KEY = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+"""The name of a label, and its value."""
+IMAGE = re.compile(
+    r"(?P<name>(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+MOVING = ("latest", "main", "master", "stable", "nightly", "edge", "dev", "devel", "rolling")
+SCHEDULE = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+"""Minute, hour, day of the month, month, weekday."""
+
+
+def quantity(value: object) -> Fraction | None:
+    """What `500m`, `2Gi` or `1e3` amounts to; None where Kubernetes cannot read it."""
+    found = re.fullmatch(rf"({NUMBER})(?:[eE]([+-]?\d{{1,2}})|([A-Za-z]*))", str(value))
+    if not found or isinstance(value, bool) or (found[3] or "") not in SUFFIXES:
+        return None
+    return Fraction(found[1].rstrip(".")) * (Fraction(10) ** int(found[2]) if found[2] else SUFFIXES[found[3] or ""])
+
+
+def is_subdomain(name: str) -> bool:
+    """A name of most objects: labels with dots between them."""
+    return len(name) <= 253 and all(LABEL.fullmatch(part) for part in name.split("."))
+
+
+def is_label_key(key: str) -> bool:
+    """`name`, or `prefix/name` where the prefix is a domain."""
+    prefix, slash, name = key.rpartition("/")
+    return bool(KEY.fullmatch(name)) and (is_subdomain(prefix) if slash else True)
+
+
+def is_label_value(value: object) -> bool:
+    """Text, and that may be empty."""
+    return isinstance(value, str) and (value == "" or bool(KEY.fullmatch(value)))
+
+
+def why_not_fixed(image: str) -> str | None:
+    """What lets an image change under its name; None where nothing does."""
+    found = IMAGE.fullmatch(image)
+    if not found:
+        return "is no name of an image"
+    if found["digest"]:
+        return None
+    if not found["tag"]:
+        return "has no tag, which means latest"
+    words = re.split(r"[-_.]", found["tag"].lower())
+    if any(word in MOVING for word in words) or not re.search(r"\d", found["tag"]) or found["tag"].isdecimal():
+        return f"has the tag {found['tag']}, which moves"
+    return None
+
+
+def why_no_schedule(text: str) -> str | None:
+    """What is wrong with five fields of cron; None where nothing is."""
+    parts = text.split()
+    if len(parts) != len(SCHEDULE):
+        return f"has {len(parts)} fields, not five"
+    for part, (low, high) in zip(parts, SCHEDULE, strict=True):
+        for each in part.split(","):
+            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", each)
+            if not found or not all(low <= int(number) <= high for number in found.groups()[:2] if number):
+                return f"has {each} where {low} to {high} can be"
+    return None
+
+
+def is_zone(name: str) -> bool:
+    """A zone of the tz database."""
+    try:
+        return bool(ZoneInfo(name))
+    except (KeyError, OSError, ValueError):
+        return False

@@ -1,0 +1,173 @@
+"""Mistakes in what people type, in the table of steps, and in Dockerfiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeline import checks, config
+from tapeline.checks import graph
+from tapeline.checks import images as dockerfiles
+from tapeline.errors import Refused
+from tapeline.graph import PIPELINE, Artifact, Step
+from tests.checks.planting import Planted, forget, identity
+from tests.conftest import ROOT, Tapeline
+
+SQL = ["dataset.source=sql", "dataset.url=postgresql://reader@db/prices"]
+
+TYPED: list[Planted] = [
+    Planted("cluster.store_is_within_reach", "target=argo", ["serving.store=./store"],
+            "serving.store=./store: pods do not see this folder; set serving.store=/models, or a URL as s3://bucket/models"),
+    Planted("cluster.data_is_within_reach", "target=kfp", ["dataset.source=csv", "dataset.path=closes.csv"],
+            "dataset.path=closes.csv: pods do not see this file; put it into the claim data and name it /data/closes.csv"),
+    Planted("cluster.password_has_its_secret", "target=argo", [*SQL, "dataset.password_env=PGPASSWORD"],
+            "dataset.password_env=PGPASSWORD: pods have no such variable; "
+            "set target.data_secret to the Secret that has the key PGPASSWORD"),
+    Planted("cluster.secrets_are_used", "target=tfjob", ["target.store_secret=keys"],
+            "target.store_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or leave it out"),
+    Planted("cluster.quantities_can_be_read", "target=argo", ["target.requests.memory=1GB"],
+            "target.requests.memory=1GB: is no quantity; write it as 500m, 2 or 4Gi"),
+    Planted("cluster.requests_are_within_limits", "target=argo", ["hw.requests.memory=8Gi"],
+            "hw.requests.memory=8Gi: is more than hw.limits.memory=4Gi; lower it, or raise the limit"),
+    Planted("cluster.accelerator_is_known", "target=argo",
+            ["hw=gpu-t4", "hw.accelerator.resource=nvidia.com/gpus"],
+            "hw.accelerator.resource=nvidia.com/gpus: no node hands that out; did you mean nvidia.com/gpu?"),
+    Planted("cluster.images_stay_the_same", "target=argo", ["target.image=ghcr.io/tapeline/step:main"],
+            "target.image=ghcr.io/tapeline/step:main: has the tag main, which moves; give a version, as :1.2.3, or a digest"),
+    Planted("cluster.schedule_can_be_read", "target=argo", ["target.schedule='30 25 * * *'"],
+            "target.schedule=30 25 * * *: has 25 where 0 to 23 can be; "
+            "write minute, hour, day, month, weekday: 30 17 * * 1-5"),
+    Planted("cluster.schedule_can_be_read", "target=argo", ["target.timezone=Europe/Londn"],
+            "target.timezone=Europe/Londn: there is no such zone; write as in Europe/London"),
+    Planted("configuration.metric_fits_task", "target=argo", ["gate.metric=acuracy"],
+            "gate.metric=acuracy: no metric of this dataset; "
+            "choose one of: accuracy, auc, down.f1, up.f1, log_loss (did you mean accuracy?)"),
+    Planted("configuration.threshold_can_be_met", "target=argo", ["gate.threshold=70"],
+            "gate.threshold=70: no accuracy is above it in reason; set a share, 0 or more and below 1"),
+    Planted("configuration.baselines_have_the_metric", "target=argo",
+            ["gate.metric=log_loss", "gate.baseline_margin=0.1"],
+            "gate.baseline_margin=0.1: baselines have no log_loss; set it to null, or choose gate.metric=accuracy"),
+    Planted("configuration.source_has_its_path", "target=argo", ["dataset.source=csv"],
+            "dataset.path: dataset.source=csv needs it; set dataset.path=FILE.csv"),
+    Planted("configuration.image_has_code_for_the_card", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
+            "hw.tensorflow=2.20.0: has no code for nvidia-tesla-k80, compute capability 3.7; "
+            "choose another hw, of: cpu, gpu, gpu-a100, gpu-h100, gpu-l4, gpu-t4"),
+    Planted("configuration.servers_can_load_it", "target=argo", ["hw.tensorflow=2.21.0"],
+            "hw.tensorflow=2.21.0: is later than the servers' 2.20; train with that"),
+]  # fmt: skip
+# ruff: noqa: E501  # a line that a person reads stays one line
+
+
+def lines(typed: list[str]) -> list[str]:
+    try:
+        checks.before_build(config.compose(typed))
+    except Refused as error:
+        return list(map(str, error.findings))
+    return []
+
+
+@pytest.mark.parametrize("planted", TYPED, ids=identity)
+def test_a_mistake_in_a_configuration_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = [planted.path, *planted.value]
+    assert lines(typed) == [planted.line]
+    forget(planted.rule, monkeypatch)
+    assert lines(typed) == []
+
+
+PURGE = Planted("configuration.purge_covers_the_label", "target=argo", ["split=walk_forward"],
+                "split.purge=0: labels of indices reach 2 rows ahead, into the test folds; set split.purge=2 or more")  # fmt: skip
+
+
+def test_a_purge_that_is_too_short_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapeline.datasets.indices.HORIZON", 2)
+    assert lines([PURGE.path, *PURGE.value]) == [PURGE.line]
+
+
+def test_what_a_cluster_cannot_reach_is_no_matter_on_this_machine() -> None:
+    assert lines(["serving.store=./store", "dataset.source=csv", "dataset.path=closes.csv"]) == []
+
+
+def _with(name: str, /, **changed: Any) -> list[Step]:
+    return [replace(step, **changed) if step.name == name else step for step in PIPELINE]
+
+
+STEPS = [
+    Planted("graph.names_are_given_once", "", _with("report", name="gate"),
+            "graph.py: PIPELINE: the step gate stands there twice; rename one"),
+    Planted("graph.artifacts_are_made_before_they_are_taken", "", _with("features", takes=("fitted",)),
+            "graph.py: PIPELINE: features: takes fitted, which no step before it makes; "
+            "move it behind the step that makes fitted"),
+    Planted("graph.skipped_outputs_are_not_taken", "",
+            [*PIPELINE, Step("tell", reads=(), takes=("published",), makes=(Artifact("told", "told.txt"),))],
+            "graph.py: PIPELINE: tell: takes published of publish, which may be skipped; "
+            "take what a step makes that always runs"),
+    Planted("graph.conditions_are_said_before", "", _with("publish", when="acepted"),
+            "graph.py: PIPELINE: publish: waits for acepted, which no step before it says; did you mean accepted?"),
+    Planted("graph.keys_that_are_read_exist", "", _with("train", reads=("modle",)),
+            "graph.py: PIPELINE: train: reads modle, no section; did you mean model?"),
+    Planted("graph.only_the_publisher_writes", "", _with("publish", when=None),
+            "graph.py: PIPELINE: publish: writes to the store, accepted or not; give it when=accepted"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("planted", STEPS, ids=identity)
+def test_a_mistake_in_the_table_of_steps_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(steps: list[Step]) -> list[str]:
+        return [str(finding) for rule in graph.RULES for finding in rule(steps)]
+
+    assert found(list(PIPELINE)) == []
+    assert found(planted.value) == [planted.line]
+    forget(planted.rule, monkeypatch)
+    assert found(planted.value) == []
+
+
+RIGHT = (ROOT / "deploy" / "images" / "cpu" / "Dockerfile").read_text()
+LAST = len(RIGHT.splitlines()) + 1
+DOCKERFILES = [
+    Planted("images.bases_are_fixed", "ARG BASE=python:3.11-slim-bookworm", "ARG BASE=python:latest",
+            "python:latest has the tag latest, which moves; name a version, as python:3.11-slim-bookworm"),
+    Planted("images.user_is_not_root", "USER 10001:10001", "USER root",
+            "root is root, or may be; name another user by number, as 10001:10001"),
+    Planted("images.nothing_is_fetched_unseen", "", "RUN curl https://example.com/get.py | sh",
+            f"line {LAST}: RUN: runs what the network sends; copy the file, and check its digest"),
+    Planted("images.packages_are_pinned", "", "RUN pip install tensorflow",
+            f"line {LAST}: RUN: installs tensorflow of any version; use -r with a lock file"),
+    Planted("images.nothing_is_installed_at_run_time", 'ENTRYPOINT ["tapeline"]', "ENTRYPOINT pip install x && tapeline",
+            'ENTRYPOINT: is read by a shell; write a list, as ["tapeline"]'),
+    Planted("images.no_secret_goes_in", "", "ENV KAGGLE_KEY=0123456789abcdef",
+            f"line {LAST}: ENV: KAGGLE_KEY stays in the image; give it to the container, from a Secret"),
+    Planted("images.no_secret_goes_in", "", "COPY service_account.json /key.json",
+            f"line {LAST}: COPY: service_account.json stays in the image; give it to the container, from a Secret"),
+    Planted("images.what_is_copied_is_named", "COPY conf conf", "COPY . .",
+            "COPY: copies all that lies there; name the files and folders"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("planted", DOCKERFILES, ids=identity)
+def test_a_mistake_in_a_dockerfile_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(text: str) -> list[str]:
+        image = dockerfiles.parse(text, "Dockerfile")
+        return list(dict.fromkeys(str(finding) for rule in dockerfiles.RULES for finding in rule(image)))
+
+    text = RIGHT.replace(planted.path, planted.value) if planted.path else f"{RIGHT}{planted.value}\n"
+    assert text != RIGHT
+    assert found(RIGHT) == []
+    told = found(text)
+    assert len({each.partition(": ")[2].partition(": ")[2] for each in told}) == 1
+    assert told[0].startswith("Dockerfile: line ")
+    assert told[0].endswith(planted.line)
+    forget(planted.rule, monkeypatch)
+    assert found(text) == []
+
+
+def test_a_build_is_refused_before_anything_is_written(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapeline.targets import build, pods
+
+    monkeypatch.setitem(pods.SECURITY, "privileged", True)
+    code, out, err = tapeline("build", "target=argo", "target.folder=made")
+    assert (code, out) == (2, "")
+    assert "made/indices-deep-cpu.yaml: spec.templates[train].container.securityContext.privileged" in err
+    assert not Path("made").exists()

@@ -1,0 +1,227 @@
+"""Mistakes in emitted YAML: workflows of Argo, pipelines of KFP, the pods of both."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tapeline import config
+from tapeline.checks.emitted import together
+from tapeline.checks.nodes import Node
+from tapeline.targets import build
+from tests.checks.planting import DROP, Planted, forget, identity, plant
+
+TRAIN, GATE, GRAPH = "spec templates [train]", "spec templates [gate]", "spec templates [graph] dag tasks"
+BOX = f"{TRAIN} container"
+W, T = "w.yaml: spec", "w.yaml: spec.templates[train].container"
+
+WORKFLOWS = [
+    Planted("restricted.runs_as_non_root", f"{BOX} securityContext runAsNonRoot", False,
+            f"{T}.securityContext.runAsNonRoot: the container may run as root; set it to true"),
+    Planted("restricted.user_is_not_root", f"{BOX} securityContext runAsUser", 0,
+            f"{T}.securityContext.runAsUser: 0 is root; set another user, as 10001"),
+    Planted("restricted.seccomp_is_on", f"{BOX} securityContext seccompProfile type", "Unconfined",
+            f"{T}.securityContext.seccompProfile.type: system calls are not filtered; set it to RuntimeDefault"),
+    Planted("restricted.cannot_gain_rights", f"{BOX} securityContext allowPrivilegeEscalation", DROP,
+            f"{T}.securityContext.allowPrivilegeEscalation: the process may gain rights; set it to false"),
+    Planted("restricted.has_no_capabilities", f"{BOX} securityContext capabilities", {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+            f"{T}.securityContext.capabilities.add: SYS_ADMIN is forbidden; leave it out"),
+    Planted("restricted.is_not_privileged", f"{BOX} securityContext privileged", True,
+            f"{T}.securityContext.privileged: gives the pod a part of the node; leave it out"),
+    Planted("restricted.volumes_are_its_own", f"{TRAIN} volumes [tmp]", {"name": "tmp", "hostPath": {"path": "/tmp"}},
+            f"{W}.templates[train].volumes[tmp].hostPath: is a volume that restricted pods may not have; "
+            "use a claim or emptyDir"),
+    Planted("restricted.secrets_come_by_reference", f"{BOX} env []", {"name": "KAGGLE_KEY", "value": "0123456789abcdef"},
+            f"{T}.env[KAGGLE_KEY].value: KAGGLE_KEY is a secret in plain text; use valueFrom.secretKeyRef"),
+    Planted("restricted.command_is_told", f"{BOX} command", DROP,
+            f"{T}.command: is missing, so the image decides what runs; name the program"),
+    Planted("restricted.no_shell_runs", f"{BOX} command", ["sh", "-c"],
+            f"{T}.command: sh would interpret what is passed; name the program itself, one argument an item"),
+    Planted("restricted.no_shell_runs", f"{BOX} args", lambda words: ["bash", "-ec", *words],
+            f"{T}.args: starts a shell; name the program itself, one argument an item"),
+    Planted("restricted.nothing_is_left_to_fill_in", f"{BOX} args []", "hw=${hw}",
+            f"{T}.args[12]: ${{hw}} is not filled in; write the value"),
+    Planted("resources.resources_are_told", f"{BOX} resources limits memory", DROP,
+            f"{T}.resources.limits.memory: is missing; say how much the container needs"),
+    Planted("resources.requests_are_within_limits", f"{BOX} resources requests memory", "9Gi",
+            f"{T}.resources.requests.memory: 9Gi is more than the limit 8Gi; lower it, or raise the limit"),
+    Planted("resources.resources_exist", f"{BOX} resources limits", lambda old: {**old, "nvidia.com/gpus": 1},
+            f"{T}.resources.limits.nvidia.com/gpus: no node has nvidia.com/gpus to give for limits; "
+            "did you mean nvidia.com/gpu?"),
+    Planted("resources.cards_are_whole", f"{BOX} resources",
+            lambda old: {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {**old["limits"], "nvidia.com/gpu": "0.5"}},
+            f"{T}.resources.limits.nvidia.com/gpu: 0.5 is no whole number of cards; ask for 1 or more"),
+    Planted("resources.accelerator_is_known", f"{TRAIN} nodeSelector cloud.google.com/gke-accelerator", "nvidia-tesla-T4",
+            f"{W}.templates[train].nodeSelector.cloud.google.com/gke-accelerator: GKE has no card nvidia-tesla-T4; "
+            "did you mean nvidia-tesla-t4?"),
+    Planted("resources.cards_are_asked_for_where_they_are", f"{TRAIN} tolerations", DROP,
+            f"{W}.templates[train].tolerations: nodes with nvidia.com/gpu turn the pod away; "
+            "add {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}"),
+    Planted("resources.image_stays_the_same", f"{BOX} image", "ghcr.io/tapeline/step:latest",
+            f"{T}.image: ghcr.io/tapeline/step:latest has the tag latest, which moves; "
+            "give a version, as :1.2.3, or a digest"),
+    Planted("resources.image_stays_the_same", f"{BOX} image", "ghcr.io/tapeline/step",
+            f"{T}.image: ghcr.io/tapeline/step has no tag, which means latest; give a version, as :1.2.3, or a digest"),
+    Planted("resources.mounts_have_volumes", f"{BOX} volumeMounts [tmp] name", "tpm",
+            f"{T}.volumeMounts[tpm].name: the pod has no volume tpm; did you mean tmp?"),
+    Planted("resources.names_are_given_once", f"{TRAIN} volumes []", {"name": "tmp", "emptyDir": {}},
+            f"{W}.templates[train].volumes: tmp stands there 2 times; leave one"),
+    Planted("names.names_are_dns", "metadata name", "Snp_Deep",
+            "w.yaml: metadata.name: Snp_Deep is no name in DNS; write snp-deep"),
+    Planted("names.label_keys_can_be_read", "metadata labels", lambda old: {**old, "tape line/role": "runner"},
+            "w.yaml: metadata.labels: tape line/role is no key of a label; "
+            "write name, or domain/name, of at most 63 characters"),
+    Planted("names.label_values_can_be_read", f"{TRAIN} metadata labels app.kubernetes.io/component", "the training",
+            f"{W}.templates[train].metadata.labels.app.kubernetes.io/component: the training is no value of a label; "
+            "write 63 characters at most"),
+    Planted("names.quantities_can_be_read", f"{BOX} resources limits memory", "8GB",
+            f"{T}.resources.limits.memory: 8GB is no quantity; write 8Gi"),
+    Planted("names.choices_exist", f"{BOX} imagePullPolicy", "ifNotPresent",
+            f"{T}.imagePullPolicy: cannot be ifNotPresent; did you mean IfNotPresent?"),
+    Planted("names.variables_have_names", f"{BOX} env []", {"name": "TF-LOG", "value": "3"},
+            f"{T}.env[TF-LOG].name: TF-LOG is no name of a variable; write letters, digits and underscores"),
+    Planted("names.nothing_looks_like_a_key", f"{BOX} env []", {"name": "ID", "value": "AKIA" + "ABCDEFGH" * 2},
+            f"{T}.env[ID].value: holds an access key of AWS; revoke it, and refer to a Secret that is created outside"),
+    Planted("tags.tags_are_whole", f"{BOX} args []", "seed={{inputs.parameters.seed}",
+            f"{T}.args[12]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
+    Planted("tags.tags_stand_for_something", f"{BOX} args []", "seed={{inputs.parameters.sed}}",
+            f"{T}.args[12]: {{{{inputs.parameters.sed}}}} stands for nothing here; did you mean inputs.parameters.seed?"),
+    Planted("tags.tags_stand_for_something", f"{GRAPH} [publish] when", "{{tasks.gat.outputs.parameters.accepted}} == true",
+            f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} stands for "
+            "nothing here; did you mean tasks.gate.outputs.parameters.accepted?"),
+    Planted("tags.tags_stand_for_something", f"{GRAPH} [train] arguments parameters [seed] value",
+            '{{=replace(workflow.parameters.sed, "$", "$$")}}',
+            f"{W}.templates[graph].dag.tasks[train].arguments.parameters[seed].value: {{{{workflow.parameters.sed}}}} "
+            "stands for nothing here; did you mean workflow.parameters.seed?"),
+    Planted("tags.skipped_outputs_are_not_read", "spec templates [graph] outputs",
+            {"artifacts": [{"name": "published", "from": "{{tasks.publish.outputs.artifacts.published}}"}]},
+            f"{W}.templates[graph].outputs.artifacts[published].from: {{{{tasks.publish.outputs.artifacts.published}}}} "
+            "is of a step that may be skipped; read what a step makes that always runs"),
+    Planted("tags.only_earlier_outputs_are_read", f"{GRAPH} [report] depends", "features && evaluate",
+            f"{W}.templates[graph].dag.tasks[report].arguments.artifacts[metrics].from: report does not wait for gate, "
+            "whose output it reads; add gate to its depends"),
+    Planted("tags.tags_change_no_pod", "spec templates [publish] serviceAccountName", "{{workflow.parameters.seed}}",
+            f"{W}.templates[publish].serviceAccountName: {{{{workflow.parameters.seed}}}} lets a parameter decide what "
+            "runs; write the value itself"),
+    Planted("tags.arguments_hold_one_tag", f"{BOX} args []", "x={{inputs.parameters.seed}}{{inputs.parameters.model}}",
+            f"{T}.args[12]: 'x={{{{inputs.parameters.seed}}}}{{{{inputs.parameters.model}}}}' joins values; "
+            "give each an argument of its own"),
+    Planted("argo.templates_exist", "spec entrypoint", "grph",
+            f"{W}.entrypoint: there is no template grph; did you mean graph?"),
+    Planted("argo.templates_exist", f"{GRAPH} [features] template", "feature",
+            f"{W}.templates[graph].dag.tasks[features].template: there is no template feature; did you mean features?"),
+    Planted("argo.tasks_wait_for_tasks", f"{GRAPH} [publish] depends", "exprt && export && gate",
+            f"{W}.templates[graph].dag.tasks[publish].depends: there is no task exprt; did you mean export?"),
+    Planted("argo.arguments_fit_inputs", f"{GRAPH} [train] arguments parameters [seed]", DROP,
+            f"{W}.templates[graph].dag.tasks[train].arguments.parameters: train needs seed; give it"),
+    Planted("argo.conditions_compare", f"{GRAPH} [publish] when", "{{tasks.gate.outputs.parameters.accepted}}",
+            f"{W}.templates[graph].dag.tasks[publish].when: compares nothing; "
+            "write as in '{{tasks.gate.outputs.parameters.accepted}} == true'"),
+    Planted("argo.conditions_have_an_answer", f"{GATE} outputs parameters [accepted] valueFrom default", DROP,
+            f"{W}.templates[gate].outputs.parameters[accepted].valueFrom.default: publish waits for it where nothing is "
+            "said; add one"),
+    Planted("argo.retries_can_be_read", f"{TRAIN} retryStrategy backoff duration", "half a minute",
+            f"{W}.templates[train].retryStrategy.backoff.duration: half a minute is no duration; write as in 30s or 5m"),
+    Planted("argo.runs_end_and_go", "spec activeDeadlineSeconds", DROP,
+            f"{W}.activeDeadlineSeconds: is missing; say how long a run may last"),
+    Planted("argo.parameters_are_described", "spec arguments parameters [seed] description", DROP,
+            f"{W}.arguments.parameters[seed].description: is missing; say what it is for"),
+    Planted("argo.no_script_is_inside", TRAIN,
+            lambda old: {**{key: old[key] for key in old if key != "container"},
+                         "script": {**old["container"], "source": "print(1)"}},
+            f"{W}.templates[train].script: parameters would become code; use container with command and args"),
+    Planted("argo.keys_of_artifacts_are_ours", f"{TRAIN} outputs artifacts [fitted] s3 key",
+            "{{inputs.parameters.model}}/fitted.tgz",
+            f"{W}.templates[train].outputs.artifacts[fitted].s3.key: {{{{inputs.parameters.model}}}}/fitted.tgz may leave "
+            "the run's folder; use {{workflow.name}} and fixed words"),
+    Planted("argo.outputs_lie_on_volumes", f"{TRAIN} outputs artifacts [fitted] path", "/fitted",
+            f"{W}.templates[train].outputs.artifacts[fitted].path: /fitted lies on no volume, and the root is read-only; "
+            "mount an emptyDir there"),
+    Planted("argo.loops_hand_on_parameters", f"{GRAPH} [ingest] withItems", [1, 2],
+            f"{W}.templates[graph].dag.tasks[features].arguments.artifacts[raw].from: "
+            "{{tasks.ingest.outputs.artifacts.raw}} is of a loop, whose artifacts nobody joins; read a parameter"),
+    Planted("fields.fields_exist", f"{TRAIN} nodeSelectr", {},
+            f"{W}.templates[train].nodeSelectr: Template has no field nodeSelectr; did you mean nodeSelector?"),
+    Planted("fields.fields_exist", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
+            f"{W}.templates[train].synchronization.mutex: Synchronization has no field mutex; did you mean mutexes?"),
+    Planted("fields.fields_have_their_types", "spec activeDeadlineSeconds", "four hours",
+            f"{W}.activeDeadlineSeconds: must be a valid integer, unable to parse string as an integer; mend it"),
+]  # fmt: skip
+# ruff: noqa: E501  # a line that a person reads stays one line
+
+A = "k.yaml: deploymentSpec.executors.exec-train.container"
+P = "k.yaml: platforms.kubernetes.deploymentSpec.executors.exec-train"
+EXTRA = "platforms kubernetes deploymentSpec executors exec-train"
+KBOX = "deploymentSpec executors exec-train container"
+
+PIPELINES = [
+    Planted("kfp.components_exist", "root dag tasks train componentRef name", "comp-trian",
+            "k.yaml: root.dag.tasks.train.componentRef.name: there is no component comp-trian; did you mean comp-train?"),
+    Planted("kfp.tasks_exist", "root dag tasks train inputs artifacts table taskOutputArtifact producerTask", "feature",
+            "k.yaml: root.dag.tasks.train.inputs.artifacts.table.taskOutputArtifact.producerTask: there is no task feature; "
+            "did you mean features?"),
+    Planted("kfp.inputs_are_given", "root dag tasks train inputs parameters seed", DROP,
+            "k.yaml: root.dag.tasks.train.inputs.parameters: train needs seed; give it"),
+    Planted("kfp.conditions_read_inputs", "components comp-publish-if-accepted dag tasks condition-1 triggerPolicy condition",
+            "inputs.parameter_values['accepted'] == 'true'",
+            "k.yaml: components.comp-publish-if-accepted.dag.tasks.condition-1.triggerPolicy.condition: "
+            "condition-1 has no input accepted; give it"),
+    Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{$.inputs.parameters['sed']}}",
+            f"{A}.args[14]: {{{{$.inputs.parameters['sed']}}}} stands for nothing here; did you mean seed?"),
+    Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{inputs.parameters.seed}}",
+            f"{A}.args[14]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
+            "write {{$.inputs.parameters['name']}}"),
+    Planted("kfp.skipped_outputs_are_not_read", "components comp-publish-if-accepted dag outputs",
+            {"artifacts": {"published": {"artifactSelectors": [
+                {"outputArtifactKey": "published", "producerSubtask": "condition-1"}]}}},
+            "k.yaml: components.comp-publish-if-accepted.dag.outputs.artifacts.published.artifactSelectors[0]"
+            ".producerSubtask: condition-1 may be skipped; read what a step makes that always runs"),
+    Planted("restricted.runs_as_non_root", f"{EXTRA} securityContext runAsNonRoot", False,
+            f"{A}.securityContext.runAsNonRoot: the container may run as root; set it to true"),
+    Planted("restricted.no_shell_runs", f"{KBOX} command", ["sh", "-c"],
+            f"{A}.command: sh would interpret what is passed; name the program itself, one argument an item"),
+    Planted("resources.image_stays_the_same", f"{KBOX} image", "ghcr.io/tapeline/step:latest",
+            f"{A}.image: ghcr.io/tapeline/step:latest has the tag latest, which moves; "
+            "give a version, as :1.2.3, or a digest"),
+    Planted("resources.resources_exist", f"{KBOX} resources accelerator resourceType", "NVIDIA_TESLA_K80",
+            f"{A}.resources.limits.NVIDIA_TESLA_K80: no node has NVIDIA_TESLA_K80 to give for limits; "
+            "use one of: cpu, memory, ephemeral-storage, nvidia.com/gpu, amd.com/gpu, google.com/tpu"),
+    Planted("resources.accelerator_is_known", f"{EXTRA} nodeSelector labels cloud.google.com/gke-accelerator", "nvidia-t4",
+            f"{P}.nodeSelector.cloud.google.com/gke-accelerator: GKE has no card nvidia-t4; did you mean nvidia-l4?"),
+]  # fmt: skip
+
+
+@cache
+def documents(target: str) -> list[dict[str, Any]]:
+    typed = [f"target={target}", "experiment=snp_deep", "hw=gpu-t4"]
+    texts = build.emit(config.compose(typed), typed)
+    return [each for text in texts.values() for each in yaml.safe_load_all(text)]
+
+
+def lines(found: list[dict[str, Any]], file: str) -> list[str]:
+    return list(dict.fromkeys(map(str, together([Node(each, file) for each in found]))))
+
+
+def test_what_is_emitted_is_right() -> None:
+    assert lines(documents("argo"), "w.yaml") == lines(documents("kfp"), "k.yaml") == []
+
+
+@pytest.mark.parametrize("planted", WORKFLOWS, ids=identity)
+def test_a_mistake_in_a_workflow_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = [plant(documents("argo")[0], planted.path, planted.value)]
+    assert lines(wrong, "w.yaml") == [planted.line]
+    forget(planted.rule, monkeypatch)
+    assert lines(wrong, "w.yaml") == []
+
+
+@pytest.mark.parametrize("planted", PIPELINES, ids=identity)
+def test_a_mistake_in_a_pipeline_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, platform, *_ = documents("kfp")
+    first = planted.path.split(" ")[0] != "platforms"
+    wrong = [plant(pipeline, *planted[1:3]), platform] if first else [pipeline, plant(platform, *planted[1:3])]
+    assert lines(wrong, "k.yaml") == [planted.line]
+    forget(planted.rule, monkeypatch)
+    assert lines(wrong, "k.yaml") == []

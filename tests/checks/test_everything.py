@@ -1,0 +1,102 @@
+"""`make check` over the shipped tree, and over copies of it with a mistake in a file."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tapeline import conf
+from tapeline.checks import everything, kustomize
+from tests.checks import test_configuration, test_emitted, test_kustomize
+from tests.checks.planting import rules
+from tests.conftest import ROOT, Tapeline
+
+PLANTED = [
+    *test_emitted.WORKFLOWS,
+    *test_emitted.PIPELINES,
+    *test_configuration.TYPED,
+    test_configuration.PURGE,
+    *test_configuration.STEPS,
+    *test_configuration.DOCKERFILES,
+    *(planted for _, planted in test_kustomize.RENDERED),
+]
+
+
+def test_every_rule_has_a_mistake_that_it_alone_finds() -> None:
+    assert {planted.rule for planted in PLANTED} == set(rules())
+    assert len(PLANTED) > 90
+
+
+def test_the_shipped_tree_is_right(tapeline: Tapeline) -> None:
+    code, out, err = tapeline("check")
+    assert (code, err) == (0, "")
+    options = sum(1 for path in (ROOT / "conf").glob("*/*.yaml"))
+    assert f"{options} options and experiments" in out
+    assert out.rstrip().endswith(": nothing found")
+
+
+def test_check_takes_no_overrides(tapeline: Tapeline) -> None:
+    assert tapeline("check", "model=flat")[::2] == (
+        2, "tapeline: model=flat: check looks at every option by itself; leave it out\n",
+    )  # fmt: skip
+
+
+def test_without_kubectl_one_line_says_what_was_left_out(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kustomize, "can_render", lambda: False)
+    monkeypatch.setattr(everything, "_options", lambda checked: None)
+    code, out, _ = tapeline("check")
+    assert code == 0
+    assert out.startswith("kubectl is not here, so deploy/kustomize was not rendered")
+
+
+def test_without_what_emits_one_line_says_what_to_install(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everything, "find_spec", lambda name: None if name == "kfp" else object())
+    assert tapeline("check")[::2] == (
+        2, "tapeline: check: what emits for clusters is not installed; install tapeline[kfp]\n",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def copy(folder: Path, tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tree of a checkout, with one built workflow and pipeline."""
+    for name in ("conf", "deploy"):
+        shutil.copytree(ROOT / name, folder / name)
+    for target in ("argo", "kfp"):
+        assert tapeline("build", f"target={target}", "experiment=snp_flat")[0] == 0
+    monkeypatch.setattr(conf, "root", lambda: folder)
+    monkeypatch.setattr(kustomize, "can_render", lambda: False)
+    return folder
+
+
+EDITED = [
+    ("workflows/argo/snp-flat-cpu.yaml", "name: train\n", "name: trian\n", "spec.templates[graph].dag.tasks"),
+    ("workflows/argo/snp-flat-cpu.run.yaml", "name: snp-flat-cpu", "name: snp-flt-cpu",
+     "spec.workflowTemplateRef.name: there is no WorkflowTemplate snp-flt-cpu; did you mean snp-flat-cpu?"),
+    ("workflows/kfp/snp-flat-cpu.yaml", "step:0.1.0", "step:latest", "image: ghcr.io/tapeline/step:latest has"),
+    ("workflows/kfp/snp-flat-cpu.yaml", "cachingOptions:", "cachingOption:", "has no field named"),
+    ("conf/hw/cpu.yaml", "memory: 2Gi", "memory: 2GB", "conf/hw/cpu.yaml: hw.requests.memory=2GB: is no quantity"),
+    ("conf/experiment/snp_flat.yaml", "override /gate: accuracy", "override /gate: acuracy", "acuracy"),
+    ("deploy/images/cpu/Dockerfile", "USER 10001:10001", "USER 0", "line 27: USER: 0 is root, or may be"),
+    ("deploy/images/cpu/requirements.lock", "lightgbm==", "kfp==2.17.0\nlightgbm==", "kfp is in the image"),
+    ("deploy/kustomize/base/kustomization.yaml", "namespace.yaml", "namespaces.yaml", "namespaces.yaml is not there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "right", "wrong", "line"), EDITED)
+def test_a_file_that_was_edited_is_named(path: str, right: str, wrong: str, line: str, copy: Path,
+                                         tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    if path.startswith("conf"):
+        monkeypatch.setenv("TAPELINE_CONF", str(copy / "conf"))
+    else:
+        monkeypatch.setattr(everything, "_options", lambda checked: None)
+    file = copy / path
+    assert right in file.read_text()
+    file.write_text(file.read_text().replace(right, wrong))
+    code, out, err = tapeline("check")
+    assert (code, out) == (2, "")
+    told = err.splitlines()
+    assert all(each.startswith("tapeline: ") and len(re.findall("; ", each)) >= 1 for each in told)
+    assert any(path in each and line in each for each in told), err

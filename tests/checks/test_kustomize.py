@@ -1,0 +1,176 @@
+"""Mistakes in the Kustomize tree: in what is rendered, and in its files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tapeline.checks import kustomize
+from tests.checks.planting import DROP, Planted, forget, plant
+from tests.conftest import ROOT
+
+TREE = ROOT / "deploy" / "kustomize"
+S, D = "deploy/kustomize/x: Service/serving-public: spec", "deploy/kustomize/x: Deployment/serving: spec.template.spec"
+BOX = "spec template spec containers [serving]"
+
+RENDERED = [
+    ("Deployment/serving", Planted(
+        "references.names_are_found", "spec template spec volumes [models] persistentVolumeClaim claimName", "model",
+        f"{D}.volumes[models].persistentVolumeClaim.claimName: there is no PersistentVolumeClaim model; did you mean models?")),
+    ("Deployment/serving", Planted(
+        "references.names_are_found", "spec template spec serviceAccountName", "tapeline-server",
+        f"{D}.serviceAccountName: there is no ServiceAccount tapeline-server; did you mean tapeline-serving?")),
+    ("Deployment/serving", Planted(
+        "references.names_are_found", f"{BOX} envFrom", [{"secretRef": {"name": "objectstore"}}],
+        f"{D}.containers[serving].envFrom[0].secretRef.name: there is no Secret objectstore; did you mean object-store?")),
+    ("Deployment/serving", Planted(
+        "references.names_are_found", f"{BOX} env",
+        [{"name": "ID", "valueFrom": {"secretKeyRef": {"name": "object-store", "key": "AWS_ACCESS_KEY"}}}],
+        f"{D}.containers[serving].env[ID].valueFrom.secretKeyRef.key: Secret object-store has no key AWS_ACCESS_KEY; "
+        "did you mean AWS_ACCESS_KEY_ID?")),
+    ("ConfigMap/artifact-repositories", Planted(
+        "references.names_are_found", "data default", lambda text: text.replace("name: object-store", "name: minio", 1),
+        "deploy/kustomize/x: ConfigMap/artifact-repositories: data.default.s3.accessKeySecret.name: "
+        "there is no Secret minio; declare it in outside.yaml")),
+    ("RoleBinding/workflow-executor", Planted(
+        "references.bindings_bind", "roleRef name", "workflow-executer",
+        "deploy/kustomize/x: RoleBinding/workflow-executor: roleRef.name: there is no Role workflow-executer; "
+        "did you mean workflow-executor?")),
+    ("Service/serving", Planted(
+        "references.selectors_select", "spec selector", {"app.kubernetes.io/name": "server"},
+        "deploy/kustomize/x: Service/serving: spec.selector: selects no pod; make it equal to the labels there")),
+    ("Service/serving", Planted(
+        "references.ports_are_named", "spec ports [grpc] targetPort", "grcp",
+        "deploy/kustomize/x: Service/serving: spec.ports[grpc].targetPort: no port of a container is called grcp; "
+        "did you mean grpc?")),
+    ("Service/serving-public", Planted(
+        "exposure.balancers_name_their_clients", "spec loadBalancerSourceRanges", DROP,
+        f"{S}.loadBalancerSourceRanges: is missing, so anybody may connect; name the ranges of your clients")),
+    ("Service/serving-public", Planted(
+        "exposure.balancers_name_their_clients", "spec externalTrafficPolicy", "Cluster",
+        f"{S}.externalTrafficPolicy: pods would not see the clients' addresses; set it to Local")),
+    ("Service/serving-public", Planted(
+        "exposure.balancers_name_their_clients", "spec loadBalancerSourceRanges", ["198.51.100.0/24"],
+        f"{S}.loadBalancerSourceRanges: no NetworkPolicy on its pods opens these ranges; name the same in both")),
+    ("Role/workflow-executor", Planted(
+        "exposure.rights_are_few", "rules [0] verbs", ["*"],
+        "deploy/kustomize/x: Role/workflow-executor: rules[0].verbs: * is every one, of tomorrow too; "
+        "name those that are needed")),
+    ("Role/workflow-executor", Planted(
+        "exposure.rights_are_few", "rules [0] resources", ["secrets"],
+        "deploy/kustomize/x: Role/workflow-executor: rules[0].resources: secrets would give all rights away; leave it out")),
+    ("Namespace/tapeline", Planted(
+        "exposure.namespaces_enforce_restricted", "metadata labels pod-security.kubernetes.io/enforce", "baseline",
+        "deploy/kustomize/x: Namespace/tapeline: metadata.labels.pod-security.kubernetes.io/enforce: "
+        "pods of any kind may run; set it to restricted")),
+    ("NetworkPolicy/default-deny", Planted(
+        "exposure.nothing_is_open_by_default", "spec policyTypes", ["Ingress"],
+        "deploy/kustomize/x: Namespace/tapeline: no NetworkPolicy denies by default; "
+        "add one with podSelector {} and both policyTypes")),
+    ("Deployment/serving", Planted(
+        "exposure.servers_are_probed", f"{BOX} readinessProbe", DROP,
+        f"{D}.containers[serving].readinessProbe: is missing; say how to ask the server")),
+    ("Deployment/serving", Planted(
+        "resources.image_stays_the_same", f"{BOX} image", "tensorflow/serving:latest",
+        f"{D}.containers[serving].image: tensorflow/serving:latest has the tag latest, which moves; "
+        "give a version, as :1.2.3, or a digest")),
+    ("Deployment/serving", Planted(
+        "restricted.runs_as_non_root", f"{BOX} securityContext runAsNonRoot", False,
+        f"{D}.containers[serving].securityContext.runAsNonRoot: the container may run as root; set it to true")),
+    ("Service/serving", Planted(
+        "names.ports_exist", "spec ports [grpc] port", 85000,
+        "deploy/kustomize/x: Service/serving: spec.ports[grpc].port: there is no port 85000; choose one from 1 to 65535")),
+    ("Service/serving", Planted(
+        "names.annotations_are_text", "metadata annotations", {"prometheus.io/scrape": True},
+        "deploy/kustomize/x: Service/serving: metadata.annotations.prometheus.io/scrape: True is no text; put it in quotes")),
+    ("Secret/kaggle", Planted(
+        "names.nothing_looks_like_a_key", "stringData", {"key": "0123456789abcdef"},
+        "deploy/kustomize/x: Secret/kaggle: stringData.key: holds a secret in the open; "
+        "refer to a Secret that is created outside")),
+    ("CronWorkflow/nightly", Planted(
+        "argo.schedules_can_be_read", "spec schedules", ["30 17 * * 1-9"],
+        "deploy/kustomize/x: CronWorkflow/nightly: spec.schedules[0]: '30 17 * * 1-9' has 1-9 where 0 to 7 can be; "
+        "write minute, hour, day, month, weekday: 30 17 * * 1-5")),
+]  # fmt: skip
+# ruff: noqa: E501  # a line that a person reads stays one line
+
+MORE = """
+{apiVersion: v1, kind: ConfigMap, metadata: {name: serving}, data: {monitoring.config: x}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: kaggle}}
+---
+{apiVersion: argoproj.io/v1alpha1, kind: WorkflowTemplate, metadata: {name: nightly}, spec: {}}
+---
+{apiVersion: argoproj.io/v1alpha1, kind: CronWorkflow, metadata: {name: nightly},
+ spec: {schedules: [30 17 * * 1-5], timezone: Europe/London, workflowSpec: {workflowTemplateRef: {name: nightly}}}}
+"""
+
+
+@cache
+def documents() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The base with a balancer, without kubectl; and what people create."""
+    paths = [path for path in sorted((TREE / "base").glob("*.yaml")) if "kustomiz" not in path.name]
+    paths.append(TREE / "components" / "public-loadbalancer" / "loadbalancer.yaml")
+    texts = [*(path.read_text() for path in paths), MORE]
+    # as rendered, without YAML's aliases
+    found = json.loads(json.dumps([each for text in texts for each in yaml.safe_load_all(text)]))
+    return found, yaml.safe_load((TREE / "outside.yaml").read_text())
+
+
+def lines(found: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(map(str, kustomize.policies(found, "deploy/kustomize/x", documents()[1]))))
+
+
+def test_the_base_is_right() -> None:
+    assert lines(documents()[0]) == []
+
+
+@pytest.mark.parametrize("case", RENDERED, ids=lambda case: case[1].rule)
+def test_a_mistake_in_rendered_objects_is_one_line(case: tuple[str, Planted], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, planted = case
+    wrong = [
+        plant(each, planted.path, planted.value) if f"{each['kind']}/{each['metadata']['name']}" == name else each
+        for each in documents()[0]
+    ]
+    assert lines(wrong) == [planted.line]
+    forget(planted.rule, monkeypatch)
+    assert lines(wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("commonLabels", {"a": "b"}, "commonLabels: kustomize warns about it; use labels"),
+        ("resource", ["x.yaml"], "resource: kustomize has no such field; did you mean resources?"),
+        ("resources []", "https://example.com/x.yaml",
+         "resources[8]: https://example.com/x.yaml would be fetched; keep a copy in the tree"),
+        ("resources [0]", "namespaces.yaml", "resources[0]: namespaces.yaml is not there; did you mean namespace.yaml?"),
+        ("secretGenerator", [{"name": "kaggle", "literals": ["key=0123"]}],
+         "secretGenerator[kaggle].literals: holds a secret in the open; use envs with a file that Git ignores"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_kustomization_is_one_line(path: str, value: Any, line: str, tmp_path: Path) -> None:
+    shutil.copytree(TREE, tmp_path / "tree")
+    file = tmp_path / "tree" / "base" / "kustomization.yaml"
+    right = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(plant(right, path, value)))
+    told = [str(each) for each in kustomize.files_are_sound(tmp_path / "tree", "deploy/kustomize")]
+    where = "deploy/kustomize/base/kustomization.yaml: "
+    assert told == [where + line.replace("[8]", f"[{len(right['resources'])}]")]
+
+
+def test_a_component_without_a_readme_and_a_file_that_is_no_yaml_are_found(tmp_path: Path) -> None:
+    shutil.copytree(TREE, tmp_path / "tree")
+    (tmp_path / "tree" / "components" / "with-tls" / "README.md").unlink()
+    (tmp_path / "tree" / "base" / "models.yaml").write_text("kind: [\n")
+    told = [str(each) for each in kustomize.files_are_sound(tmp_path / "tree", "deploy/kustomize")]
+    assert len(told) == 2
+    assert told[0].startswith("deploy/kustomize/base/models.yaml, line 2: is no YAML: ")
+    assert told[1].endswith("kustomization.yaml: the component has no README.md; "
+                            "say what it does, what it needs, and one command")  # fmt: skip
