@@ -8,69 +8,42 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 # make would expand exported values, and so run what stands in $(shell ...): export none of them.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
+# Verbs of tapeline: first those of a laptop, then those that write Argo's and KFP's words.
+HERE := run runs explore sweep serve predict publish canary promote rollback \
+  versions config images cluster cluster-down verify-cluster
+THERE := build workflows check submit
+
 .DEFAULT_GOAL := help
+.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.steps ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
-	@$(BIN)/tapeline --from-make run
+run: ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
+runs: ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
+explore: ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
+sweep: ## a run for each combination, and a leaderboard: make sweep model=flat,deep
+serve: ## TF Serving's API on the store: make serve serving.rest_port=8501
+predict: ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
+publish: ## make an accepted run's model live: make publish run=latest
+canary: ## serve a run's model beside the live one: make canary run=latest
+promote: ## make the canary the live one, or version=N
+rollback: ## back to the version that was live before: make rollback why='it shorts everything'
+versions: ## what the store holds
+config: ## print the configuration that overrides make
+images: ## build the images of the steps: make images image=cpu builder='podman build'
+cluster: ## the commands that make a cluster: make cluster provider=kind (or gke hw=gpu-t4), run=true runs them
+cluster-down: ## the commands that remove it: make cluster-down provider=kind
+verify-cluster: ## after kubectl apply -k: train there, ask the server, knock as a stranger
+build: ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
+workflows: ## the shipped experiments in workflows/, anew
+check: ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
+submit: ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
 
-runs: .venv/.steps ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
-	@$(BIN)/tapeline --from-make runs
-
-explore: .venv/.steps ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
-	@$(BIN)/tapeline --from-make explore
-
-sweep: .venv/.steps ## a run for each combination, and a leaderboard: make sweep model=flat,deep
-	@$(BIN)/tapeline --from-make sweep
-
-build: .venv/.dev ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
-	@$(BIN)/tapeline --from-make build
-
-workflows: .venv/.dev ## the shipped experiments in workflows/, anew
-	@$(BIN)/tapeline --from-make workflows
-
-submit: .venv/.dev ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
-	@$(BIN)/tapeline --from-make submit
-
-check: .venv/.dev ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
-	@$(BIN)/tapeline --from-make check
-
-publish: .venv/.steps ## make an accepted run's model live: make publish run=latest
-	@$(BIN)/tapeline --from-make publish
-
-canary: .venv/.steps ## serve a run's model beside the live one: make canary run=latest
-	@$(BIN)/tapeline --from-make canary
-
-promote: .venv/.steps ## make the canary the live one, or version=N
-	@$(BIN)/tapeline --from-make promote
-
-rollback: .venv/.steps ## back to the version that was live before: make rollback why='it shorts everything'
-	@$(BIN)/tapeline --from-make rollback
-
-versions: .venv/.steps ## what the store holds
-	@$(BIN)/tapeline --from-make versions
-
-serve: .venv/.steps ## TF Serving's API on the store: make serve serving.rest_port=8501
-	@$(BIN)/tapeline --from-make serve
-
-predict: .venv/.steps ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
-	@$(BIN)/tapeline --from-make predict
-
-config: .venv/.steps ## print the configuration that overrides make
-	@$(BIN)/tapeline --from-make config
-
-images: .venv/.steps ## build the images of the steps: make images image=cpu builder='podman build'
-	@$(BIN)/tapeline --from-make images
-
-cluster: .venv/.steps ## the commands that make a cluster: make cluster provider=kind (or gke hw=gpu-t4), run=true runs them
-	@$(BIN)/tapeline --from-make cluster
-
-cluster-down: .venv/.steps ## the commands that remove it: make cluster-down provider=kind
-	@$(BIN)/tapeline --from-make cluster-down
-
-verify-cluster: .venv/.steps ## after kubectl apply -k: train there, ask the server, knock as a stranger
-	@$(BIN)/tapeline --from-make verify-cluster
+$(HERE): .venv/.steps
+$(THERE): .venv/.dev
+$(HERE) $(THERE):
+	@$(BIN)/tapeline --from-make $@
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest
