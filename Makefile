@@ -17,7 +17,7 @@ THERE := build workflows check submit
 .PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock clean
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 run: ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
 runs: ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10

@@ -8,23 +8,64 @@ An output parameter is an output too: `--out accepted=PATH`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
 from tapeline.config import Config
 from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.graph import PIPELINE, Parameters, Step, execute
+from tapeline.targets import kfp_output
 from tapeline.targets.console import LOG, logged
+from tapeline.targets.plan import SUBMITTED, plain
 
 
-def steps(words: str) -> tuple[Step, ...]:
-    """The steps of a comma-separated list, in the graph's order.
+@dataclass(frozen=True)
+class Call:
+    """What the words after `tapeline step` say."""
+
+    steps: tuple[Step, ...]
+    """In the graph's order."""
+    overrides: tuple[str, ...]
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+    launched: kfp_output.Launched | None
+    """By KFP, which wants a word about the outputs."""
+
+
+def read(words: Iterable[str]) -> Call:
+    """Read the words.
 
     Raises:
-        Refused: one of them does not exist.
+        Refused: no such step, a word out of place, or a submitted parameter that is more than a value.
     """
+    names, overrides, launched = "", list[str](), None
+    paths: dict[str, dict[str, Path]] = {"--in": {}, "--out": {}}
+    checked: Callable[[str], str] = str
+    rest = iter(words)
+    for word in rest:
+        if word == "--executor-input":
+            launched = kfp_output.Launched.read(next(rest, ""))
+        elif word in paths:
+            artifact, equals, path = next(rest, "").partition("=")
+            if not (equals and path):
+                raise refuse(f"{word} {artifact}", "names no artifact and path", f"write {word} table=table.parquet")
+            paths[word][artifact] = Path(path)
+        elif word == SUBMITTED:
+            checked = plain
+        elif "=" in word or word.startswith("~"):
+            overrides.append(checked(word))
+        elif names:
+            raise refuse(word, "is no key=value", "write as in model=deep")
+        else:
+            names = word
+    return Call(_steps(names), tuple(overrides), paths["--in"], paths["--out"], launched)
+
+
+def _steps(words: str) -> tuple[Step, ...]:
+    """The steps of a comma-separated list."""
     names = [each.name for each in PIPELINE]
     given = words.split(",")
     for name in given:
@@ -33,24 +74,26 @@ def steps(words: str) -> tuple[Step, ...]:
     return tuple(each for each in PIPELINE if each.name in given)
 
 
-def run(these: Sequence[Step], config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
-    """Run steps one after the other; outputs take their names only when all are complete.
+def run(call: Call, config: Config) -> None:
+    """Run the steps one after the other; outputs take their names only when all are complete.
 
     Raises:
         Refused: their artifacts are not the ones given.
     """
-    _check_paths(these, inputs, outputs)
-    paths, parameters = dict(inputs), Parameters()
+    _check_paths(call.steps, call.inputs, call.outputs)
+    paths, parameters = dict(call.inputs), Parameters()
     with logged(), ExitStack() as stack:
-        for this in these:
-            if len(these) > 1:
+        for this in call.steps:
+            if len(call.steps) > 1:
                 LOG.info("%s", this.name)
             for made in this.makes:
-                paths[made.name] = stack.enter_context(files.whole(outputs[made.name]))
+                paths[made.name] = stack.enter_context(files.whole(call.outputs[made.name]))
             parameters |= execute(this, config, paths, paths)
     for name, value in parameters.items():
-        if name in outputs:
-            files.write_bytes(outputs[name], value.encode())
+        if name in call.outputs:
+            files.write_bytes(call.outputs[name], value.encode())
+    if call.launched:
+        call.launched.tell(call.outputs)
 
 
 def _check_paths(these: Sequence[Step], inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
