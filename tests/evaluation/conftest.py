@@ -31,7 +31,11 @@ class Run:
     about: Any
 
     def html(self) -> str:
+        """The page made anew; report.html holds the step's own."""
         return page(self.metrics, self.scores, self.about)
+
+    def report(self) -> str:
+        return (self.folder / "report.html").read_text()
 
     def changed(self) -> Run:
         """A copy that a test may change."""
@@ -83,3 +87,8 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_renamed(inner, names) for inner in value]
     return names.get(value, value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="session")
+def hostile_page(hostile: Run) -> str:
+    return hostile.html()

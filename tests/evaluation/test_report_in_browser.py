@@ -95,22 +95,28 @@ def opened(page: Any, html: str, tmp_path: Path, name: str) -> Any:
     return page
 
 
+@pytest.fixture(scope="module")
+def explored(runs: dict[str, Run]) -> str:
+    told = runs["deep accepted"].about
+    return data_page(told, source="simulated", simulated=True, as_of="09:00 America/New_York")
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_nothing_overlaps_and_nothing_is_cut(page: Any, runs: dict[str, Run], name: str, tmp_path: Path) -> None:
-    assert opened(page, runs[name].html(), tmp_path, name).evaluate(LAYOUT) == []
+    assert opened(page, runs[name].report(), tmp_path, name).evaluate(LAYOUT) == []
 
 
-def test_the_data_part_alone(page: Any, runs: dict[str, Run], tmp_path: Path) -> None:
-    html = data_page(runs["deep accepted"].about, source="simulated", simulated=True, as_of="09:00 America/New_York")
-    assert opened(page, html, tmp_path, "explore").evaluate(LAYOUT) == []
+def test_the_data_part_alone(page: Any, explored: str, tmp_path: Path) -> None:
+    assert opened(page, explored, tmp_path, "explore").evaluate(LAYOUT) == []
 
 
-def test_hostile_names_break_no_layout(page: Any, hostile: Run, tmp_path: Path) -> None:
-    assert opened(page, hostile.html(), tmp_path, "hostile").evaluate(LAYOUT) == []
+def test_hostile_names_break_no_layout(page: Any, hostile_page: str, tmp_path: Path) -> None:
+    assert opened(page, hostile_page, tmp_path, "hostile").evaluate(LAYOUT) == []
 
 
+@pytest.mark.parametrize("page", [(390, "light"), (1440, "dark")], indirect=True, ids=str)
 def test_a_click_leads_there_and_opens_tables(page: Any, runs: dict[str, Run], tmp_path: Path) -> None:
-    opened(page, runs["flat rejected"].html(), tmp_path, "clicked")
+    opened(page, runs["flat rejected"].report(), tmp_path, "clicked")
     for link in ("Data", "Model", "Configuration", "Decision"):
         page.get_by_role("link", name=link, exact=True).click()
         target = page.locator(page.evaluate("location.hash"))
@@ -125,8 +131,9 @@ def test_a_click_leads_there_and_opens_tables(page: Any, runs: dict[str, Run], t
     assert page.evaluate(LAYOUT) == []
 
 
+@pytest.mark.parametrize("page", [(390, "light"), (1440, "dark")], indirect=True, ids=str)
 def test_light_and_dark_change_at_a_click_and_paper_is_white(page: Any, runs: dict[str, Run], tmp_path: Path) -> None:
-    opened(page, runs["flat rejected"].html(), tmp_path, "toggled")
+    opened(page, runs["flat rejected"].report(), tmp_path, "toggled")
 
     def colours() -> list[str]:
         found: list[str] = page.evaluate(
@@ -147,8 +154,9 @@ def test_light_and_dark_change_at_a_click_and_paper_is_white(page: Any, runs: di
     assert not page.locator("nav").is_visible()
 
 
+@pytest.mark.parametrize("page", [(390, "light")], indirect=True, ids=str)
 def test_every_axis_says_what_it_measures(page: Any, runs: dict[str, Run], tmp_path: Path) -> None:
-    opened(page, runs["lightgbm walk-forward"].html(), tmp_path, "units")
+    opened(page, runs["lightgbm walk-forward"].report(), tmp_path, "units")
     units = {
         "beside": ["(share of rows)"],
         "prices": ["index points (log scale)"],
