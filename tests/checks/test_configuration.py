@@ -164,7 +164,7 @@ def test_a_mistake_in_a_dockerfile_is_one_line(planted: Planted, monkeypatch: py
 
 
 def test_a_build_is_refused_before_anything_is_written(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapeline.targets import build, pods
+    from tapeline.targets import pods
 
     monkeypatch.setitem(pods.SECURITY, "privileged", True)
     code, out, err = tapeline("build", "target=argo", "target.folder=made")
