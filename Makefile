@@ -9,13 +9,8 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help run sweep build workflows submit serve predict publish canary promote rollback versions config images
-.PHONY: test test-faults test-k80 test-cluster cluster cluster-down verify-cluster lint bench bench-serving lock clean
-=======
-.PHONY: help run sweep build images serve predict publish canary promote rollback versions config
-.PHONY: test test-faults test-k80 test-cluster lint bench bench-serving lock clean
->>>>>>> images
+.PHONY: help run sweep build workflows check submit serve predict publish canary promote rollback versions config images
+.PHONY: cluster cluster-down verify-cluster test test-faults test-k80 test-cluster lint bench bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile

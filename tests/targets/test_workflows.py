@@ -16,11 +16,11 @@ BY_HAND = "make workflows writes these files; nobody else should"
 @pytest.mark.parametrize("target", workflows.TARGETS)
 def test_the_files_are_those_that_the_builder_makes(target: str) -> None:
     made = {path.relative_to("workflows"): text for path, text in workflows.emit(target).items()}
-    there = {path.relative_to(FOLDER): path.read_text() for path in (FOLDER / target).glob("*.yaml")}
+    there = {path.relative_to(FOLDER): path.read_text() for path in (FOLDER / target).rglob("*.yaml")}
     assert there == made, BY_HAND
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: str(path.relative_to(FOLDER)))
 def test_each_file_says_how_it_was_made_and_holds_no_secret_no_shell_and_no_mutable_tag(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# make workflows\n" if path.name == workflows.KUSTOMIZATION else "# make build target=")

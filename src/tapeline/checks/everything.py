@@ -140,10 +140,9 @@ def _emit(checked: Checked, config: Config, option: str) -> None:
 
 
 def _committed(checked: Checked, root: Path) -> None:
-    """The files of workflows/ as they lie there, a folder at a time."""
-    folders = sorted({path.parent for path in (root / "workflows").rglob("*.yaml")})
-    for folder in folders:
-        files = [path for path in sorted(folder.glob("*.yaml")) if path.name != kustomize.FILE]
+    """The files of workflows/ as they lie there, a target at a time."""
+    for folder in sorted(path for path in (root / "workflows").glob("*") if path.is_dir()):
+        files = [path for path in sorted(folder.rglob("*.yaml")) if path.name != kustomize.FILE]
         checked.add(emitted({path.relative_to(root).as_posix(): path.read_text() for path in files}))
         checked.add(kustomize.files_are_sound(folder, folder.relative_to(root).as_posix()))
         checked.counts["files of workflows/"] = checked.counts.get("files of workflows/", 0) + len(files)

@@ -67,7 +67,7 @@ def emit(plan: Plan) -> dict[str, str]:
         failed_jobs_history_limit=3,
         workflow_template_ref=reference,
     )
-    named = {plan.name: template(plan), f"{plan.name}.run": run, f"{plan.name}.cron": cron}
+    named = {plan.name: template(plan), f"{plan.name}.run": run, f"schedules/{plan.name}": cron}
     return {f"{name}.yaml": str(each.to_yaml()) for name, each in named.items()}
 
 

@@ -44,6 +44,6 @@ def write(config: Config, texts: Mapping[str, str]) -> list[Path]:
     """Write what was emitted into `target.folder`; return the paths."""
     folder = Path(cast(Cluster, config.target).folder)
     for name, text in texts.items():
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(folder / name, text.encode())
     return [folder / name for name in texts]

@@ -21,6 +21,7 @@ def write() -> list[Path]:
     """Write all of them anew, and remove what no experiment makes any more; return their paths."""
     made = {path: text for target in TARGETS for path, text in emit(target).items()}
     for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, text.encode())
     for folder in {path.parent for path in made}:
         for path in set(folder.glob("*.yaml")) - set(made):
@@ -29,10 +30,14 @@ def write() -> list[Path]:
 
 
 def emit(target: str) -> dict[Path, str]:
-    """The files of one target by path, with a kustomization."""
+    """The files of one target by path, with a kustomization for each folder: schedules are no part of the first."""
     folder = Path(cast(Cluster, compose([f"target={target}"]).target).folder)
     texts = {name: text for typed in _lines(target) for name, text in build.emit(compose(typed), typed).items()}
-    return {folder / name: text for name, text in {**texts, KUSTOMIZATION: _kustomization(texts)}.items()}
+    made = {folder / name: text for name, text in texts.items()}
+    for each in {path.parent for path in made}:
+        own = {path.name: text for path, text in made.items() if path.parent == each}
+        made[each / KUSTOMIZATION] = _kustomization(own)
+    return made
 
 
 def _lines(target: str) -> Iterator[list[str]]:
@@ -43,10 +48,10 @@ def _lines(target: str) -> Iterator[list[str]]:
 
 
 def _kustomization(texts: Mapping[str, str]) -> str:
-    """Of what waits in a cluster until someone runs it: no runs, no schedules, nothing that is no object."""
-    listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_waits, yaml.safe_load_all(texts[name])))]
+    """Of what kubectl apply takes: no runs, which have no name, and nothing that is no object."""
+    listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, yaml.safe_load_all(texts[name])))]
     return f"# make workflows\napiVersion: {VERSION}\nkind: Kustomization\nresources:\n{''.join(listed)}"
 
 
-def _waits(thing: Mapping[str, Any]) -> bool:
-    return thing.get("kind") != "CronWorkflow" and "name" in thing.get("metadata", {})
+def _is_named(thing: Mapping[str, Any]) -> bool:
+    return "name" in thing.get("metadata", {})
