@@ -6,6 +6,7 @@ along with the run.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -82,7 +83,7 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 
 def look(config: Config, run: str) -> Seen:
     """By the workflow's nodes: each task has one, with a node for each try below."""
-    workflow = kubectl.get(_namespace(config), "workflow", run)
+    workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
     if workflow is None:
         raise refuse(run, "the workflow is gone", "someone deleted it, or it ended long ago")
     status = workflow.get("status", {})
@@ -145,8 +146,6 @@ def _digest(made: WorkflowTemplate) -> str:
 
 
 def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
-    import shlex
-
     line = shlex.join(["make", "build", *overrides])
     return f"{line} && kubectl apply -f {plan.target.folder}/{plan.name}.yaml"
 
