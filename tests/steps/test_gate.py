@@ -56,7 +56,8 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
     assert reason in out
     report = (folder / "runs" / "latest" / "report.html").read_text()
     assert reason in report
-    assert f'<code>{served["model_version"]}</code></td><td class="number">{champion:.6f}</td>' in report
+    assert f"<code>{served['model_version']}</code></th>" in report
+    assert f'"/metrics/champion/score" value="{champion!r}">{champion:.6f}</data>' in report
     text = (folder / "runs" / "latest" / "metrics.json").read_text()
     assert str(folder) not in text
     assert [path.name for path in (folder / "store" / "indices-simulated").glob("[0-9]*")] == ["1"]

@@ -49,7 +49,8 @@ def _over_time(metrics: Told, scores: Told, told: curves.Answers) -> Iterator[Pl
         axes = figure.subplots()
         axes.plot(time, reference, color=SOFT, label=short(name, 24))
         axes.plot(time, model, color=SERIES[0], linewidth=2, label="this model")
-        if gate["threshold"] is not None and gate["metric"] == metric:
+        low, high = axes.get_ylim()
+        if gate["threshold"] is not None and gate["metric"] == metric and low - 0.1 < gate["threshold"] < high + 0.1:
             axes.axhline(gate["threshold"], color=BAD, linestyle="--", linewidth=1, label="threshold")
         axes.set(ylabel=label(metric))
         dates(axes)
