@@ -190,8 +190,10 @@ def test_how_far_a_workflow_is(cluster: Fake) -> None:
     assert seen.ended == "failed"
     assert list(seen.parts) == [
         Part("ingest", "ran", 60.0),
+        Part("train", "again", note="try 1 was lost: pod deleted"),
         Part("train", "waits", note="Unschedulable: 0/1 nodes are available"),
         Part("gate", "again", note="try 1 was lost: OOMKilled (exit code 137)"),
+        Part("gate", "runs"),
         Part("report", "failed", note="a: b; c"),
         Part("publish", "skipped", note="accepted is not true"),
     ]
