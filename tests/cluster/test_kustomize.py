@@ -94,7 +94,7 @@ def test_with_an_empty_store_the_server_is_alive_and_not_ready(kubectl: Kubectl)
 
 def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubectl, tmp_path: Path) -> None:
     kubectl("apply", "-k", str(tree.with_components(tmp_path / "overlay", "ready-with-indices")))
-    first = submit(tmp_path, "model=flat", "gate.threshold=0.5", "target.granularity=step")
+    first = submit(kubectl, tmp_path, "model=flat", "gate.threshold=0.5", "target.granularity=step")
     assert first["gate"]["accepted"]
     ready(kubectl)
     told = ask(kubectl, "asks-first")
@@ -103,14 +103,14 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubec
     before = [
         (each["metadata"]["name"], each["status"]["containerStatuses"][0]["restartCount"]) for each in servers(kubectl)
     ]
-    second = submit(tmp_path, "model=deep")
+    second = submit(kubectl, tmp_path, "model=deep")
     assert second["gate"]["accepted"]
     assert second["test"]["accuracy"] > first["test"]["accuracy"]
     told = ask(kubectl, "asks-second")
     assert (told["version"], told["model_version"]) == (2, second["model_version"])
     assert sum(told["probability"]) == pytest.approx(1)
 
-    rejected = submit(tmp_path, "model=flat", "seed=1")
+    rejected = submit(kubectl, tmp_path, "model=flat", "seed=1")
     assert not rejected["gate"]["accepted"]
 
     kubectl("-n", NAMESPACE, "create", "job", "--from=cronjob/rollback", "rollback-1")
@@ -295,12 +295,12 @@ def test_models_from_the_object_store(kubectl: Kubectl, tmp_path: Path) -> None:
     folder = tree.with_components(tmp_path / "overlay", *names, patches=change)
     kubectl("apply", "-k", str(folder))
     stored = (f"serving.store={url}", "target.store_secret=object-store")
-    first = submit(tmp_path, "model=flat", "gate.threshold=0.5", *stored)
+    first = submit(kubectl, tmp_path, "model=flat", "gate.threshold=0.5", *stored)
     ready(kubectl)
     told = ask(kubectl, "asks-mirror-first")
     assert (told["version"], told["model_version"]) == (1, first["model_version"])
     before = servers(kubectl)[0]["metadata"]["name"]
-    second = submit(tmp_path, "model=deep", *stored)
+    second = submit(kubectl, tmp_path, "model=deep", *stored)
     time.sleep(20)  # a look of the mirror's, and one of the server's
     told = ask(kubectl, "asks-mirror-second")
     assert (told["version"], told["model_version"]) == (2, second["model_version"])

@@ -105,9 +105,15 @@ def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
     return [each for each in json.loads(told)["items"] if "deletionTimestamp" not in each["metadata"]]
 
 
-def submit(folder: Path, *overrides: str) -> dict[str, Any]:
-    """Run it on the cluster; its metrics.json."""
-    done = subprocess_tapeline("submit", *SMALL, *overrides, "apply=true", cwd=folder)
+def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
+    """Build a template, apply it, and run it on the cluster; the run's metrics.json."""
+    typed = [*SMALL, *overrides]
+    built = subprocess_tapeline("build", *typed, f"target.folder={folder}/built", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    (template,) = (each for each in (folder / "built").glob("*.yaml") if not each.name.endswith(".run.yaml"))
+    kubectl("apply", "-f", str(template))
+    shutil.rmtree(folder / "built")
+    done = subprocess_tapeline("submit", *typed, cwd=folder)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     return told
