@@ -10,7 +10,8 @@ from typing import Protocol, cast
 from tapeline import config as configuration
 from tapeline import files
 from tapeline.config import Config
-from tapeline.targets.plan import Cluster, Plan, plan
+from tapeline.targets import plan as planning
+from tapeline.targets.plan import Cluster, Plan
 
 
 class Emitter(Protocol):
@@ -26,9 +27,10 @@ def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
     Raises:
         Refused: the target is no cluster, or cannot have this configuration.
     """
+    plan = laid_out(config, overrides)
     emitter = cast(Emitter, configuration.module("targets", config.target.name, "target.name"))
     header = f"# {shlex.join(['make', 'build', *overrides])}\n"
-    return {name: header + text for name, text in emitter.emit(laid_out(config, overrides)).items()}
+    return {name: header + text for name, text in emitter.emit(plan).items()}
 
 
 def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
@@ -37,7 +39,7 @@ def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
     Raises:
         Refused: as `emit`.
     """
-    return plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
+    return planning.plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
 
 
 def write(config: Config, texts: Mapping[str, str]) -> list[Path]:
