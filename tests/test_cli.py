@@ -60,8 +60,8 @@ WRONG = {
     "no such URL": (["run", "dataset.source=csv", "dataset.path=nope://a/b.csv"], "cannot be read"),
     "no such step": (["step", "trian"], "step trian: no such step; choose one of:"),
     "a build for no cluster": (["build"], "target=local: is no cluster; choose target=argo"),
-    "a pods and a file of a laptop": (
-        ["build", "target=kfp", "dataset.source=csv", "dataset.path=a.csv"], "dataset.path=a.csv: pods do not see this"),
+    "pods and a file of a laptop": (
+        ["build", "target=kfp", "dataset.source=csv", "dataset.path=a.csv"], "=a.csv: pods do not see this"),
     "a step without its files": (["step", "features", "--out", "table=t"], "--in raw: features needs it; add --in"),
     "a cache below a file": (["run", "target.cache=/dev/null/x"], "a part of this path is a file"),
     "runs nowhere": (["run", "target.runs=/proc/x/y"], "cannot be found or made"),
