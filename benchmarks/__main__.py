@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import import_module
 
-PARTS = ("run", "build", "training", "simulated")
+PARTS = ("run", "build", "training", "simulated", "check")
 
 names = sys.argv[1:] or PARTS
 print(f"{platform.platform()}, Python {platform.python_version()}")

@@ -143,6 +143,13 @@ def test_a_mistake_in_rendered_objects_is_one_line(case: tuple[str, Planted], mo
     assert lines(wrong) == []
 
 
+def _copy(folder: Path) -> Path:
+    """The tree in a folder of its own, beside the templates that it takes in."""
+    for name in ("deploy/kustomize", "workflows"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder / "deploy" / "kustomize"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
@@ -156,20 +163,20 @@ def test_a_mistake_in_rendered_objects_is_one_line(case: tuple[str, Planted], mo
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_kustomization_is_one_line(path: str, value: Any, line: str, tmp_path: Path) -> None:
-    shutil.copytree(TREE, tmp_path / "tree")
-    file = tmp_path / "tree" / "base" / "kustomization.yaml"
+    tree = _copy(tmp_path)
+    file = tree / "base" / "kustomization.yaml"
     right = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump(plant(right, path, value)))
-    told = [str(each) for each in kustomize.files_are_sound(tmp_path / "tree", "deploy/kustomize")]
+    told = [str(each) for each in kustomize.files_are_sound(tree, "deploy/kustomize")]
     where = "deploy/kustomize/base/kustomization.yaml: "
     assert told == [where + line.replace("[8]", f"[{len(right['resources'])}]")]
 
 
 def test_a_component_without_a_readme_and_a_file_that_is_no_yaml_are_found(tmp_path: Path) -> None:
-    shutil.copytree(TREE, tmp_path / "tree")
-    (tmp_path / "tree" / "components" / "with-tls" / "README.md").unlink()
-    (tmp_path / "tree" / "base" / "models.yaml").write_text("kind: [\n")
-    told = [str(each) for each in kustomize.files_are_sound(tmp_path / "tree", "deploy/kustomize")]
+    tree = _copy(tmp_path)
+    (tree / "components" / "with-tls" / "README.md").unlink()
+    (tree / "base" / "models.yaml").write_text("kind: [\n")
+    told = [str(each) for each in kustomize.files_are_sound(tree, "deploy/kustomize")]
     assert len(told) == 2
     assert told[0].startswith("deploy/kustomize/base/models.yaml, line 2: is no YAML: ")
     assert told[1].endswith("kustomization.yaml: the component has no README.md; "

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster.conftest import Image, Kubectl
 from tests.cluster.objects import STORE, workplace
-from tests.conftest import subprocess_tapeline
+from tests.conftest import ROOT, subprocess_tapeline
 
+LIST = {"apiVersion": "v1", "kind": "List"}
 LINE = ("experiment=snp_flat", "model.steps=2000")
 SMALL = ("target.requests.cpu=100m", "hw.requests.cpu=100m", "target.backoff_seconds=2", "target.store_secret=store")
 
@@ -169,3 +171,12 @@ def _ended(kubectl: Kubectl, namespace: str, run: str) -> list[dict[str, str]]:
             return list(status["nodes"].values())
         time.sleep(2)
     raise AssertionError(f"{run} does not end")
+
+
+def test_the_shipped_files_are_such_as_this_argo_takes(kubectl: Kubectl) -> None:
+    paths = sorted((ROOT / "workflows" / "argo").glob("snp-*.yaml"))
+    things = [yaml.safe_load(path.read_text()) for path in paths]
+    for each in things:
+        each["metadata"]["namespace"] = "default"
+    told = kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps({**LIST, "items": things}))
+    assert len(told.splitlines()) == len(paths) > 0

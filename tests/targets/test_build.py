@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 EMITTERS = {"argo": "hera", "kfp": "kfp", "tfjob": None}
-HEAVY = ("hera", "kfp", "kubernetes", "tensorflow", "lightgbm", "matplotlib", "sklearn")
+HEAVY = ("hera", "kfp", "kubernetes", "tensorflow", "lightgbm", "polars", "matplotlib", "sklearn")
 CODE = """
 import json, sys
 from tapeline import cli

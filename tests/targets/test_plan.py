@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tapeline import config
-from tapeline.config import plain, view
+from tapeline.config import plain as as_plain
+from tapeline.config import view
 from tapeline.errors import Refused
 from tapeline.graph import PIPELINE
-from tapeline.targets.plan import Mount, Plan, Secret, plan
+from tapeline.targets.plan import SUBMITTED, Mount, Plan, Secret, plain, plan
+from tests.conftest import Tapeline
 
 TYPED = [
     ["target=argo", "experiment=snp_deep", "hw=gpu"],
@@ -33,7 +35,7 @@ def test_each_task_composes_what_its_steps_read_of_the_whole(typed: list[str], f
     for task in plan(whole, typed, fused=fused).tasks:
         own = config.compose(task.overrides)
         for step in task.steps:
-            assert plain(view(own, step.reads), places=False) == plain(view(whole, step.reads), places=False)
+            assert as_plain(view(own, step.reads), places=False) == as_plain(view(whole, step.reads), places=False)
             if step.store != "none":
                 assert own.serving.store == whole.serving.store
 
@@ -85,3 +87,43 @@ def test_parameters_say_what_they_are_and_what_was_built() -> None:
 def test_a_parameter_that_is_no_key_is_refused() -> None:
     with pytest.raises(Refused, match=r"target.parameters: model.stepz: no key of the configuration"):
         _plan("target=argo", "target.parameters=[model.stepz]")
+
+
+@pytest.mark.parametrize(
+    "text", ["model=flat", "model=", "dataset.path=s3://b/k_1.csv", "gate.threshold=-0.5", "seed=null"]
+)
+def test_a_plain_parameter_is_left_as_it_is(text: str) -> None:
+    assert plain(text) == text
+
+
+MORE = (
+    "'flat'",
+    "$(id)",
+    "1\n",
+    "1\ngate=x",
+    "${model.steps}",
+    "flat,deep",
+    "[1]",
+    "{}",
+    "a b",
+    "`id`",
+    "choice(a)",
+    "1;2",
+)
+
+
+@pytest.mark.parametrize("value", [*MORE, "\\1", "a=b", "\u0661"])
+def test_anything_more_is_refused(value: str) -> None:
+    with pytest.raises(Refused, match="a submitted parameter has letters, digits and any of"):
+        plain(f"seed={value}")
+
+
+def test_a_step_takes_plain_values_only_behind_the_word_that_says_so(tapeline: Tapeline) -> None:
+    code, _, problem = tapeline(
+        "step", "ingest", "dataset.as_of='17:00 Europe/London'", SUBMITTED, "seed=${model.steps}"
+    )
+    assert code == 2
+    assert problem.startswith("tapeline: seed=${model.steps}: a submitted parameter has letters")
+    arguments = _plan("target=argo", "model=flat").tasks[0].arguments
+    assert arguments == ("step", "ingest", "model=flat", SUBMITTED)
+    assert SUBMITTED not in next(task for task in _plan("target=argo").tasks if not task.parameters).arguments

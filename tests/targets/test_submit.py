@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ class Fake:
     there: dict[str, Any] = field(default_factory=dict)
     sent: list[tuple[str, Any]] = field(default_factory=list)
 
-    def __call__(self, *words: str, stdin: str | None = None) -> str:
+    def __call__(self, *words: str, stdin: str | None = None, tries: int = 1) -> str:
         verb = next(word for word in words if word in ("get", "create", "apply", "logs"))
         if verb in ("create", "apply"):
             what = json.loads(stdin or "")
@@ -136,6 +137,21 @@ def test_what_kubectl_says_is_one_sentence(said: str, sentence: str) -> None:
     assert len(str(finding).splitlines()) == 1
 
 
+def test_a_cluster_that_is_away_for_a_while_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "kubectl"
+    program.write_text(
+        f"#!{sys.executable}\nimport pathlib, sys\ntold = pathlib.Path('tries')\n"
+        "told.write_text((told.read_text() if told.exists() else '') + 'x')\n"
+        "sys.exit('Unable to connect to the server: EOF' if len(told.read_text()) < 3 else 0)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(kubectl, "PAUSE", 0)
+    with pytest.raises(Refused, match="does not answer"):
+        kubectl.run("get", "workflow")
+    assert kubectl.run("get", "workflow", tries=2) == ""
+
+
 def test_without_kubectl_there_is_a_sentence(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     code, _, problem = tapeline("submit", "target=argo")
@@ -174,8 +190,10 @@ def test_how_far_a_workflow_is(cluster: Fake) -> None:
     assert seen.ended == "failed"
     assert list(seen.parts) == [
         Part("ingest", "ran", 60.0),
+        Part("train", "again", note="try 1 was lost: pod deleted"),
         Part("train", "waits", note="Unschedulable: 0/1 nodes are available"),
         Part("gate", "again", note="try 1 was lost: OOMKilled (exit code 137)"),
+        Part("gate", "runs"),
         Part("report", "failed", note="a: b; c"),
         Part("publish", "skipped", note="accepted is not true"),
     ]

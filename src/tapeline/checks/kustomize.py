@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -37,7 +38,10 @@ SERVERS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 def policies(
-    documents: Sequence[Mapping[str, Any]], where: str, outside: Sequence[Mapping[str, Any]] = ()
+    documents: Sequence[Mapping[str, Any]],
+    where: str,
+    outside: Sequence[Mapping[str, Any]] = (),
+    known: set[str] | None = None,
 ) -> Iterator[Finding]:
     """What a cluster that is run with care would refuse in rendered objects.
 
@@ -45,6 +49,7 @@ def policies(
         documents: as `kubectl kustomize` prints them.
         where: the folder that was rendered, for the findings.
         outside: objects that people create, as {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
+        known: objects as JSON that were looked at by themselves before; those of this call are added.
     """
     nodes = [
         Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
@@ -52,7 +57,10 @@ def policies(
     tree = Tree(nodes, outside)
     for rule in (*references.RULES, *exposure.RULES):
         yield from rule(tree)
-    yield from objects(nodes)
+    known = set() if known is None else known
+    texts = {json.dumps(node.value, default=str): node for node in nodes}
+    yield from objects([node for text, node in texts.items() if text not in known])
+    known.update(texts)
 
 
 def kustomizations(root: Path) -> list[Path]:
@@ -105,6 +113,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(lambda folder: render(folder, root), folders))
     seen: set[str] = set()
+    known: set[str] = set()
     for folder, (text, trouble) in zip(folders, texts, strict=True):
         where = f"{shown}/{folder.relative_to(root).as_posix()}".removesuffix("/.")
         if trouble:
@@ -112,7 +121,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
             continue
         told = read(text, where)
         found: Iterable[Finding] = (
-            [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside)
+            [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside, known)
         )
         for finding in found:
             # what the base has, all that stands on it has

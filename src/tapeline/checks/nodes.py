@@ -68,7 +68,7 @@ class Node:
         return Finding(self.where, problem, fix)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _walked(node: Node) -> tuple[Node, ...]:
     """Kept, since many rules walk the same document."""
     found = [node]

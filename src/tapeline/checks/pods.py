@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tapeline.checks.nodes import Node, read
 from tapeline.errors import Finding
@@ -48,8 +49,9 @@ def pods(document: Node) -> Iterator[Pod]:
             yield Pod((node,), (*node.at("initContainers").each(), *node.at("containers").each()))
 
 
+@lru_cache(maxsize=64)
 def workflow(document: Node) -> Node:
-    """A workflow's spec, that of a CronWorkflow's runs too."""
+    """A workflow's spec, that of a CronWorkflow's runs too; the same node each time, so that it is walked once."""
     inner = document.at("spec", "workflowSpec")
     return inner if document.at("kind").value == "CronWorkflow" else document.at("spec")
 

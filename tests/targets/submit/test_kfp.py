@@ -206,7 +206,7 @@ def test_nobody_there_is_one_sentence(tapeline: Tapeline) -> None:
 
 
 def test_a_parameter_that_is_not_plain_runs_nothing(tapeline: Tapeline, backend: Backend) -> None:
-    code, _, err = tapeline(*_arguments(backend, "dataset.source=csv", "dataset.path='a b.csv'"))
+    code, _, err = tapeline(*_arguments(backend, "dataset.source=csv", "dataset.path='/data/a b.csv'"))
     assert code == 2
     assert "a submitted parameter has letters, digits" in err
     assert backend.created == []

@@ -108,14 +108,14 @@ def _place(config: Config) -> Place:
 
 def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
     """Write a line for each task that ends, waits or begins again; what run.json says of them."""
-    said: dict[str, Part] = {}
+    said: set[tuple[str, State, str]] = set()
     while True:
         seen = place.look(config, name)
         for part in seen.parts:
-            if part.state != "runs" and (part.state, part.note) != _told(said.get(part.name)):
+            if part.state != "runs" and (part.name, part.state, part.note) not in said:
                 detail = f"{part.seconds:.1f} s" if part.state == "ran" else part.note
                 LOG.info("  %-10s %-7s %s", part.name, part.state, detail)
-            said[part.name] = part
+                said.add((part.name, part.state, part.note))
         if seen.ended:
             break
         time.sleep(SECONDS)
@@ -123,11 +123,8 @@ def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
         reasons = [f"{part.name}: {part.note}" for part in seen.parts if part.state == "failed"]
         problem = "; ".join(reasons) or seen.message or "it failed"
         raise refuse(name, problem, f"see {place.hint(config, name)}")
-    return [{"step": part.name, "how": part.state, "seconds": part.seconds} for part in seen.parts]
-
-
-def _told(part: Part | None) -> tuple[str, str] | None:
-    return (part.state, part.note) if part else None
+    ended = [part for part in seen.parts if part.state in ("ran", "cached", "skipped")]
+    return [{"step": part.name, "how": part.state, "seconds": part.seconds} for part in ended]
 
 
 def _keep(fetched: Mapping[str, bytes], config: Config, progress: local.Progress, started: datetime, name: str) -> None:

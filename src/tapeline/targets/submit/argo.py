@@ -6,10 +6,11 @@ along with the run.
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from tapeline.config import Config, compose
 from tapeline.errors import refuse
@@ -17,9 +18,6 @@ from tapeline.graph import step
 from tapeline.targets import argo, build, outcome, pods
 from tapeline.targets.plan import Plan, Task, plain
 from tapeline.targets.submit import SECONDS, Part, Seen, State, kubectl
-
-if TYPE_CHECKING:
-    from hera.workflows import WorkflowTemplate
 
 STATES: dict[str, State] = {
     "Pending": "waits",
@@ -31,7 +29,7 @@ STATES: dict[str, State] = {
     "Error": "failed",
 }
 """Of a node, in our words."""
-STARTING = ("PodInitializing", "ContainerCreating")
+STARTING = ("", "PodInitializing", "ContainerCreating")
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
@@ -41,21 +39,28 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
         Refused: the template or what it needs is not in the cluster, or a parameter is not plain.
     """
     exact = build.laid_out(config, overrides)
+    kubectl.need(exact.target.namespace, needs(exact.tasks, exact))
+    if _there(exact)[0]:
+        return _create(exact, [])
     built = [text for text in overrides if _key(text) not in exact.target.parameters]
-    values = [text for text in overrides if text not in built]
+    values = [plain(text) for text in overrides if text not in built]
     general = build.laid_out(compose(built), built)
-    namespace = exact.target.namespace
-    kubectl.need(namespace, needs(exact.tasks, exact))
-    for plan, given in ((exact, []), (general, values)):
-        made = argo.template(plan)
-        there = kubectl.get(namespace, "workflowtemplate", plan.name)
-        if there and there["metadata"].get("annotations", {}).get(argo.DIGEST) == _digest(made):
-            return _create(plan, given)
-    if not apply:
-        problem = f"the cluster has {'another' if there else 'no'} template of that name in namespace {namespace}"
+    same, which = _there(general)
+    if not same and not apply:
+        problem = f"the cluster has {which} template of that name in namespace {general.target.namespace}"
         raise refuse(general.name, problem, f"add apply=true, or: {_by_hand(general, built)}")
-    kubectl.apply(namespace, made.to_dict())
+    if not same:
+        kubectl.apply(general.target.namespace, argo.template(general).to_dict())
     return _create(general, values)
+
+
+def _there(plan: Plan) -> tuple[bool, str]:
+    """Whether this very template is in the cluster; if not, whether another or none has its name."""
+    there = kubectl.get(plan.target.namespace, "workflowtemplate", plan.name)
+    if there is None:
+        return False, "no"
+    digest = (argo.template(plan).annotations or {})[argo.DIGEST]
+    return there["metadata"].get("annotations", {}).get(argo.DIGEST) == digest, "another"
 
 
 def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
@@ -82,32 +87,34 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 
 def look(config: Config, run: str) -> Seen:
     """By the workflow's nodes: each task has one, with a node for each try below."""
-    workflow = kubectl.get(_namespace(config), "workflow", run)
+    workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
     if workflow is None:
         raise refuse(run, "the workflow is gone", "someone deleted it, or it ended long ago")
     status = workflow.get("status", {})
     nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
-    parts = [_part(node, nodes) for node in nodes if node["type"] in ("Retry", "Skipped")]
+    parts = [part for node in nodes if node["type"] in ("Retry", "Skipped") for part in _parts(node, nodes)]
     ended = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}.get(status.get("phase"), "")
     return Seen(parts, cast(Any, ended), status.get("message", ""))
 
 
-def _part(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> Part:
+def _parts(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    """A task: each try that was lost, and how far it is."""
     name, state = node["displayName"], STATES.get(node["phase"], "runs")
     tries = [each for each in nodes if each["type"] == "Pod" and each["id"] in node.get("children", [])]
+    lost = [outcome.reason(each.get("message", "")) for each in tries if each["phase"] in ("Failed", "Error")]
+    for number, reason in enumerate(lost[:-1] if state == "failed" else lost, start=1):
+        yield Part(name, "again", note=f"try {number} was lost: {reason}")
+    note = tries[-1].get("message", "") if tries else node.get("message", "")
     if state == "skipped":
-        return Part(name, state, note=f"{step(name).when} is not true")
-    last = tries[-1] if tries else node
-    note = last.get("message", "")
-    if state == "failed":
-        return Part(name, state, note=outcome.reason(note))
-    if state == "ran":
-        return Part(name, state, _seconds(node))
-    if last["phase"] in ("Failed", "Error"):
-        return Part(name, "again", note=f"try {len(tries)} was lost: {outcome.reason(note)}")
-    if last["phase"] == "Pending" and note and note not in STARTING:
-        return Part(name, "waits", note=note)
-    return Part(name, "runs")
+        yield Part(name, state, note=f"{step(name).when} is not true")
+    elif state == "failed":
+        yield Part(name, state, note=lost[-1] if lost else node.get("message", ""))
+    elif state == "ran":
+        yield Part(name, state, _seconds(node))
+    elif note not in STARTING and (not tries or tries[-1]["phase"] == "Pending"):
+        yield Part(name, "waits", note=note)
+    else:
+        yield Part(name, "runs")
 
 
 def _seconds(node: Mapping[str, Any]) -> float:
@@ -140,13 +147,7 @@ def _key(text: str) -> str:
     return text.lstrip("+").partition("=")[0]
 
 
-def _digest(made: WorkflowTemplate) -> str:
-    return (made.annotations or {})[argo.DIGEST]
-
-
 def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
-    import shlex
-
     line = shlex.join(["make", "build", *overrides])
     return f"{line} && kubectl apply -f {plan.target.folder}/{plan.name}.yaml"
 
@@ -156,7 +157,7 @@ def _create(plan: Plan, values: Sequence[str]) -> str:
     from hera.workflows import models as m
 
     names = {each.key: each.name for each in plan.parameters}
-    told = [plain(text).lstrip("+").partition("=") for text in values]
+    told = [text.lstrip("+").partition("=") for text in values]
     run = Workflow(
         generate_name=f"{plan.name}-",
         labels=pods.LABELS,

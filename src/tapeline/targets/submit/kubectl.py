@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,17 +15,17 @@ from tapeline.errors import Finding, Refused, refuse
 Object = dict[str, Any]
 
 OVERLAY = "apply an overlay of deploy/kustomize"
+AWAY = r"Unable to connect|connection refused|i/o timeout|no such host|TLS handshake|timed out|unavailable|EOF"
+"""What a cluster that does not answer makes kubectl say."""
+PAUSE, PATIENCE = 5, 12
+"""Seconds before it is asked again; how often, while a run is followed."""
 NOES = (
     (
         r"current-context is not set|localhost:8080",
         "has no context",
         "set KUBECONFIG, or kubectl config use-context NAME",
     ),
-    (
-        r"Unable to connect|connection refused|i/o timeout|no such host|TLS handshake|timed out",
-        "the cluster of the current context does not answer",
-        "see kubectl cluster-info",
-    ),
+    (AWAY, "the cluster of the current context does not answer", "see kubectl cluster-info"),
     (r"[Uu]nauthorized|must be logged in", "the cluster does not know you", "log in, or choose another context"),
     (r'namespaces "[^"]*" not found', "there is no such namespace", f"{OVERLAY}, or set target.namespace"),
     (
@@ -37,8 +38,13 @@ NOES = (
 """What kubectl says, and what that means to people; the first that fits."""
 
 
-def run(*words: str, stdin: str | None = None) -> str:
+def run(*words: str, stdin: str | None = None, tries: int = 1) -> str:
     """Run kubectl; its standard output.
+
+    Args:
+        words: behind kubectl.
+        stdin: what it reads.
+        tries: while the cluster does not answer.
 
     Raises:
         Refused: it is not here, or the cluster says no.
@@ -48,9 +54,12 @@ def run(*words: str, stdin: str | None = None) -> str:
         raise refuse("kubectl", "is not here", "install it; make submit speaks to clusters through it")
     line = [program, "--request-timeout=30s", *words]
     done = subprocess.run(line, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise refused(done.stderr, words)
-    return done.stdout
+    if not done.returncode:
+        return done.stdout
+    if tries > 1 and re.search(AWAY, done.stderr):
+        time.sleep(PAUSE)
+        return run(*words, stdin=stdin, tries=tries - 1)
+    raise refused(done.stderr, words)
 
 
 def refused(said: str, words: Iterable[str]) -> Refused:
@@ -63,9 +72,9 @@ def refused(said: str, words: Iterable[str]) -> Refused:
     return refuse(what, last, "see what kubectl says to it")
 
 
-def get(namespace: str, kind: str, name: str) -> Object | None:
+def get(namespace: str, kind: str, name: str, tries: int = 1) -> Object | None:
     """An object, or None where it is not there."""
-    told = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found")
+    told = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found", tries=tries)
     return dict(json.loads(told)) if told.strip() else None
 
 

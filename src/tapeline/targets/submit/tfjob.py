@@ -27,7 +27,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
 def look(config: Config, run: str) -> Seen:
     """By the job's conditions, and by what its worker has logged."""
     namespace = _namespace(config)
-    job = kubectl.get(namespace, "tfjob", run) or {}
+    job = kubectl.get(namespace, "tfjob", run, kubectl.PATIENCE) or {}
     told = job.get("status", {}).get("conditions", [])
     true = {each["type"]: each.get("message", "") for each in told if each["status"] == "True"}
     if not job or "Failed" in true:
