@@ -82,7 +82,7 @@ def test_fused_rejected(folder: Path, submit: tuple[str, ...], namespace: str) -
 def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
-    line = ("experiment=snp_flat", "model.steps=500000", "model.report_every=10000", "gate.threshold=0.9")
+    line = ("experiment=snp_flat", "model.steps=1000000", "model.report_every=10000", "gate.threshold=0.9")
     words = [*submit, _store(namespace, "killed"), *line, "apply=true"]
     command = [sys.executable, "-m", "tapeline.cli", "submit", *words]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -96,12 +96,14 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
 
 
 def _training(kubectl: Kubectl, namespace: str) -> str:
-    """The pod that trains, once it is in the midst of it."""
-    which = ("-l", "app.kubernetes.io/component=train", "--field-selector=status.phase=Running")
+    """The pod that trains, once it is in the midst of it and Argo has seen so: before, it would make the pod anew."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        running = kubectl("-n", namespace, "get", "pods", *which, "-oname")
-        for pod in running.split():
+        workflows = json.loads(kubectl("-n", namespace, "get", "workflows", "-ojson"))["items"]
+        nodes = [each for workflow in workflows for each in workflow.get("status", {}).get("nodes", {}).values()]
+        if any((each["displayName"], each["phase"]) == ("train(0)", "Running") for each in nodes):
+            which = ("-l", "app.kubernetes.io/component=train", "--field-selector=status.phase=Running")
+            [pod] = kubectl("-n", namespace, "get", "pods", *which, "-oname").split()
             if "step 10,000 of" in kubectl("-n", namespace, "logs", pod, "-c", "main"):
                 return pod.removeprefix("pod/")
         time.sleep(1)

@@ -57,7 +57,7 @@ def _begin(*typed: str, apply: bool = False) -> str:
 
 def test_keys_that_a_run_may_set_go_with_the_run_and_others_name_its_template(cluster: Fake) -> None:
     _has(cluster, *TYPED)
-    assert _begin(*TYPED, "model=flat", "model.steps=500") == "snp-deep-cpu-x7f"
+    assert _begin(*TYPED, "model=deep", "model=flat", "model.steps=500") == "snp-deep-cpu-x7f"
     [(verb, run)] = cluster.sent
     assert verb == "create"
     assert run["spec"]["workflowTemplateRef"] == {"name": "snp-deep-cpu"}

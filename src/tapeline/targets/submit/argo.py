@@ -157,11 +157,11 @@ def _create(plan: Plan, values: Sequence[str]) -> str:
     from hera.workflows import models as m
 
     names = {each.key: each.name for each in plan.parameters}
-    told = [text.lstrip("+").partition("=") for text in values]
+    told = {names[_key(text)]: text.partition("=")[2] for text in values}
     run = Workflow(
         generate_name=f"{plan.name}-",
         labels=pods.LABELS,
         workflow_template_ref=m.WorkflowTemplateRef(name=plan.name),
-        arguments=m.Arguments(parameters=[m.Parameter(name=names[key], value=value) for key, _, value in told]),
+        arguments=m.Arguments(parameters=[m.Parameter(name=name, value=value) for name, value in told.items()]),
     )
     return kubectl.create(plan.target.namespace, run.to_dict())
