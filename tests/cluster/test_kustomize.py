@@ -12,51 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 import yaml
 
 from tapeline.targets import images, verify
 from tests.cluster import tree
 from tests.cluster.conftest import SECURITY, Image, Kubectl, ended
-from tests.cluster.tree import CLOSES, LAPTOP, NAMESPACE, OUTSIDE, S3, ask, pod, reach, ready, servers, submit, wait
+from tests.cluster.tree import CLOSES, KEYS, LAPTOP, NAMESPACE, ask, pod, reach, ready, servers, submit, wait
 from tests.conftest import subprocess_tapeline
 from tests.deploy.rendering import OVERLAYS, TREE, Document, overlay, render
 
 SERVER = ["serving:8500", "serving:8501"]
-STORE_ONLY = {
-    "apiVersion": "networking.k8s.io/v1",
-    "kind": "NetworkPolicy",
-    "metadata": {"name": "stand-in-to-its-store"},
-    "spec": {
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "object-store"}},
-        "policyTypes": ["Egress"],
-        "egress": [{"ports": [{"port": 7070}, {"port": 53, "protocol": "UDP"}]}],
-    },
-}
-"""For the stand-in of SeaweedFS, which keeps nothing itself."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def laptop(kubectl: Kubectl, image: Image, closing_data: Path) -> Iterator[None]:
+def laptop(
+    kubectl: Kubectl, image: Image, closing_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """The overlay, applied to a cluster that has none, its Secret, and the original table in the store."""
     assert image("cpu") == images.tag("cpu")
-    tree.build_stand_ins()
+    tree.build_stand_ins(tmp_path_factory.mktemp("stand_ins"))
     kubectl("apply", "-k", str(LAPTOP))
-    secret = [f"--from-literal={key}={value}" for key, value in S3.items()]
+    secret = [f"--from-literal={key}={value}" for key, value in KEYS.items()]
     kubectl("-n", NAMESPACE, "create", "secret", "generic", "object-store", *secret)
     kubectl("-n", NAMESPACE, "create", "configmap", "closes", f"--from-file={closing_data}")
-    kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(STORE_ONLY))
     tree.own_volumes(kubectl)
-    objects(s3fs.S3FileSystem).put(str(closing_data), CLOSES)
+    with tree.store(kubectl) as objects:
+        objects.mkdir("tapeline")
+        objects.put(str(closing_data), CLOSES)
     yield
     volumes = tree.volumes(kubectl)
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=300s")
     tree.free(kubectl, volumes)
-
-
-def objects(driver: Any) -> Any:
-    keys = {"key": S3["AWS_ACCESS_KEY_ID"], "secret": S3["AWS_SECRET_ACCESS_KEY"]}
-    return driver(**keys, endpoint_url=OUTSIDE)
 
 
 def test_a_second_apply_changes_nothing(kubectl: Kubectl) -> None:

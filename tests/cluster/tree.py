@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import s3fs
 
 from tapeline.targets import images, pods, verify
 from tests.cluster.conftest import Kubectl, ended
@@ -19,14 +24,13 @@ NAMESPACE = "tapeline"
 LAPTOP = TREE / "overlays" / "laptop"
 STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedfs:4.47"}
 """Folders of stand_ins, and the images of the tree that they take the place of."""
-S3 = {
+KEYS = {
     "AWS_ACCESS_KEY_ID": "tapeline",
-    "AWS_SECRET_ACCESS_KEY": "tapeline-local",
+    "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ENDPOINT_URL": "http://object-store:8333",
 }
-OUTSIDE = "http://10.250.0.1:7070"
-"""The same store, seen from this machine."""
+"""Of the Secret that with-object-store asks for."""
 CLOSES = "s3://tapeline/tests/closing_data.csv"
 SMALL = (
     *("target=argo", "dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=object-store"),
@@ -47,13 +51,32 @@ print(json.dumps({place: open_to(place) for place in sys.argv[1:]}))
 """
 
 
-def build_stand_ins() -> None:
+def build_stand_ins(scratch: Path) -> None:
     """Where images come from a builder of one's own, none can be pulled."""
-    if os.environ.get(images.VARIABLE):
-        for name, tag in STAND_INS.items():
-            folder = Path(__file__).parent / "stand_ins" / name
-            words = images.command("", folder, folder / "Dockerfile", tag)
-            assert os.spawnvp(os.P_WAIT, words[0], words) == 0, tag
+    if not os.environ.get(images.VARIABLE):
+        return
+    for name, tag in STAND_INS.items():
+        folder = scratch / name
+        shutil.copytree(Path(__file__).parent / "stand_ins" / name, folder)
+        if name == "weed":
+            shutil.copy(Path(os.environ["KUBECONFIG"]).parent / "bin" / "versitygw", folder)
+        words = images.command("", folder, folder / "Dockerfile", tag)
+        assert subprocess.run(words, check=False).returncode == 0, tag
+
+
+@contextmanager
+def store(kubectl: Kubectl) -> Iterator[s3fs.S3FileSystem]:
+    """The namespace's object store, seen from this machine."""
+    kubectl("-n", NAMESPACE, "rollout", "status", "deployment/object-store", "--timeout=120s")
+    words = ["kubectl", "-n", NAMESPACE, "port-forward", "service/object-store", ":8333"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout
+            port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
+            keys = {"key": KEYS["AWS_ACCESS_KEY_ID"], "secret": KEYS["AWS_SECRET_ACCESS_KEY"]}
+            yield s3fs.S3FileSystem(**keys, endpoint_url=f"http://127.0.0.1:{port}")
+        finally:
+            forward.terminate()
 
 
 def own_volumes(kubectl: Kubectl) -> None:

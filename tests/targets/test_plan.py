@@ -73,6 +73,11 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
     assert tasks[-1].account == "tapeline-publisher"
 
 
+def test_one_secret_may_serve_both_the_data_and_the_store() -> None:
+    both = _plan(*TYPED[2], "target.data_secret=keys", fused=True).tasks[0].secrets
+    assert [each.name for each in both] == ["keys"]
+
+
 def test_what_looks_at_the_world_is_not_cached() -> None:
     assert [task.name for task in _plan("target=kfp").tasks if not task.cached] == ["gate", "publish"]
     assert [task.name for task in _plan(*TYPED[1]).tasks if not task.cached] == ["ingest", "gate", "publish"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tapeline import config
+from tapeline.checks import before_run
 from tapeline.targets import verify
+from tapeline.targets.plan import Cluster
 from tapeline.targets.submit import kubectl
 from tests.conftest import Tapeline
 
@@ -25,7 +28,7 @@ SERVING = {
 }
 
 
-class Cluster:
+class Answers:
     """kubectl's answers, and what was created."""
 
     def __init__(
@@ -65,7 +68,7 @@ class Cluster:
 
 @pytest.fixture
 def verified(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(cluster: Cluster) -> tuple[int, str, str]:
+    def run(cluster: Answers) -> tuple[int, str, str]:
         for name in ("need", "get", "create", "run"):
             monkeypatch.setattr(kubectl, name, getattr(cluster, name))
         monkeypatch.setattr(verify, "SECONDS", 0)
@@ -75,7 +78,7 @@ def verified(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_what_is_live_is_not_replaced(verified: Any) -> None:
-    cluster = Cluster()
+    cluster = Answers()
     code, out, err = verified(cluster)
     assert (code, err) == (0, "")
     assert [line for line in out.splitlines() if not line.startswith(" ")] == [
@@ -83,18 +86,23 @@ def test_what_is_live_is_not_replaced(verified: Any) -> None:
         "ok: a client asked about 2014-08-12, and indices version 3 answered",
         "ok: a pod without the label tapeline.dev/client cannot connect",
     ]
-    assert cluster.parameters() == {"gate_threshold": "1", "model_steps": "100"}
+    assert cluster.parameters() == {"gate_threshold": "0.9999", "model_steps": "100"}
     assert cluster.deleted == ["verify-client-", "verify-stranger-"]
 
 
+def test_its_parameters_are_ones_that_a_run_takes() -> None:
+    keys = {key.replace(".", "_"): key for key in cast(Cluster, config.compose(["target=argo"]).target).parameters}
+    before_run(config.compose([f"{keys[name]}={value}" for name, value in verify.REJECTED.items()]))
+
+
 def test_the_first_model_is_published(verified: Any) -> None:
-    cluster = Cluster(live=False)
+    cluster = Answers(live=False)
     assert "which is live as indices" in verified(cluster)[1]
     assert cluster.parameters() == {}
 
 
 def test_only_the_client_has_the_label_and_neither_has_rights(verified: Any) -> None:
-    cluster = Cluster()
+    cluster = Answers()
     verified(cluster)
     client, stranger = (each for each in cluster.created if each["kind"] == "Pod")
     assert client["metadata"]["labels"] == verify.CLIENT
@@ -114,14 +122,14 @@ def test_only_the_client_has_the_label_and_neither_has_rights(verified: Any) -> 
     ],
 )
 def test_what_does_not_work_is_said_and_the_rest_still_tried(verified: Any, answers: dict[str, str], said: str) -> None:
-    code, out, err = verified(Cluster(**answers))  # type: ignore[arg-type]
+    code, out, err = verified(Answers(**answers))  # type: ignore[arg-type]
     assert code == 2
     assert said in err
     assert (out.count("ok: "), out.count("no: ")) == (2, 1)
 
 
 def test_a_template_that_could_replace_what_is_live_is_refused(verified: Any) -> None:
-    cluster = Cluster()
+    cluster = Answers()
     cluster.template = {"spec": {}}
     code, _, err = verified(cluster)
     assert code == 2

@@ -279,11 +279,14 @@ def _under(folder: str, path: str) -> bool:
 
 
 def _secrets(config: Config, target: Cluster, *, first: bool, store: set[str]) -> Iterable[Secret]:
+    """One Secret may serve both the store and the data, in a task that sees both."""
+    wanted: dict[str, tuple[str, ...]] = {}
     if store and target.store_secret and not _under(MODELS, config.serving.store):
-        yield Secret(target.store_secret, S3_KEYS)
+        wanted[target.store_secret] = S3_KEYS
     if first and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
-        yield Secret(target.data_secret, (*S3_KEYS, password) if password else S3_KEYS)
+        wanted[target.data_secret] = (*S3_KEYS, password) if password else S3_KEYS
+    return (Secret(name, keys) for name, keys in wanted.items())
 
 
 def _key(text: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.targets import pods
+from tapeline.targets import outcome, pods
 from tapeline.targets.submit import kubectl
 
 Object = dict[str, Any]
@@ -36,7 +36,7 @@ for port in (8500, 8501):
     sys.exit(f"port {port} answers")
 """
 """After a while: policies may reach a new pod some seconds late."""
-REJECTED = {"gate_threshold": "1", "model_steps": "100"}
+REJECTED = {"gate_threshold": "0.9999", "model_steps": "100"}
 """Parameters with which no model is accepted, and training is short."""
 
 
@@ -119,7 +119,10 @@ def _ended(place: Place, run: str) -> bool:
     status = (kubectl.get(place.namespace, "workflow", run) or {}).get("status", {})
     if status.get("phase") in ("Failed", "Error"):
         fix = f"see kubectl -n {place.namespace} get workflow {run} -o yaml"
-        raise refuse(run, status.get("message") or "failed", fix)
+        nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
+        told = [each["message"] for each in nodes if each["type"] == "Pod" and each.get("message")]
+        problem = outcome.reason(told[-1]) if told else status.get("message") or "failed"
+        raise refuse(run, problem, fix)
     return bool(status.get("phase") == "Succeeded")
 
 
