@@ -118,6 +118,13 @@ def test_all_that_is_missing_is_said_at_once(cluster: Fake) -> None:
     ]
 
 
+def test_what_the_template_mounts_must_be_there_also_where_this_run_would_not_need_it(cluster: Fake) -> None:
+    cluster.there["missing"] = ("data",)
+    with pytest.raises(Refused, match="persistentvolumeclaim data: is not in namespace tapeline"):
+        _begin(*TYPED, "dataset.source=csv", "dataset.path=s3://bucket/closes.csv", apply=True)
+    assert cluster.sent == []
+
+
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [

@@ -45,6 +45,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     built = [text for text in overrides if _key(text) not in exact.target.parameters]
     values = [plain(text) for text in overrides if text not in built]
     general = build.laid_out(compose(built), built)
+    kubectl.need(general.target.namespace, needs(general.tasks, general))
     same, which = _there(general)
     if not same and not apply:
         problem = f"the cluster has {which} template of that name in namespace {general.target.namespace}"
