@@ -129,7 +129,7 @@ def test_raw_parameters_are_refused_by_the_first_step_and_nothing_else_runs(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
     """All at once, since a workflow takes a while: each has a key that would name it."""
-    built = subprocess_tapeline("build", *submit, "target.folder=out", cwd=folder)
+    built = subprocess_tapeline("build", *submit, _store(namespace, "raw"), "target.folder=out", cwd=folder)
     assert built.returncode == 0, built.stderr
     kubectl("apply", "-f", str(folder / "out" / "indices-deep-cpu.yaml"))
     raw = {
