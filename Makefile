@@ -46,7 +46,7 @@ $(HERE) $(THERE):
 	@$(BIN)/tapeline --from-make $@
 
 test: lint ## lint, types, import direction and every fast test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
