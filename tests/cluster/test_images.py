@@ -36,7 +36,7 @@ def container(name: str, image: str, command: list[str]) -> dict[str, Any]:
     return {
         "name": name, "image": image, "imagePullPolicy": "IfNotPresent", "command": command,
         "securityContext": SECURITY,
-        "volumeMounts": [{"name": "work", "mountPath": "/work"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "work", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
     }  # fmt: skip
 
@@ -45,11 +45,11 @@ def pod(name: str, image: str) -> dict[str, Any]:
     """The steps one after the other, and then a look at what there is. No user is set: the image's own holds."""
     line = [*SMALL, f"hw={PROFILES[name]}"]
     steps = [
-        container(step, image, ["tapeline", "step", step, *line, *(word.format("/work") for word in words)])
+        container(step, image, ["tapeline", "step", step, *line, *(word.format("/workspace") for word in words)])
         for step, *words in STEPS
     ]
     script = (Path(__file__).parent / "probe.py").read_text()
-    probe = ["python", "-c", script, "/work/fitted", *SONAMES.get(name, [])]
+    probe = ["python", "-c", script, "/workspace/fitted", *SONAMES.get(name, [])]
     return {
         "apiVersion": "v1",
         "kind": "Pod",

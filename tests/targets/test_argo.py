@@ -96,7 +96,7 @@ def test_every_pod_meets_restricted_and_has_no_shell_and_no_mutable_tag(typed: t
         assert container["command"] == ["python3", "-m", "tapeline"]
         assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+", container["image"])
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in each["volumes"]}
-        assert {"/work", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {"/workspace", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
         assert container["resources"]["requests"]
         assert container["resources"]["limits"]
     assert '"script"' not in json.dumps(spec)
@@ -120,7 +120,7 @@ def test_publish_alone_has_its_account_and_runs_where_the_gate_said_so() -> None
     graph = {task["name"]: task for task in templates(*TYPED[0])["graph"]["dag"]["tasks"]}
     assert graph["publish"]["when"] == "{{tasks.gate.outputs.parameters.accepted}} == true"
     accepted = templates(*TYPED[0])["gate"]["outputs"]["parameters"]
-    assert accepted == [{"name": "accepted", "valueFrom": {"default": "false", "path": "/work/out/accepted"}}]
+    assert accepted == [{"name": "accepted", "valueFrom": {"default": "false", "path": "/workspace/out/accepted"}}]
     accounts = {name: each.get("serviceAccountName") for name, each in pods(*TYPED[0]).items()}
     assert {name for name, account in accounts.items() if account} == {"publish"}
     fused = {task["name"]: task for task in templates(*TYPED[2])["graph"]["dag"]["tasks"]}
@@ -171,7 +171,7 @@ def test_nothing_is_lost_on_the_way_through_the_models() -> None:
     """Hera's models drop in silence what they do not know; the schema then has nothing to complain about."""
     told = pods(*TYPED[3])["gate"]
     assert told["container"]["terminationMessagePolicy"] == "FallbackToLogsOnError"
-    assert told["container"]["workingDir"] == "/work"
+    assert told["container"]["workingDir"] == "/workspace"
     secret = {"secretKeyRef": {"name": "keys", "key": "AWS_ACCESS_KEY_ID", "optional": True}}
     assert {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret} in told["container"]["env"]
     data = {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}}

@@ -1,6 +1,6 @@
 """What argo.py and tfjob.py share: a task's container and volumes in Kubernetes' own words.
 
-Pods meet the Pod Security Standard `restricted`, and write to two empty folders only: /tmp and /work.
+Pods meet the Pod Security Standard `restricted`, and write to two empty folders only: /tmp and /workspace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tapeline.targets.plan import Cluster, Task
 Object = dict[str, Any]
 
 COMMAND = ("python3", "-m", "tapeline")
-WORK = "/work"
+WORK = "/workspace"
 USER = 10001
 """The images'."""
 
