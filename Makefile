@@ -14,7 +14,7 @@ HERE := run runs explore sweep serve predict publish canary promote rollback \
 THERE := build workflows check submit
 
 .DEFAULT_GOAL := help
-.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock protos clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,11 @@ lock: ## resolve the pinned requirements anew (needs uv)
 	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
 	$(IMAGE) --extra k80 --extra cuda11 -c requirements-k80.lock pyproject.toml -o deploy/images/gpu-k80/requirements.lock
+
+# The protoc of protobuf 4.25, TensorFlow 2.14's: later protobufs read its modules, it reads none of theirs.
+PROTOC := uv run --quiet --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' python -m grpc_tools.protoc
+protos: ## generate the protobuf modules of src/tapeline/serving/protos (needs uv)
+	$(PROTOC) --proto_path=src --python_out=src --pyi_out=src src/tapeline/serving/protos/*.proto
 
 clean: ## remove the environment and the cache; runs and the store stay
 	rm -rf .venv .venv-k80 .tapeline
