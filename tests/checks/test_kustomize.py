@@ -95,7 +95,7 @@ RENDERED = [
         "refer to a Secret that is created outside")),
     ("CronWorkflow/nightly", Planted(
         "argo.schedules_can_be_read", "spec schedules", ["30 17 * * 1-9"],
-        "deploy/kustomize/x: CronWorkflow/nightly: spec.schedules[0]: '30 17 * * 1-9' has 1-9 where 0 to 7 can be; "
+        "deploy/kustomize/x: CronWorkflow/nightly: spec.schedules[0]: '30 17 * * 1-9' has 1-9 where 0 to 6 can be; "
         "write minute, hour, day, month, weekday: 30 17 * * 1-5")),
 ]  # fmt: skip
 # ruff: noqa: E501  # a line that a person reads stays one line
