@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapeline import tf
+from tapeline import tensorflow as tf
 from tapeline.serving import protos, tensors
 from tapeline.serving.protos import tf_serving_pb2
 

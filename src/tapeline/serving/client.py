@@ -14,7 +14,7 @@ import numpy as np
 
 from tapeline.errors import Refused, refuse
 from tapeline.serving import tensors
-from tapeline.serving.servable import SIGNATURE
+from tapeline.serving.saved_model import SIGNATURE
 
 Array = np.ndarray[Any, Any]
 
