@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -111,8 +111,45 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
             (run / made.file).symlink_to(os.path.relpath((entry / made.file).resolve(), run.resolve()))
 
 
-def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
-    """Entries that no run links but those that are going; without them, only what nobody had for a day.
+@dataclass(frozen=True)
+class Kept:
+    """An entry as it lies on the disk."""
+
+    folder: Path
+    step: str
+    bytes: int
+    seconds: float
+    """Since it was made or last found."""
+    named: bool
+    """By a run."""
+
+
+def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
+    """All entries, the last used first.
+
+    Args:
+        root: of the cache.
+        folders: of runs, beside those that the cache knows of.
+    """
+    free = set(unused(root, folders, (), left_seconds=0))
+    found = []
+    for path in root.glob("*/*/entry.json"):
+        folder = path.parent.resolve()
+        with suppress(FileNotFoundError):  # another process may remove it meanwhile
+            found.append(Kept(folder, folder.parent.name, files.size([folder]), _age(folder), folder not in free))
+    return sorted(found, key=lambda each: (each.seconds, str(each.folder)))
+
+
+def set_aside(entries: Iterable[Path], aside: Path) -> None:
+    """Move entries into a folder that is going to be removed; the caller holds the cache's lock."""
+    for entry in entries:
+        os.rename(entry, aside / f"{entry.parent.name}-{entry.name}")
+
+
+def unused(
+    root: Path, folders: Sequence[Path], going: Sequence[Path], *, left_seconds: float = LEFT_SECONDS
+) -> list[Path]:
+    """Entries that no run links but those that are going; without them, only what nobody had for so long.
 
     Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
     still want what is new among them.
@@ -121,6 +158,7 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
         root: of the cache.
         folders: of runs, beside those that the cache knows of.
         going: runs' folders.
+        left_seconds: how long nobody must have used an entry that no run links.
     """
     known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
     leaving = {run.resolve() for run in going}
@@ -128,7 +166,7 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
     used = set[Path]().union(*(_claimed(run) for run in staying if not run.is_symlink()))
     freed = set[Path]().union(*(_claimed(run) for run in leaving))
     entries = [path.parent.resolve() for path in root.glob("*/*/entry.json")]
-    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > LEFT_SECONDS))
+    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > left_seconds))
 
 
 def _claimed(run: Path) -> set[Path]:
