@@ -41,7 +41,7 @@ help: ## what can be done here; make help run tells more about run
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-lint: .venv/.dev
+lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo

@@ -165,11 +165,12 @@ def test_other_test_rows_are_compared_as_such_and_three_runs_at_once(tapeline: T
         "nearly latest": (["compare=_a,latset"], "did you mean latest?"),
         "several": (["compare=_a,flat"], "compare=flat: fits 4 runs ("),
         "nothing": (["compare=_a,"], "compare=: no run in runs"),
-        "two things": (["compare=_a", "keep=3"], "say no one thing to do; give one of: compare, repeat, remove"),
-        "yes to nothing": (["yes=true"], "say no one thing to do"),
+        "two things": (["compare=_a", "keep=3"], "give one of: compare, repeat, remove"),
+        "yes to nothing": (["yes=true"], "give one of: compare, repeat, remove"),
         "no number": (["keep=ten"], "keep=ten: is no number of runs; write keep=10"),
         "no age": (["older=30"], "older=30: is no age"),
-        "no key": (["kep=3"], "kep: unknown key"),
+        "no key": (["kep=3"], "did you mean keep?"),
+        "a key that is not read": (["model=flat"], "runs does not read it without repeat"),
         "repeat with an experiment": (["repeat=_a", "experiment=snp_flat"], "sets keys of all sections"),
         "repeat with a typo": (["repeat=_a", "model.stepz=3"], "model.stepz: unknown key; did you mean steps?"),
         "repeat with a bad value": (["repeat=_a", "gate.threshold=70"], "gate.threshold=70: no accuracy is above it"),
@@ -332,7 +333,7 @@ def test_a_run_at_work_is_left_alone(tapeline: Tapeline, past: Path) -> None:
 def test_runs_go_on_while_others_are_removed(tapeline: Tapeline, past: Path) -> None:
     """The same steps over and over, by a process that finds them in the cache or makes them anew."""
     script = (
-        "import pathlib; from tapeline.cli import main; from tapeline.steps import report\n"
+        "import pathlib; from tapeline.cli.main import main; from tapeline.steps import report\n"
         "report.page = lambda *told: '<p>a report'\n"
         f"while not pathlib.Path('enough').exists(): assert main(['run', *{SMALL}, 'publish=false']) == 0"
     )

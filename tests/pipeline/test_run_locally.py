@@ -41,7 +41,7 @@ def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, fo
 def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
     assert subprocess_tapeline("run", *SMALL, cwd=folder).returncode == 0
     script = (
-        "import sys; from tapeline.cli import main; "
+        "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{SMALL}]) == 0; print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)

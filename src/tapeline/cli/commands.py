@@ -56,7 +56,9 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
             overrides.append(text)
             findings += _unread(name, command, text)
         elif known[key].choices and value not in known[key].choices:
-            findings.append(Finding(text, "is no value of this option", f"choose one of: {known[key].values}"))
+            findings.append(
+                Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
+            )
         elif options.setdefault(key, value) != value:
             findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
     if findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tapeline.commands import Option
 
 GROUP = "clusters"
-HELP = "prove what kubectl apply -k put on a cluster: it trains, it answers clients, and it lets nobody else connect"
+HELP = "test what kubectl apply -k made: it trains, it answers clients, nobody else can connect"
 OPTIONS = (
     Option("namespace", "NAME", "where the overlay was applied", "tapeline"),
     Option("template", "NAME", "the WorkflowTemplate that is run", "snp-deep-cpu"),
