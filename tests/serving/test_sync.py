@@ -193,7 +193,10 @@ def test_init_leaves_what_is_served(models: dict[str, Path], place: Place) -> No
         (["store", "init", "a", "seed=1"], "seed=1: has no effect on a store that is named"),
         (["store", "sync", "a", "b", "seconds=0"], "seconds=0: is no number of seconds"),
         (["store", "sync", "a", "b", "seconds=nan"], "seconds=nan: is no number of seconds"),
-        (["store", "sync", "a", "b", "follow=yes"], "follow=yes: is no value of this option; choose one of: true, false"),
+        (
+            ["store", "sync", "a", "b", "follow=yes"],
+            "follow=yes: is no value of this option; choose one of: true, false",
+        ),
         (["store", "sync", "a", "b", "tail=1"], "tail=1: is no option of store sync"),
         (["store", "sync", "a", "b"], "a: has no models.config; publish a model, or: tapeline store init a"),
     ],

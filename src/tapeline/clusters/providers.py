@@ -172,4 +172,6 @@ def _run(words: Sequence[str]) -> None:
     except FileNotFoundError:
         raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
     if code:
-        raise refuse(shlex.join(words[:4]), f"ended with {code}", "correct what it printed above, and continue from that line")
+        raise refuse(
+            shlex.join(words[:4]), f"ended with {code}", "correct what it printed above, and continue from that line"
+        )

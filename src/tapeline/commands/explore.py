@@ -5,6 +5,7 @@ Ingest and features come from the same cache as a run's, and leave there what a 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 GROUP = "run and look"
@@ -38,6 +39,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
+        run_locally.begin(folder, config, datetime.now(UTC))
         progress = run_locally.Progress(folder)
         for name in ("ingest", "features"):
             run_locally.take(step(name), config, progress)
