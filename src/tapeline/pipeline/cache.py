@@ -6,6 +6,7 @@ the step could have seen, part by part, so that a miss can be explained.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -133,12 +134,11 @@ def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
         root: of the cache.
         folders: of runs, beside those that the cache knows of.
     """
-    free = set(unused(root, folders, (), left_seconds=0))
+    free = set(unused(root, folders, (), left_seconds=-math.inf))
     found = []
     for path in root.glob("*/*/entry.json"):
         entry = path.parent
-        with suppress(FileNotFoundError):  # another process may remove it meanwhile
-            found.append(Kept(entry, entry.parent.name, files.size([entry]), _age(entry), entry not in free))
+        found.append(Kept(entry, entry.parent.name, files.size([entry]), _age(entry), entry not in free))
     return sorted(found, key=lambda each: (each.seconds, str(each.folder)))
 
 
@@ -181,7 +181,10 @@ def named(run: Path) -> set[str]:
 
 
 def _age(entry: Path) -> float:
-    return time.time() - entry.stat().st_mtime
+    try:
+        return time.time() - entry.stat().st_mtime
+    except FileNotFoundError:  # another process removed it meanwhile
+        return 0
 
 
 def _folder(root: Path, step: Step, wanted: Parts) -> Path:
