@@ -1,0 +1,99 @@
+"""The windows of a split: which times, rows or groups train, validate and test, and the rows of a part that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tapeline.tables.spec import Array, Rows, format_time
+
+SideName = Literal["train", "validation", "test"]
+SIDES: tuple[SideName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Period:
+    """Times from first to last, both included."""
+
+    first: np.datetime64
+    last: np.datetime64
+
+
+@dataclass(frozen=True)
+class Window:
+    """One model: what trains it, what it validates on, and what it is scored on. Test rows of windows are pooled.
+
+    By time, each side is periods in their order; by row or group it is sorted row numbers or names.
+    """
+
+    by: Literal["time", "row", "group"]
+    train: tuple[Period, ...] | tuple[int | str, ...]
+    validation: tuple[Period, ...] | tuple[int | str, ...]
+    """Empty where nothing is kept from training."""
+    test: tuple[Period, ...] | tuple[int | str, ...]
+
+    def rows(self, values: Array, side: SideName) -> Rows:
+        """Rows of a part on one side, from its column of times (in ascending order), row numbers or groups."""
+        members = getattr(self, side)
+        if self.by == "time":
+            return _joined([_slice(values, period) for period in members])
+        wanted = np.array(members, dtype=np.int64 if self.by == "row" else str)
+        return np.flatnonzero(np.isin(values.astype(wanted.dtype, copy=False) if len(members) else values, wanted))
+
+    def record(self) -> dict[str, Any]:
+        """The window as JSON values: a period is [first, last]."""
+        sides = {side: [_plain(member) for member in getattr(self, side)] for side in SIDES}
+        return {"by": self.by, **sides}
+
+
+def read(record: Mapping[str, Any]) -> Window:
+    """The window that `Window.record` wrote."""
+    by = record["by"]
+    sides = {side: tuple(_member(by, each) for each in record[side]) for side in SIDES}
+    return Window(by=by, **sides)
+
+
+def as_periods(moments: Array, chosen: Array) -> tuple[Period, ...]:
+    """The periods that hold the chosen ones, by ascending position, of distinct ascending times."""
+    if not len(chosen):
+        return ()
+    ends = np.flatnonzero(np.diff(chosen) > 1)
+    firsts, lasts = chosen[np.r_[0, ends + 1]], chosen[np.r_[ends, len(chosen) - 1]]
+    return tuple(Period(moments[first], moments[last]) for first, last in zip(firsts, lasts, strict=True))
+
+
+def count(rows: Rows) -> int:
+    """How many rows these are."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def distinct(columns: Iterable[Array]) -> Array:
+    """The distinct values of all parts, ascending; one part's column is held at a time."""
+    found: Array | None = None
+    for values in columns:
+        each = np.unique(values.astype(str) if values.dtype == object else values)
+        found = each if found is None else np.union1d(found, each)
+    return np.empty(0, dtype="datetime64[s]") if found is None else found
+
+
+def _slice(times: Array, period: Period) -> slice:
+    first = int(np.searchsorted(times, period.first, side="left"))
+    return slice(first, int(np.searchsorted(times, period.last, side="right")))
+
+
+def _joined(slices: Sequence[slice]) -> Rows:
+    full = [each for each in slices if each.stop > each.start]
+    if len(full) < 2:
+        return full[0] if full else slice(0, 0)
+    return np.concatenate([np.arange(each.start, each.stop) for each in full])
+
+
+def _plain(member: Period | int | str) -> Any:
+    return [format_time(member.first), format_time(member.last)] if isinstance(member, Period) else member
+
+
+def _member(by: str, value: Any) -> Any:
+    return Period(np.datetime64(value[0]), np.datetime64(value[1])) if by == "time" else value
