@@ -63,7 +63,7 @@ def _numbers(values: pl.Series) -> str:
     for block in _blocks(values, BLOCK):
         numbers = block.fill_null(0).cast(pl.Float64).to_numpy().astype("<f8")
         numbers[np.isnan(numbers)] = np.nan
-        sha.update(numbers)
+        sha.update(numbers.data)
     return sha.hexdigest()
 
 

@@ -91,8 +91,13 @@ class Manifest:
         if len(set(names)) < len(names):
             raise ValueError(f"a column's name occurs twice: {names}")
         for column in self.columns:
-            if column.role not in ROLES or (column.name in ROLES and column.name != column.role):
-                raise ValueError(f"column {column.name} cannot have the role {column.role}")
+            alone = column.name not in ROLES or self.names(column.role) == (column.role,)
+            if (
+                column.role not in ROLES
+                or not alone
+                or (column.role in ("feature", "target") and column.dtype == "str")
+            ):
+                raise ValueError(f"column {column.name} of {column.dtype} cannot have the role {column.role} here")
         features = [column.shape for column in self.columns if column.role == "feature"]
         if features != [self.feature_shape] and (self.feature_shape is not None or any(features)):
             raise ValueError(f"feature_shape {self.feature_shape} does not fit the features' shapes {features}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -20,9 +19,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from tapeline.config import Split
 from tapeline.errors import Finding, Refused, choose, refuse
-from tapeline.tables.spec import UNITS, Array, Rows, Spec, format_duration, parse_duration
+from tapeline.tables.spec import UNITS, Array, Spec, format_duration, parse_duration
 from tapeline.tables.table import Table
-from tapeline.tables.windows import SideName, Window, as_periods, distinct
+from tapeline.tables.windows import Window, as_periods, distinct
 
 NONE = timedelta(0)
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -132,24 +131,16 @@ class ByRow(Section):
     """Rows without time, drawn with a seed."""
 
     train: Share
-    """Share of the rows; the rest test."""
+    """Share of the rows (or groups); the rest test."""
     seed: Annotated[int, Field(ge=0)]
 
 
-class ByGroup(Section):
+class ByGroup(ByRow):
     """Whole groups of rows without time, drawn with a seed."""
 
-    train: Share
-    """Share of the groups; the rest test."""
-    seed: Annotated[int, Field(ge=0)]
 
-
-@dataclass(frozen=True)
-class _Fold:
-    """Ascending positions among the distinct times, before purge and embargo."""
-
-    train: Array
-    test: Array
+Folds = Sequence[tuple[Array, Array]]
+"""Train and test of each window: ascending positions among the distinct times, before purge and embargo."""
 
 
 def periods(split: Split, values: Array, horizon: timedelta | None, validation: float = 0.0) -> tuple[Window, ...]:
@@ -165,7 +156,7 @@ def periods(split: Split, values: Array, horizon: timedelta | None, validation: 
         Refused: a window would have no rows to train, to validate or to test.
     """
     for section, divide in SPLITS.values():
-        if isinstance(split, section):
+        if type(split) is section:
             found = distinct([values])
             if not len(found):
                 raise refuse(f"split={split.name}", "there are no rows", "give data")
@@ -180,28 +171,11 @@ def of_table(split: Split, table: Table, horizon: timedelta | None, validation: 
     Raises:
         Refused: as `periods`, or the table lacks the column that the split goes by.
     """
-    column = axis(split, table)
-    values = distinct(table.column(part.id, column) for part in table.manifest.parts)
+    if not (names := table.manifest.names(role := BY.get(type(split), "time"))):
+        problem = f"the table has no column with the role {role}"
+        raise refuse(f"split={split.name}", problem, "choose another split, as split=by_row for rows without time")
+    values = distinct(table.column(part.id, names[0]) for part in table.manifest.parts)
     return periods(split, values, horizon, validation)
-
-
-def rows_of(window: Window, table: Table, side: SideName) -> dict[str, Rows]:
-    """The rows of each part on one side of a window, as `Table.batches` takes them."""
-    column = table.manifest.names(window.by)[0]
-    return {part.id: window.rows(table.column(part.id, column), side) for part in table.manifest.parts}
-
-
-def axis(split: Split, table: Table) -> str:
-    """The column that a split goes by.
-
-    Raises:
-        Refused: the table has none.
-    """
-    role = BY.get(type(split), "time")
-    if not (names := table.manifest.names(role)):
-        others = "by_row" if role != "row" and table.manifest.names("row") else "chronological"
-        raise refuse(f"split={split.name}", f"the table has no column with the role {role}", f"set split={others}")
-    return names[0]
 
 
 def findings(split: Split, spec: Spec) -> Iterator[Finding]:
@@ -229,7 +203,7 @@ def _chronological(split: Chronological, times: Array, purge: timedelta, share: 
     if not 0 < cut < len(times):
         problem = f"of {len(times)} rows it leaves none to one side"
         raise refuse(f"split.train={split.train:g}", problem, "set another share")
-    return _windows(split, times, [_Fold(np.arange(cut), np.arange(cut, len(times)))], purge, share)
+    return _windows(split, times, [(np.arange(cut), np.arange(cut, len(times)))], purge, share)
 
 
 def _dates(split: Dates, times: Array, purge: timedelta, share: float) -> tuple[Window, ...]:
@@ -245,7 +219,7 @@ def _dates(split: Dates, times: Array, purge: timedelta, share: float) -> tuple[
             what = f"split.{key}={getattr(split, key)}"
             reach = f"the rows reach from {days[0]} to {days[-1]}"
             raise refuse(what, f"leaves no rows to {key.partition('_')[0]}: {reach}", "set other dates")
-    return _windows(split, times, [_Fold(np.flatnonzero(train), np.flatnonzero(test))], purge, share)
+    return _windows(split, times, [(np.flatnonzero(train), np.flatnonzero(test))], purge, share)
 
 
 def _walk_forward(split: WalkForward, times: Array, purge: timedelta, share: float) -> tuple[Window, ...]:
@@ -254,7 +228,7 @@ def _walk_forward(split: WalkForward, times: Array, purge: timedelta, share: flo
     for first, end in pairwise(edges):
         last = int(np.searchsorted(times, times[first] - np.timedelta64(purge), side="left"))
         begin = 0 if split.train_rows is None else max(0, last - split.train_rows)
-        folds.append(_Fold(np.arange(begin, last), np.arange(first, end)))
+        folds.append((np.arange(begin, last), np.arange(first, end)))
     return _windows(split, times, folds, purge, share, parse_duration(split.embargo))
 
 
@@ -291,7 +265,7 @@ def _rolling(split: Rolling, times: Array, purge: timedelta, share: float) -> tu
         if first == last:
             problem = f"no row lies in the test fold from {bounds[2]} to {end}"
             raise refuse(f"split.test={split.test}", problem, "raise it")
-        folds.append(_Fold(np.arange(begin, stop), np.arange(first, last)))
+        folds.append((np.arange(begin, stop), np.arange(first, last)))
     return _windows(split, times, folds, purge, share, parse_duration(split.embargo))
 
 
@@ -312,14 +286,14 @@ def _rounded(duration: timedelta, text: str) -> str:
 
 
 def _windows(
-    split: Split, times: Array, folds: Sequence[_Fold], purge: timedelta, share: float, embargo: timedelta = NONE
+    split: Split, times: Array, folds: Folds, purge: timedelta, share: float, embargo: timedelta = NONE
 ) -> tuple[Window, ...]:
     """The windows of test folds in the order of time, after purge and embargo, with validation rows set apart."""
     made = []
-    for number, fold in enumerate(folds):
-        train = _before(times, fold.train, times[fold.test[0]], purge)
-        for earlier in folds[:number]:
-            end = times[earlier.test[-1]]
+    for number, (before, test) in enumerate(folds):
+        train = _before(times, before, times[test[0]], purge)
+        for _, earlier in folds[:number]:
+            end = times[earlier[-1]]
             train = train[(times[train] <= end) | (times[train] > end + np.timedelta64(embargo))]
         cut = len(train) - int(len(train) * share)
         validation = train[cut:]
@@ -329,8 +303,7 @@ def _windows(
             keys = [f"split.{key}={getattr(split, key)}" for key in ("purge", "embargo") if hasattr(split, key)]
             problem = f"window {number + 1} has no rows left to {side}"
             raise refuse(" ".join(keys), problem, "lower them, or give more train rows")
-        sides = (as_periods(times, positions) for positions in (train, validation, fold.test))
-        made.append(Window("time", *sides))
+        made.append(Window("time", *(as_periods(times, positions) for positions in (train, validation, test))))
     return tuple(made)
 
 
@@ -339,13 +312,13 @@ def _before(times: Array, positions: Array, first: np.datetime64, purge: timedel
     return positions[times[positions] < first - np.timedelta64(purge)]
 
 
-def _drawn(split: ByRow | ByGroup, names: Array, purge: timedelta, share: float) -> tuple[Window, ...]:
+def _drawn(split: ByRow, names: Array, purge: timedelta, share: float) -> tuple[Window, ...]:
     """Sides of row numbers or groups in the order of a hash: it depends on seed and name alone."""
     keys = [hashlib.sha256(f"{split.seed}:{name}".encode()).digest() for name in names.tolist()]
     shuffled = [names[position].item() for position in sorted(range(len(names)), key=keys.__getitem__)]
     cut = int(len(shuffled) * split.train)
     held = int(cut * share)
-    if not 0 < cut - held or cut == len(shuffled) or (share and not held):
+    if cut <= held or cut == len(shuffled) or (share and not held):
         problem = f"of {len(shuffled)} {split.name.removeprefix('by_')}s it leaves none to one side"
         raise refuse(f"split.train={split.train:g} split.validation={share:g}", problem, "set other shares")
     sides = (shuffled[: cut - held], shuffled[cut - held : cut], shuffled[cut:])
@@ -362,7 +335,7 @@ SPLITS: dict[str, tuple[type[Section], Divide]] = {
     "by_group": (ByGroup, _drawn),
 }
 """The keys of each split, and the function that makes its windows."""
-BY: dict[type[Split], Literal["row", "group"]] = {ByRow: "row", ByGroup: "group"}
+BY: dict[type[Split], Literal["time", "row", "group"]] = {ByRow: "row", ByGroup: "group"}
 
 
 def section(name: object) -> type[Section]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapeline import files
-from tapeline.tables.spec import MANIFEST, Array, Column, Manifest, Rows, from_json
+from tapeline.tables.spec import MANIFEST, ROLES, Array, Column, Manifest, Part, Rows, from_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,8 +72,7 @@ class Table:
         """
         for part in self.manifest.parts:
             if rows is None or part.id in rows:
-                chosen = slice(0, part.rows) if rows is None else rows[part.id]
-                yield from _batches(self, part.id, names, chosen, size)
+                yield from _batches(self, part, names, slice(None) if rows is None else rows[part.id], size)
 
     def read(
         self,
@@ -88,7 +87,10 @@ class Table:
             rows: as for `batches`.
             out: arrays to fill, such as memory maps, with the shapes of the result; None: they are made.
         """
-        total = sum(_count(part.rows, None if rows is None else rows.get(part.id, ())) for part in self.manifest.parts)
+        total = sum(
+            len(_numbers(part, slice(None) if rows is None else rows.get(part.id, slice(0))))
+            for part in self.manifest.parts
+        )
         filled = dict(out or {name: empty(self.manifest, name, total) for name in names})
         first = 0
         for batch in self.batches(names, rows):
@@ -120,7 +122,7 @@ class Table:
 
     def column(self, part: str, name: str) -> Array:
         """One column of one part."""
-        return self.read((name,), {part: slice(0, self.part_rows(part))})[name]
+        return self.read((name,), {part: slice(None)})[name]
 
     def times(self, part: str) -> Array:
         """The times of a part, ascending; its row numbers where there is no time.
@@ -132,15 +134,15 @@ class Table:
             raise ValueError("the table has neither times nor row numbers")
         return self.column(part, self.manifest.axis)
 
-    def part_rows(self, part: str) -> int:
-        """How many rows a part has."""
-        return next(each.rows for each in self.manifest.parts if each.id == part)
+    def part(self, name: str) -> Part:
+        """The part with this id."""
+        return next(part for part in self.manifest.parts if part.id == name)
 
     def scan(self, part: str) -> pl.LazyFrame:
         """A part as it is stored."""
         import polars as pl
 
-        each = next(each for each in self.manifest.parts if each.id == part)
+        each = self.part(part)
         return pl.scan_parquet(self.path / each.file if self.path.is_dir() else self.path)
 
 
@@ -178,7 +180,7 @@ def empty(manifest: Manifest, name: str, rows: int) -> Array:
         ValueError: the table has no such role or column.
     """
     columns = columns_of(manifest, name)
-    stacked = name == "feature" and manifest.feature_shape is None or len(columns) > 1
+    stacked = (name == "feature" and manifest.feature_shape is None) or len(columns) > 1
     shape = (len(columns),) if stacked else columns[0].shape
     return np.empty((rows, *shape), dtype=_dtype(columns))
 
@@ -189,8 +191,7 @@ def columns_of(manifest: Manifest, name: str) -> tuple[Column, ...]:
     Raises:
         ValueError: there is none, or the role is context.
     """
-    found = tuple(column for column in manifest.columns if column.name == name)
-    found = found or tuple(column for column in manifest.columns if column.role == name)
+    found = tuple(column for column in manifest.columns if name == (column.role if name in ROLES else column.name))
     if not found or (len(found) > 1 and found[0].role == "context"):
         raise ValueError(f"{name} is no column of the table, and no role that makes an array")
     return found
@@ -212,31 +213,26 @@ def _itemsize(column: Column) -> int:
     return 16 if column.dtype == "str" else np.dtype(column.dtype).itemsize
 
 
-def _count(all_rows: int, rows: Rows | tuple[()] | None) -> int:
-    if rows is None:
-        return all_rows
-    return len(range(*rows.indices(all_rows))) if isinstance(rows, slice) else len(rows)
+def _numbers(part: Part, rows: Rows) -> Array:
+    return np.arange(*rows.indices(part.rows)) if isinstance(rows, slice) else rows
 
 
-def _batches(table: Table, part: str, names: Sequence[str], rows: Rows, size: int | None) -> Iterator[Batch]:
-    """Read a block of a row group or more at a time, and hand it on in pieces of at most `size` rows."""
+def _batches(table: Table, part: Part, names: Sequence[str], rows: Rows, size: int | None) -> Iterator[Batch]:
+    """Read a block of a row group or more at a time, and give it in pieces of at most `size` rows."""
     group = row_group(table.manifest.columns)
-    length = max(group, size or 0)
-    if isinstance(rows, slice):
-        rows = np.arange(*rows.indices(table.part_rows(part)))
-    columns = {name: columns_of(table.manifest, name) for name in names}
-    stored = list(dict.fromkeys(column.name for each in columns.values() for column in each))
-    scan = table.scan(part).select(stored)
-    for block in np.split(rows, np.searchsorted(rows, np.arange(length, rows[-1] + 1 if len(rows) else 0, length))):
+    length, size = max(group, size or 0), size or group
+    stored = dict.fromkeys(column.name for name in names for column in columns_of(table.manifest, name))
+    scan = table.scan(part.id).select(list(stored))
+    numbers = _numbers(part, rows)
+    for block in np.split(numbers, np.searchsorted(numbers, np.arange(length, part.rows, length))):
         if not len(block):
             continue
         frame = scan.slice(int(block[0]), int(block[-1] - block[0]) + 1).collect()
         if len(block) < len(frame):
             frame = frame[block - block[0]]
-        for first in range(0, len(block), size or length):
-            piece = frame[first : first + (size or length)]
-            arrays = {name: _array(table.manifest, name, piece) for name in names}
-            yield Batch(part, block[first : first + (size or length)], arrays)
+        for first in range(0, len(block), size):
+            piece = slice(first, first + size)
+            yield Batch(part.id, block[piece], {name: _array(table.manifest, name, frame[piece]) for name in names})
 
 
 def _array(manifest: Manifest, name: str, frame: pl.DataFrame) -> Array:
@@ -245,14 +241,14 @@ def _array(manifest: Manifest, name: str, frame: pl.DataFrame) -> Array:
     columns = columns_of(manifest, name)
     for number, column in enumerate(columns):
         values = frame[column.name]
-        place = filled[:, number] if filled.ndim > 1 and not column.shape else filled
+        target = filled[:, number] if filled.ndim > 1 and not column.shape else filled
         if column.shape:
             stored = np.dtype(column.dtype).newbyteorder("<")
-            place[...] = np.frombuffer(b"".join(values.to_list()), stored).reshape(filled.shape)
+            target[...] = np.frombuffer(b"".join(values.to_list()), stored).reshape(filled.shape)
         elif values.null_count() and filled.dtype.kind == "f":
-            place[...] = values.cast(_float(filled.dtype)).fill_null(np.nan).to_numpy()
+            target[...] = values.cast(_float(filled.dtype)).fill_null(np.nan).to_numpy()
         else:
-            place[...] = values.to_numpy()
+            target[...] = values.to_numpy()
     return filled
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tapeline.tables.spec import Array, Rows, format_time
+from tapeline.tables.table import Table
 
 SideName = Literal["train", "validation", "test"]
 SIDES: tuple[SideName, ...] = ("train", "validation", "test")
@@ -40,13 +41,11 @@ class Window:
         members = getattr(self, side)
         if self.by == "time":
             return _joined([_slice(values, period) for period in members])
-        wanted = np.array(members, dtype=np.int64 if self.by == "row" else str)
-        return np.flatnonzero(np.isin(values.astype(wanted.dtype, copy=False) if len(members) else values, wanted))
+        return np.flatnonzero(np.isin(_comparable(values), np.array(members)))
 
     def record(self) -> dict[str, Any]:
         """The window as JSON values: a period is [first, last]."""
-        sides = {side: [_plain(member) for member in getattr(self, side)] for side in SIDES}
-        return {"by": self.by, **sides}
+        return {"by": self.by} | {side: [_plain(member) for member in getattr(self, side)] for side in SIDES}
 
 
 def read(record: Mapping[str, Any]) -> Window:
@@ -54,6 +53,12 @@ def read(record: Mapping[str, Any]) -> Window:
     by = record["by"]
     sides = {side: tuple(_member(by, each) for each in record[side]) for side in SIDES}
     return Window(by=by, **sides)
+
+
+def rows_of(window: Window, table: Table, side: SideName) -> dict[str, Rows]:
+    """The rows of each part on one side of a window, as `Table.batches` takes them."""
+    column = table.manifest.names(window.by)[0]
+    return {part.id: window.rows(table.column(part.id, column), side) for part in table.manifest.parts}
 
 
 def as_periods(moments: Array, chosen: Array) -> tuple[Period, ...]:
@@ -74,9 +79,14 @@ def distinct(columns: Iterable[Array]) -> Array:
     """The distinct values of all parts, ascending; one part's column is held at a time."""
     found: Array | None = None
     for values in columns:
-        each = np.unique(values.astype(str) if values.dtype == object else values)
+        each = np.unique(_comparable(values))
         found = each if found is None else np.union1d(found, each)
     return np.empty(0, dtype="datetime64[s]") if found is None else found
+
+
+def _comparable(values: Array) -> Array:
+    """Text as NumPy's own type, which it sorts and compares fast."""
+    return values.astype(str) if values.dtype == object else values
 
 
 def _slice(times: Array, period: Period) -> slice:
