@@ -25,7 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for target, statement in IMPORTS.items():
             bare = statistics.median(seconds(["-c", statement]) for _ in range(5))
-            build = ["-m", "tapeline.cli", "build", f"target={target}", "experiment=snp_deep", "hw=gpu"]
+            build = ["-m", "tapeline", "build", f"target={target}", "experiment=snp_deep", "hw=gpu"]
             took = statistics.median(seconds(build, Path(name)) for _ in range(5))
             within = "within" if took <= bare + LIMIT else "NOT within"
             print(f"  make build target={target:5} {took:5.2f} s, {within} {LIMIT:g} s and its import, {bare:.2f} s")

@@ -18,13 +18,13 @@ def main() -> None:
     print(f"  import tensorflow                      {importing:6.1f} s")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = ["-m", "tapeline.cli", "run"]
+        run = ["-m", "tapeline", "run"]
         first = seconds(run, folder)
         within = "within" if first <= LIMIT + importing else "NOT within"
         print(f"  make run, defaults, nothing cached     {first:6.1f} s, {within} {LIMIT} s and that import")
         print(f"  make run, the same again               {seconds(run, folder):6.1f} s")
         print(f"  make run model=flat                    {seconds([*run, 'model=flat'], folder):6.1f} s")
-    print(f"  tapeline --help                        {seconds(['-m', 'tapeline.cli', '--help']):6.2f} s")
+    print(f"  tapeline --help                        {seconds(['-m', 'tapeline.cli.main', '--help']):6.2f} s")
 
 
 def seconds(arguments: list[str], folder: Path | None = None) -> float:

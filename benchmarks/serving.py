@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from tapeline.config import compose
-from tapeline.serving import servable
-from tapeline.serving.stores import store, verbs
+from tapeline.lookup import configure as compose
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store import versions as store
 
 FAMILIES = ("flat", "deep", "lightgbm")
 CLIENTS, SECONDS, SWAPS = 8, 20, 17
@@ -43,12 +44,12 @@ def main() -> None:
             for steps in (100, 200):
                 line = ["run", f"model={family}", f"model.steps={steps}", "gate.threshold=0", f"serving.name={family}"]
                 subprocess.run(
-                    [sys.executable, "-m", "tapeline.cli", *line], cwd=folder, check=True, capture_output=True
+                    [sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True
                 )
         port = _free_port()
         listen = [f"serving.rest_port={port}", "serving.grpc_port=0", "serving.poll_seconds=0.2"]
         with (folder / "serve.log").open("w") as log:
-            serving = [sys.executable, "-m", "tapeline.cli", "serve", *listen]
+            serving = [sys.executable, "-m", "tapeline", "serve", *listen]
             server = subprocess.Popen(serving, cwd=folder, stdout=log, stderr=log)
             try:
                 for family in FAMILIES:
@@ -157,9 +158,9 @@ def _booster() -> None:
     """300 trees of 31 leaves on 24 features: the servable from disk beside booster.predict."""
     import lightgbm
 
-    from tapeline import tf
-    from tapeline.models.forest import parse
-    from tapeline.models.trees import servable as as_module
+    from tapeline import tensorflow as tf
+    from tapeline.models.lightgbm.tensorflow_graph import servable as as_module
+    from tapeline.models.lightgbm.text_format import parse
 
     random = np.random.default_rng(0)
     features = random.standard_normal((20_000, 24)).astype(np.float32)

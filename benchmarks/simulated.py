@@ -17,7 +17,7 @@ def main() -> None:
     """Print mean and range for each model beside the published accuracy."""
     line = ["sweep", "model=flat,deep", "dataset.seed=range(0,20)"]
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "tapeline.cli", *line], cwd=folder, check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True)
         with open(Path(folder) / "sweeps" / "latest" / "leaderboard.csv", newline="") as file:
             rows = list(csv.DictReader(file))
     for family, published in PUBLISHED.items():

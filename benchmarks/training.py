@@ -57,12 +57,12 @@ def table() -> tuple[Array, Array]:
 
 def ours(family: str, steps: int) -> float:
     """Our own fit, its compilation counted in."""
-    from tapeline.config import compose
+    from tapeline.lookup import configure as compose
+    from tapeline.lookup import family as module
     from tapeline.models import How, Rows
-    from tapeline.models import family as module
 
     told = compose([f"model={family}", f"model.steps={steps}"])
-    from tapeline import tf
+    from tapeline import tensorflow as tf
 
     tf.device(told.hw.threads, None, required=False)
     begun = time.perf_counter()

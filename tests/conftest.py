@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tapeline import cli
+from tapeline.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
@@ -55,7 +55,7 @@ def tapeline(folder: Path, capfd: pytest.CaptureFixture[str]) -> Tapeline:
 
 def subprocess_tapeline(*arguments: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "tapeline.cli", *arguments]
+    command = [sys.executable, "-m", "tapeline", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **more)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapeline import tf
-from tapeline.conf import options
-from tapeline.datasets import splits
-from tapeline.datasets.table import read
-from tapeline.serving import servable
+from tapeline import tensorflow as tf
+from tapeline.config.compose import options
+from tapeline.serving import saved_model as servable
+from tapeline.tables import splits
+from tapeline.tables.table import read
 from tests.conftest import ROOT, metrics, subprocess_tapeline
 
 K80 = ROOT / ".venv-k80" / "bin" / "tapeline"

@@ -16,8 +16,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapeline import cli, files
-from tapeline.datasets.simulation import simulate
+from tapeline import files
+from tapeline.cli import main as cli
+from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tests.conftest import ROOT, Tapeline, subprocess_tapeline
 
@@ -219,7 +220,7 @@ def test_only_pythons_that_tensorflow_has_packages_for() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
-    command = f"{sys.executable} -m tapeline.cli config | true"
+    command = f"{sys.executable} -m tapeline config | true"
     done = subprocess.run(["/bin/sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == ""
 

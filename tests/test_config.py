@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tapeline import checks, config
+from tapeline import checks, lookup
+from tapeline.clusters.plan import plan
+from tapeline.config import compose as conf
 from tapeline.errors import Refused
-from tapeline.targets.plan import plan
+from tapeline.pipeline.graph import view
 from tests.conftest import ROOT, Tapeline, metrics
 
 OPTIONS = [
@@ -20,7 +22,7 @@ SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0"]
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_validates_and_runs(option: str, tapeline: Tapeline, folder: Path) -> None:
-    composed = config.compose([option])
+    composed = lookup.configure([option])
     checks.before_build(composed)
     if option.startswith("target=") and composed.target.name != "local":
         assert plan(composed, [option]).tasks
@@ -39,7 +41,7 @@ def test_every_file_is_short_and_opens_with_a_comment(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_experiment_is_named_as_its_file_gives_its_command_and_sets_no_source(path: Path) -> None:
-    composed = config.compose([f"experiment={path.stem}"])
+    composed = lookup.configure([f"experiment={path.stem}"])
     assert composed.experiment == path.stem
     assert f"# make run experiment={path.stem}" in path.read_text()
     assert composed.dataset.source == "simulated"
@@ -47,7 +49,7 @@ def test_an_experiment_is_named_as_its_file_gives_its_command_and_sets_no_source
 
 def test_the_published_protocol() -> None:
     for name, hidden in (("snp_flat", None), ("snp_deep", [50, 25])):
-        told = config.plain(config.compose([f"experiment={name}"]))
+        told = conf.plain(lookup.configure([f"experiment={name}"]))
         assert told["model"].get("hidden") == hidden
         assert told["model"] | {"hidden": 0, "family": 0} == {
             "family": 0, "hidden": 0, "steps": 30000, "report_every": 5000, "learning_rate": 1e-4,
@@ -59,13 +61,13 @@ def test_the_published_protocol() -> None:
 
 
 def test_defaults_of_the_serving_name() -> None:
-    assert config.compose([]).serving.name == "indices-simulated"
-    assert config.compose(["dataset.source=csv", "dataset.path=a.csv"]).serving.name == "indices"
-    assert config.compose(["serving.name=mine"]).serving.name == "mine"
+    assert lookup.configure([]).serving.name == "indices-simulated"
+    assert lookup.configure(["dataset.source=csv", "dataset.path=a.csv"]).serving.name == "indices"
+    assert lookup.configure(["serving.name=mine"]).serving.name == "mine"
 
 
 def test_a_view_holds_what_is_read_and_nothing_else() -> None:
-    seen = config.view(config.compose([]), ("model", "seed", "hw.name", "serving.name"))
+    seen = view(lookup.configure([]), ("model", "seed", "hw.name", "serving.name"))
     assert (seen.model.family, seen.seed, seen.hw.name, seen.serving.name) == ("deep", 0, "cpu", "indices-simulated")
     for path in ("dataset", "gate"):
         with pytest.raises(AttributeError):
@@ -75,7 +77,7 @@ def test_a_view_holds_what_is_read_and_nothing_else() -> None:
 
 
 def test_places_are_in_no_portable_configuration() -> None:
-    told = config.flat(config.plain(config.compose([]), places=False))
+    told = conf.flat(conf.plain(lookup.configure([]), places=False))
     assert not [
         key for key in told if key.split(".")[0] == "target" or (key.startswith("serving.") and key != "serving.name")
     ]
@@ -85,4 +87,4 @@ def test_places_are_in_no_portable_configuration() -> None:
 def test_another_folder_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAPELINE_CONF", str(tmp_path))
     with pytest.raises(Refused, match=r"config\.yaml: no such file; set TAPELINE_CONF"):
-        config.compose([])
+        lookup.configure([])

@@ -9,10 +9,11 @@ import pytest
 
 from tapeline import __version__
 from tapeline.checks.configuration import CODE_FOR
-from tapeline.conf import options
-from tapeline.config import Hardware, compose
-from tapeline.serving.servable import release
-from tapeline.targets import images
+from tapeline.commands import images
+from tapeline.config.compose import options
+from tapeline.config.schema import Hardware
+from tapeline.lookup import configure as compose
+from tapeline.serving.saved_model import release
 from tests.conftest import ROOT
 
 CARDS = {

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapeline import cli
+from tapeline.cli import main as cli
 from tapeline.datasets.indices import CLOSES
 from tapeline.serving.servers.server import Server, follow_store
 from tests.conftest import Tapeline, metrics, steps

@@ -2,7 +2,7 @@
 
 import sys
 
-from tapeline.cli import main
+from tapeline.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

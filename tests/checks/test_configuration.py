@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tapeline import checks, config
+from tapeline import checks, lookup
 from tapeline.checks import graph
 from tapeline.checks import images as dockerfiles
 from tapeline.errors import Refused
-from tapeline.graph import PIPELINE, Artifact, Step
+from tapeline.pipeline.graph import PIPELINE, Artifact, Step
 from tests.checks.planting import Planted, forget, identity
 from tests.conftest import ROOT, Tapeline
 
@@ -63,7 +63,7 @@ TYPED: list[Planted] = [
 
 def lines(typed: list[str]) -> list[str]:
     try:
-        checks.before_build(config.compose(typed))
+        checks.before_build(lookup.configure(typed))
     except Refused as error:
         return list(map(str, error.findings))
     return []
@@ -164,7 +164,7 @@ def test_a_mistake_in_a_dockerfile_is_one_line(planted: Planted, monkeypatch: py
 
 
 def test_a_build_is_refused_before_anything_is_written(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapeline.targets import pods
+    from tapeline.clusters import pod_spec as pods
 
     monkeypatch.setitem(pods.SECURITY, "privileged", True)
     code, out, err = tapeline("build", "target=argo", "target.folder=made")

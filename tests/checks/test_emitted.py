@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tapeline import config
+from tapeline import lookup
 from tapeline.checks.emitted import together
 from tapeline.checks.nodes import Node
-from tapeline.targets import build
+from tapeline.clusters import emit as build
 from tests.checks.planting import DROP, Planted, forget, identity, plant
 
 TRAIN, GATE, GRAPH = "spec templates [train]", "spec templates [gate]", "spec templates [graph] dag tasks"
@@ -197,7 +197,7 @@ PIPELINES = [
 @cache
 def documents(target: str) -> list[dict[str, Any]]:
     typed = [f"target={target}", "experiment=snp_deep", "hw=gpu-t4"]
-    texts = build.emit(config.compose(typed), typed)
+    texts = build.emit(lookup.configure(typed), typed)
     return [each for text in texts.values() for each in yaml.safe_load_all(text)]
 
 

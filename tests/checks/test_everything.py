@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tapeline import conf
 from tapeline.checks import everything, kustomize
+from tapeline.config import compose as conf
 from tests.checks import test_configuration, test_emitted, test_kustomize
 from tests.checks.planting import rules
 from tests.conftest import ROOT, Tapeline

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tapeline.targets import images
+from tapeline.commands import images
 
 Kubectl = Callable[..., str]
 Image = Callable[[str], str]

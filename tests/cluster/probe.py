@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tapeline
-from tapeline.targets import cache
+from tapeline.pipeline import cache
 
 Weights = dict[str, dict[str, str]]
 

@@ -84,7 +84,7 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
 ) -> None:
     line = ("experiment=snp_flat", "model.steps=1000000", "model.report_every=10000", "gate.threshold=0.9")
     words = [*submit, _store(namespace, "killed"), *line, "apply=true"]
-    command = [sys.executable, "-m", "tapeline.cli", "submit", *words]
+    command = [sys.executable, "-m", "tapeline", "submit", *words]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         pod = _training(kubectl, namespace)
         kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")

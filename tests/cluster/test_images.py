@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tapeline import files
-from tapeline.targets import cache
+from tapeline.pipeline import cache
 from tests.cluster.conftest import SECURITY, Image, Kubectl, ended
 from tests.cluster.probe import weights
 from tests.conftest import ROOT, subprocess_tapeline

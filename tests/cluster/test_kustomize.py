@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tapeline.targets import images, verify
+from tapeline.commands import images
+from tapeline.commands import verify_cluster as verify
 from tests.cluster import tree
 from tests.cluster.conftest import SECURITY, Image, Kubectl, ended
 from tests.cluster.tree import CLOSES, KEYS, LAPTOP, NAMESPACE, ask, pod, reach, ready, servers, submit, wait

@@ -15,7 +15,9 @@ from typing import Any
 
 import s3fs
 
-from tapeline.targets import images, pods, verify
+from tapeline.clusters import pod_spec as pods
+from tapeline.commands import images
+from tapeline.commands import verify_cluster as verify
 from tests.cluster.conftest import Kubectl, ended
 from tests.conftest import subprocess_tapeline
 from tests.deploy.rendering import TREE, overlay

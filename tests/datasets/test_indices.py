@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapeline.config import compose
-from tapeline.datasets import indices, splits
-from tapeline.datasets.simulation import simulate
-from tapeline.datasets.sources import source
+from tapeline.datasets import indices
+from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
+from tapeline.lookup import configure as compose
+from tapeline.lookup import source
+from tapeline.tables import splits
 
 MARKETS = list(indices.CLOSES)
 # facts of the published table: kubeflow/examples, features of 2014-08-12
@@ -41,7 +42,7 @@ def text() -> pl.DataFrame:
 
 def test_the_original_table(closing_data: Path) -> None:
     told = section(source="csv", path=closing_data)
-    frame, where = source(told).read(told)
+    frame, where = source(told).read(told, indices.simulate)
     table = indices.table(told, indices.ingest(told, frame, where))
     assert table.features.shape == (1440, 24)
     assert table.names[:4] == ("snp_log_return_1", "snp_log_return_2", "snp_log_return_3", "nyse_log_return_1")

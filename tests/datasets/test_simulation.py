@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapeline.datasets.indices import CLOSES
-from tapeline.datasets.simulation import simulate
+from tapeline.datasets.indices.simulation import simulate
 from tests.conftest import Tapeline
 
 SEEDS = range(20)

@@ -13,9 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tapeline import conf
 from tapeline.checks import kustomize
-from tapeline.config import compose
+from tapeline.config import compose as conf
+from tapeline.lookup import configure as compose
 from tests.conftest import DATA
 from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
 

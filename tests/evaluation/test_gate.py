@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapeline.config import Gate
+from tapeline.config.schema import Gate
 from tapeline.errors import Refused
 from tapeline.evaluation.gate import Champion, decide, later
 

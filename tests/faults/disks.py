@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.targets.test_local import whole
+from tests.pipeline.test_run_locally import whole
 
 LINE = ["run", "model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
 
@@ -28,7 +28,7 @@ def main(times: int, sizes: random.Random, folder: Path) -> Counter[str]:
             ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=False, capture_output=True
         ).returncode  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "tapeline.cli", *LINE], cwd=disk, capture_output=True, text=True, check=False,
+            [sys.executable, "-m", "tapeline", *LINE], cwd=disk, capture_output=True, text=True, check=False,
             preexec_fn=None if mounted else _limit(room // 8),
         )  # fmt: skip
         counted += judge(done.returncode, done.stderr)

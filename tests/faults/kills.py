@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.targets.test_local import whole
+from tests.pipeline.test_run_locally import whole
 
 SMALL = ["model=flat", "model.steps=40,60", "model.report_every=20", "gate.threshold=0"]
 SINGLE = ["run", SMALL[0], "model.steps=40", *SMALL[2:]]
-TAPELINE = [sys.executable, "-m", "tapeline.cli"]
+TAPELINE = [sys.executable, "-m", "tapeline"]
 
 
 def main(times: int, moments: random.Random, folder: Path) -> Counter[str]:

@@ -15,14 +15,16 @@ import polars as pl
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tapeline import cli, config
-from tapeline.datasets.simulation import simulate
+from tapeline import lookup
+from tapeline.cli import main as cli
+from tapeline.config import compose as conf
+from tapeline.datasets.indices.simulation import simulate
 from tests.faults.disks import judge
 
 SMALL = ["model=flat", "model.steps=20", "model.report_every=20", "gate.threshold=0.99"]
 KEYS = [
     key
-    for key in config.flat(config.plain(config.compose([])))
+    for key in conf.flat(conf.plain(lookup.configure([])))
     if not key.startswith("target.") and key not in ("model.steps", "model.hidden", "serving.store", "hw.threads")
 ]
 """Not the keys that say where to write, or how long to work."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import fsspec
 
-from tapeline.serving import servable
-from tapeline.serving.stores import place as places
-from tapeline.serving.stores import state, store, sync
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import location as places
+from tapeline.serving.store import state, sync
+from tapeline.serving.store import versions as store
 from tests.serving import servers
 from tests.serving.publisher import publish, stand_in
 from tests.serving.test_objects import start, whole

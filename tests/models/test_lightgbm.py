@@ -10,12 +10,13 @@ import lightgbm as library
 import numpy as np
 import pytest
 
-from tapeline import config
-from tapeline.datasets import table as tables
+from tapeline import lookup
 from tapeline.errors import Refused
-from tapeline.models import Array, How, Rows, fitted, lightgbm
-from tapeline.serving import servable
+from tapeline.models import Array, How, Rows, fitted
+from tapeline.models.lightgbm import family as lightgbm
+from tapeline.serving import saved_model as servable
 from tapeline.steps import train
+from tapeline.tables import table as tables
 
 RANDOM = np.random.default_rng(3)
 FEATURES = RANDOM.standard_normal((600, 5)).astype(np.float32)
@@ -26,7 +27,7 @@ ROWS = Rows(FEATURES, DOWN)
 
 def section(*overrides: str) -> lightgbm.Section:
     few = ["model=lightgbm", "model.steps=60", "model.report_every=10", "model.learning_rate=0.1"]
-    model = config.compose([*few, *overrides]).model
+    model = lookup.configure([*few, *overrides]).model
     assert isinstance(model, lightgbm.Section)
     return model
 
@@ -145,12 +146,12 @@ def small_table(folder: Path) -> Path:
 
 def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tapeline")
-    composed = config.compose(["model=lightgbm", "model.steps=3", "hw=gpu"])
+    composed = lookup.configure(["model=lightgbm", "model.steps=3", "hw=gpu"])
     train.run(composed, table=small_table(tmp_path), fitted=tmp_path / "fitted")
     assert "lightgbm trains on the CPU" in caplog.text
     told = fitted.read(tmp_path / "fitted")
     assert (told.device, told.tensorflow, told.validation) == ("cpu", None, 72)
-    required = config.compose(["model=lightgbm", "hw=gpu", "hw.required=true"])
+    required = lookup.configure(["model=lightgbm", "hw=gpu", "hw.required=true"])
     with pytest.raises(Refused, match=r"set hw\.required=false"):
         train.run(required, table=tmp_path / "t", fitted=tmp_path / "never")
 
@@ -160,7 +161,7 @@ def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) 
 import sys
 from pathlib import Path
 from tapeline import config
-composed = config.compose(["model=lightgbm", "model.steps=3"])
+composed = lookup.configure(["model=lightgbm", "model.steps=3"])
 assert "lightgbm" not in sys.modules
 from tapeline.steps import train
 train.run(composed, table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))

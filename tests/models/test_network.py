@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapeline.config import compose
 from tapeline.errors import Refused
-from tapeline.models import How, Rows, deep, fitted, flat, network
+from tapeline.lookup import configure as compose
+from tapeline.models import How, Rows, deep, fitted, flat
+from tapeline.models.network import dense as network
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(200, 5)).astype(np.float32)

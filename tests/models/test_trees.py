@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapeline.models import forest, trees
-from tapeline.models.forest import Forest, Tree
-from tapeline.serving import servable
+from tapeline.models.lightgbm import tensorflow_graph as trees
+from tapeline.models.lightgbm import text_format as forest
+from tapeline.models.lightgbm.text_format import Forest, Tree
+from tapeline.serving import saved_model as servable
 
 Array = np.ndarray[Any, Any]
 ROWS = 20_000

@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tapeline import config
-from tapeline.config import Serving
-from tapeline.serving import servable
-from tapeline.serving.stores import verbs
-from tapeline.serving.stores.store import Version
+from tapeline import lookup
+from tapeline.config.schema import Serving
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store.versions import Version
 
 SIZE = 100_000
-SERVING = config.compose(["serving.lock_seconds=30"]).serving
+SERVING = lookup.configure(["serving.lock_seconds=30"]).serving
 
 
 def stand_in(folder: Path, version: str) -> Path:

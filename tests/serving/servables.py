@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tapeline import tf
-from tapeline.serving import servable
+from tapeline import tensorflow as tf
+from tapeline.serving import saved_model as servable
 from tapeline.serving.servers import server
 from tapeline.serving.servers.versions import Versions
-from tapeline.serving.stores import place as places
-from tapeline.serving.stores import state
+from tapeline.serving.store import location as places
+from tapeline.serving.store import state
 
 FEATURES = 3
 

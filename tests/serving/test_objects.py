@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from tapeline.errors import Refused
-from tapeline.serving import servable
-from tapeline.serving.stores import place as places
-from tapeline.serving.stores import state, store, sync, verbs
-from tapeline.serving.stores.objects import Objects
-from tapeline.serving.stores.place import Conflict
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import location as places
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store import state, sync
+from tapeline.serving.store import versions as store
+from tapeline.serving.store.backend import Conflict
+from tapeline.serving.store.object_storage import Objects
 from tests.conftest import ROOT, Tapeline
 from tests.serving.publisher import publish, serving, stand_in
 

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tapeline import tf
+from tapeline import tensorflow as tf
 from tapeline.errors import Refused
 from tapeline.serving.servers import server
 from tapeline.serving.servers.server import Server, follow_store

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapeline import config, files
+from tapeline import files, lookup
+from tapeline.config import compose as conf
+from tapeline.config import schema
 from tapeline.errors import Refused
-from tapeline.models.network import Network
-from tapeline.models.network import servable as as_module
-from tapeline.serving import servable
-from tapeline.serving.stores import place as places
-from tapeline.serving.stores import store, verbs
+from tapeline.models.network.dense import Network
+from tapeline.models.network.dense import servable as as_module
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import location as places
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store import versions as store
 from tests.serving.conftest import Place
 
 
@@ -35,8 +38,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: model(folder, name * 12) for name in "abc"}
 
 
-def serving(name: str = "m", **keys: Any) -> config.Serving:
-    told = config.compose([f"serving.name={name}", *(f"serving.{key}={value}" for key, value in keys.items())])
+def serving(name: str = "m", **keys: Any) -> schema.Serving:
+    told = lookup.configure([f"serving.name={name}", *(f"serving.{key}={value}" for key, value in keys.items())])
     return told.serving
 
 
@@ -244,7 +247,7 @@ def test_a_servable_answers_batches_and_names_its_version(models: dict[str, Path
 def test_the_warm_up_is_what_tf_serving_reads(models: dict[str, Path]) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
-    from tapeline import tf
+    from tapeline import tensorflow as tf
 
     records = list(tf.load().data.TFRecordDataset(str(models["a"] / servable.WARM_UP)).as_numpy_iterator())
     log = prediction_log_pb2.PredictionLog.FromString(records[0])
@@ -255,4 +258,4 @@ def test_the_warm_up_is_what_tf_serving_reads(models: dict[str, Path]) -> None:
 
 
 def test_the_serving_name_is_part_of_the_model_version() -> None:
-    assert "serving.name" in config.flat(config.plain(config.compose([]), places=False))
+    assert "serving.name" in conf.flat(conf.plain(lookup.configure([]), places=False))

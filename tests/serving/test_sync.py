@@ -12,9 +12,11 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tapeline.errors import Refused
-from tapeline.serving import servable
-from tapeline.serving.stores import pins, state, store, sync, verbs
-from tapeline.serving.stores import place as places
+from tapeline.serving import saved_model as servable
+from tapeline.serving.store import location as places
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store import pins, state, sync
+from tapeline.serving.store import versions as store
 from tests.conftest import ROOT, Tapeline
 from tests.serving.conftest import Place
 from tests.serving.publisher import publish, serving, stand_in
@@ -138,7 +140,9 @@ def test_following_survives_errors_and_ends_when_asked(
     log, mirror = tmp_path / "log", tmp_path / "mirror"
     words = ["store", "sync", f"{bucket}/x", str(mirror), "follow=true", "seconds=0.2"]
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, "-m", "tapeline.cli", *words], stdout=out, stderr=out, cwd=ROOT)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tapeline", *words], stdout=out, stderr=out, cwd=ROOT
+        )
     try:
         eventually(lambda: "there is no bucket" in log.read_text())
         fsspec.filesystem("s3").mkdir(bucket)

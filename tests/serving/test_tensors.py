@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2
 
-from tapeline import tf
-from tapeline.serving import tensors, wire
+from tapeline import tensorflow as tf
+from tapeline.serving import protos as wire
+from tapeline.serving import tensors
 
 KINDS = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
 ARRAYS = KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_side=4)))

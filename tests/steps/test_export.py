@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from tapeline.datasets import indices
-from tapeline.datasets.table import read
-from tapeline.serving import servable
+from tapeline.serving import saved_model as servable
+from tapeline.tables.table import read
 from tests.conftest import Tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]

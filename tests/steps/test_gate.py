@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tapeline import files
-from tapeline.datasets.table import read
-from tapeline.serving import servable
+from tapeline.serving import saved_model as servable
 from tapeline.steps import gate
+from tapeline.tables.table import read
 from tests.conftest import Tapeline, metrics, steps
 
 GOOD = ["model=flat", "model.steps=200", "model.learning_rate=0.01", "model.report_every=100", "gate.threshold=0"]

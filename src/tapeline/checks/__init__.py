@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from tapeline.checks import cluster, configuration
-from tapeline.config import Config
+from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused
-from tapeline.targets.plan import Cluster
 
 
 def before_run(config: Config) -> None:

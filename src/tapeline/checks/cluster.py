@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tapeline.checks.resources import ACCELERATORS, GKE, KINDS
 from tapeline.checks.words import is_label_key, is_label_value, is_zone, quantity, why_no_schedule, why_not_fixed
-from tapeline.config import Config, flat, plain
+from tapeline.clusters.plan import DATA, MODELS
+from tapeline.config.compose import flat, plain
+from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, nearest
-from tapeline.targets.plan import DATA, MODELS, Cluster
 
 OBJECTS = ("s3://", "gs://")
 Rule = Callable[[Config, Cluster], Iterable[Finding]]

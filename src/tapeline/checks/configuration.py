@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from tapeline.conf import options
-from tapeline.config import Config
-from tapeline.datasets import kind
-from tapeline.datasets.sources import source
-from tapeline.datasets.splits import WalkForward
+from tapeline.config.compose import options
+from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, choose
 from tapeline.evaluation.metrics import METRICS, OF_CLASSES
-from tapeline.serving.servable import SERVERS, release
+from tapeline.lookup import dataset as kind
+from tapeline.lookup import source
+from tapeline.serving.saved_model import SERVERS, release
+from tapeline.tables.splits import WalkForward
 
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),

@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from tapeline import conf
 from tapeline.checks import graph, images, kustomize, of_configuration
 from tapeline.checks.emitted import emitted
-from tapeline.config import Config, compose
+from tapeline.clusters import emit as build
+from tapeline.config import compose as conf
+from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.graph import PIPELINE
-from tapeline.targets import build
-from tapeline.targets.plan import Cluster
+from tapeline.lookup import configure as compose
+from tapeline.pipeline.graph import PIPELINE
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
 """Packages, and the extras of tapeline that install them."""

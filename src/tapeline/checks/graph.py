@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 
-from tapeline.config import GROUPS, Config
+from tapeline.config.schema import Config
 from tapeline.errors import Finding, nearest
-from tapeline.graph import Step
+from tapeline.lookup import GROUPS
+from tapeline.pipeline.graph import Step
 
 Graph = Sequence[Step]
 Rule = Callable[[Graph], Iterable[Finding]]

@@ -15,15 +15,12 @@ and conf/dataset/<name>.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-from tapeline.config import Dataset, module
-from tapeline.datasets.table import Table
-from tapeline.features.overview import Series, of_series, of_table
-from tapeline.features.served import Input
+from tapeline.tables.table import Table
 
 Array = np.ndarray[Any, Any]
 
@@ -45,22 +42,3 @@ class Kind(Protocol):
 
     def baselines(self, table: Table) -> Mapping[str, Array]:
         """Predictions, in the table's order, that need no training."""
-
-
-def kind(dataset: Dataset) -> Kind:
-    """The module of a dataset."""
-    return cast(Kind, module("datasets", dataset.name, "dataset.name"))
-
-
-def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
-    """What the dataset of that name lets clients send instead of these features."""
-    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
-    return (offer(features),) if offer else ()
-
-
-def overview(dataset: Dataset, raw: Any, table: Table) -> dict[str, Any]:
-    """What the data is like, for reports: the dataset's series, where it offers some, and its table."""
-    offer = getattr(kind(dataset), "series", None)
-    shown: Series | None = offer(dataset, raw) if offer else None
-    told = of_table(table.time, table.names, table.features, table.target, table.about["task"])
-    return {**({"series": of_series(shown)} if shown else {}), "table": told}

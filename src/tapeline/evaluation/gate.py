@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapeline.config import Gate
+from tapeline.config.schema import Gate
 from tapeline.errors import refuse
 from tapeline.evaluation.metrics import best, sign, value
 

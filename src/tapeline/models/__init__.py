@@ -15,11 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
-
-from tapeline import config
 
 Array = np.ndarray[Any, Any]
 Outputs = Mapping[str, Array]
@@ -79,8 +77,3 @@ class Family(Protocol):
 
     def servable(self, model: Any) -> Callable[[Any], dict[str, Any]]:
         """A function of a float32 tensor [None, features] to output tensors; it may own variables."""
-
-
-def family(name: str) -> Family:
-    """The module of a family."""
-    return cast(Family, config.module("models", name, "model.family"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapeline import files
-from tapeline.models import Family, Point, family
+from tapeline.models import Point
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class Fitted:
     """Rows of the last window's train rows that the family kept from training."""
     last_label: str
     """Time of the last row that trained the last window."""
-
-    @property
-    def module(self) -> Family:
-        """The family's functions."""
-        return family(self.family)
 
 
 def window(folder: Path, number: int) -> Path:

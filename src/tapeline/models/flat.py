@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tapeline.models import How, Point, Rows, network
-from tapeline.models.network import Network, load, predict, save, servable
+from tapeline.models import How, Point, Rows
+from tapeline.models.network import dense as network
+from tapeline.models.network.dense import Network, load, predict, save, servable
 
 __all__ = ["Section", "fit", "load", "predict", "save", "servable"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tapeline.errors import Refused, refuse
 from tapeline.serving import tensors
-from tapeline.serving.servable import SIGNATURE
+from tapeline.serving.saved_model import SIGNATURE
 
 Array = np.ndarray[Any, Any]
 
@@ -183,7 +183,7 @@ class Grpc:
 
     def version(self, number: int | None) -> tuple[int, int]:
         """The live version and its width."""
-        from tapeline.serving.wire import messages
+        from tapeline.serving.protos import messages
 
         request = messages().MetadataRequest(metadata_field=["signature_def"])
         response = self._call("GetModelMetadata", request, messages().MetadataResponse, number)
@@ -197,7 +197,7 @@ class Grpc:
 
     def predict(self, rows: Array, number: int) -> dict[str, list[Any]]:
         """One tensor out, one for each output back."""
-        from tapeline.serving.wire import messages
+        from tapeline.serving.protos import messages
 
         request = messages().PredictRequest()
         tensors.to_proto(rows, request.inputs.add(key=INPUT).value)

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tapeline import files, tf
-from tapeline.config import Config, module
-from tapeline.datasets import kind, splits
-from tapeline.datasets.table import Table, read
+from tapeline import files
+from tapeline import tensorflow as tf
+from tapeline.config.schema import Config
 from tapeline.evaluation import metrics
 from tapeline.evaluation.importance import importance
+from tapeline.lookup import dataset as kind
+from tapeline.lookup import family, module
 from tapeline.models import SCORE
 from tapeline.models import fitted as fits
-from tapeline.serving import servable as servables
+from tapeline.serving import saved_model as servables
+from tapeline.tables import splits
+from tapeline.tables.table import Table, read
 from tapeline.versions import versions
 
 Array = np.ndarray[Any, Any]
@@ -70,8 +73,9 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Pa
 
 def _model(fit: fits.Fitted, folder: Path, number: int) -> Callable[[Array], Mapping[str, Array]]:
     """A window's model as a function of features."""
-    model = fit.module.load(fits.window(folder, number))
-    return lambda features: fit.module.predict(model, features)
+    module = family(fit.family)
+    model = module.load(fits.window(folder, number))
+    return lambda features: module.predict(model, features)
 
 
 def _told(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tapeline import files, tf
-from tapeline.config import Config
-from tapeline.datasets import served
-from tapeline.datasets import table as tables
+from tapeline import files
+from tapeline import tensorflow as tf
+from tapeline.config.schema import Config
+from tapeline.lookup import family, served
 from tapeline.models import fitted as fits
-from tapeline.serving import servable as servables
+from tapeline.serving import saved_model as servables
+from tapeline.tables import table as tables
 
 VERSION_DIGITS = 12
 WARM_UP_ROWS = 8
@@ -36,6 +37,7 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
         "data": data.about["digest"],
         "tensorflow": tensorflow.__version__,
     }
-    model = fit.module.servable(fit.module.load(last))
+    module = family(fit.family)
+    model = module.servable(module.load(last))
     inputs = served(data.about["dataset"], data.names)
     servables.write(model, about, data.features[-WARM_UP_ROWS:], servable, inputs)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tapeline.config import Config
-from tapeline.datasets import kind, overview
-from tapeline.datasets.table import write
+from tapeline.config.schema import Config
+from tapeline.lookup import dataset as kind
+from tapeline.tables.profile import Series, of_series, of_table
+from tapeline.tables.table import Table, write
 
 
 def run(config: Config, *, raw: Path, table: Path) -> None:
@@ -16,5 +18,13 @@ def run(config: Config, *, raw: Path, table: Path) -> None:
 
     frame = pl.read_parquet(raw)
     made = kind(config.dataset).table(config.dataset, frame)
-    seen = overview(config.dataset, frame, made)
+    seen = _overview(config, frame, made)
     write(replace(made, about={**made.about, "dataset": config.dataset.name, "overview": seen}), table)
+
+
+def _overview(config: Config, raw: Any, table: Table) -> dict[str, Any]:
+    """What the data is like, for reports: the dataset's series, where it offers some, and its table."""
+    offer = getattr(kind(config.dataset), "series", None)
+    shown: Series | None = offer(config.dataset, raw) if offer else None
+    summary = of_table(table.time, table.names, table.features, table.target, table.about["task"])
+    return {**({"series": of_series(shown)} if shown else {}), "table": summary}

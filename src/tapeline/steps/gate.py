@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from tapeline import config as configuration
-from tapeline import files, tf
-from tapeline.config import Config
-from tapeline.datasets import kind, splits
-from tapeline.datasets.table import about, read
+from tapeline import files
+from tapeline import tensorflow as tf
+from tapeline.config import compose as conf
+from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.evaluation import metrics as measures
 from tapeline.evaluation.gate import Champion, decide, later
-from tapeline.serving import servable as servables
-from tapeline.serving.stores import champion as champions
+from tapeline.lookup import dataset as kind
+from tapeline.serving import saved_model as servables
+from tapeline.serving.store import champion as champions
+from tapeline.tables import splits
+from tapeline.tables.table import about, read
 
 Array = np.ndarray[Any, Any]
 LEAST_ROWS = 30
@@ -41,7 +43,7 @@ def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str
 
     decision = decide(config.gate, scored["test"], scored["baselines"], challenge)
     champion = decision.pop("champion", None)
-    dataset = configuration.plain(config)["dataset"]
+    dataset = conf.plain(config)["dataset"]
     files.write_json(
         metrics,
         {
@@ -53,7 +55,7 @@ def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str
                 "hw": config.hw.name,
                 "seed": config.seed,
             },
-            "config": configuration.plain(config, places=False),
+            "config": conf.plain(config, places=False),
             "data": {
                 "source": config.dataset.source,
                 "simulated": config.dataset.source == "simulated",

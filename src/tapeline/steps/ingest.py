@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tapeline.config import Config
-from tapeline.datasets import kind
-from tapeline.datasets.sources import source
-from tapeline.datasets.table import write_frame
+from tapeline.config.schema import Config
+from tapeline.lookup import dataset as kind
+from tapeline.lookup import source
+from tapeline.tables.table import write_frame
 
 
 def seen(config: Config) -> str | None:
@@ -17,5 +17,5 @@ def seen(config: Config) -> str | None:
 
 def run(config: Config, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
-    frame, where = source(config.dataset).read(config.dataset)
+    frame, where = source(config.dataset).read(config.dataset, kind(config.dataset).simulate)
     write_frame(kind(config.dataset).ingest(config.dataset, frame, where), raw, {})

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config import Config
+from tapeline.config.schema import Config
 from tapeline.errors import refuse
-from tapeline.serving.stores import verbs
-from tapeline.serving.stores.store import RolledBack
+from tapeline.serving.store import operations as verbs
+from tapeline.serving.store.versions import RolledBack
 
 
 def run(config: Config, *, servable: Path, metrics: Path, store: str, published: Path) -> None:

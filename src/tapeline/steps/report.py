@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config import Config
-from tapeline.datasets.table import about
-from tapeline.evaluation.report import page
+from tapeline.config.schema import Config
+from tapeline.report import page
+from tapeline.tables.table import about
 
 
 def run(config: Config, *, table: Path, scores: Path, metrics: Path, report: Path) -> None:

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tapeline import tf
-from tapeline.config import Config
-from tapeline.datasets import splits
-from tapeline.datasets.table import Table, read
+from tapeline import tensorflow as tf
+from tapeline.config.schema import Config
 from tapeline.errors import refuse
-from tapeline.models import SCORE, How, Point, Rows, family
+from tapeline.lookup import family
+from tapeline.models import SCORE, How, Point, Rows
 from tapeline.models import fitted as fits
+from tapeline.tables import splits
+from tapeline.tables.table import Table, read
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def run(config: Config, *, table: Path, fitted: Path) -> None:
 def _device(config: Config) -> tuple[str, str | None]:
     """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
     if config.model.trains_with_tensorflow:
-        device = tf.device(config.hw.threads, config.hw.accelerator, required=config.hw.required)
+        driver = config.hw.accelerator.driver if config.hw.accelerator else None
+        device = tf.device(config.hw.threads, driver, required=config.hw.required)
         return device, tf.load(config.hw.threads).__version__
     if config.hw.required:
         what = f"model={config.model.family} trains on the CPU only"

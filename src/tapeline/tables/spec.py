@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Literal, get_args
@@ -53,6 +53,20 @@ class Spec:
     """What each part holds, as in `asset`; None: the table has one part."""
     horizon: timedelta | None = None
     """How far behind a row's time its label reaches; None: rows have no time."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A signature beside `predictors`: one input of the same name, and the way from it to features."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of one row of a batch; a row of ones has an answer."""
+    dtype: str
+    features: Callable[[Any], Any]
+    """Tensor [rows, *shape] to float32 [rows, features], TensorFlow only; NaN makes a row without answer."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What a client has to know beside: the order of columns, say."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ def complete(header: Manifest, parts: Iterable[Part]) -> Manifest:
     return replace(header, parts=ordered, digest=digest)
 
 
-def wrong_ids(ids: Iterable[str]) -> Iterable[Finding]:
+def wrong_ids(ids: Iterable[str]) -> Iterator[Finding]:
     """Findings about ids of parts: each matches `ID`, and no two are equal without regard to case."""
     seen: dict[str, str] = {}
     for text in ids:

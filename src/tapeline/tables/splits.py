@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from tapeline.config import Split
+from tapeline.config.schema import Split
 from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.tables.spec import UNITS, Array, Spec, format_duration, parse_duration
 from tapeline.tables.table import Table

@@ -14,11 +14,13 @@ import pytest
 
 from tapeline import files
 from tapeline.checks.configuration import source_has_its_path
-from tapeline.config import compose, plain
-from tapeline.datasets import indices, kind
-from tapeline.datasets.sources import source
-from tapeline.datasets.table import digest_frame
+from tapeline.config.compose import plain
+from tapeline.datasets import indices
 from tapeline.errors import Refused
+from tapeline.lookup import configure as compose
+from tapeline.lookup import dataset as kind
+from tapeline.lookup import source
+from tapeline.tables.digests import digest_frame
 
 DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[4] / "shared" / "data") / "indices"
 MARKETS = list(indices.CLOSES)
@@ -26,7 +28,7 @@ MARKETS = list(indices.CLOSES)
 
 def ingest(*overrides: str) -> pl.DataFrame:
     dataset = compose(overrides).dataset
-    raw: pl.DataFrame = kind(dataset).ingest(dataset, *source(dataset).read(dataset))
+    raw: pl.DataFrame = kind(dataset).ingest(dataset, *source(dataset).read(dataset, kind(dataset).simulate))
     return raw
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tapeline import cli
 from tapeline.checks.configuration import source_has_its_path
-from tapeline.config import compose, plain
-from tapeline.datasets.simulation import simulate
-from tapeline.datasets.sources import source
+from tapeline.cli import main as cli
+from tapeline.config.compose import plain
+from tapeline.datasets.indices.simulation import simulate
 from tapeline.datasets.sources.sql import _say
 from tapeline.errors import Refused, refuse, scrub
+from tapeline.lookup import configure as compose
+from tapeline.lookup import source
 from tests.datasets.sources.test_files import DATA, MARKETS, closes, ingest
 
 sqlalchemy = pytest.importorskip("sqlalchemy")

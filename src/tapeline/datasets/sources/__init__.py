@@ -1,6 +1,6 @@
 """Where raw data comes from: one module for each `dataset.source`.
 
-    read(dataset)    a polars frame, and words for where it is from, as refusals name it
+    read(dataset, simulate)  a polars frame, and words for where it is from, as refusals name it
     seen(dataset)    a digest of what `read` would read, or None where only reading tells
     check(dataset)   findings: keys that it needs and that are not set
 
@@ -10,20 +10,24 @@ files and sql join one series for each market, typed and under the dataset's own
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tapeline.config import Dataset, module
-from tapeline.errors import Finding, choose, refuse
+from tapeline.config.schema import Dataset
+from tapeline.errors import Finding
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+Simulate = Callable[[int], Any]
+"""A dataset's own simulation: seed to raw data, a polars frame."""
+
+
 class Source(Protocol):
     """What the module of a source offers."""
 
-    def read(self, dataset: Dataset) -> tuple[pl.DataFrame, str]:
+    def read(self, dataset: Dataset, simulate: Simulate) -> tuple[pl.DataFrame, str]:
         """The data and its origin."""
 
     def seen(self, dataset: Dataset) -> str | None:
@@ -34,15 +38,3 @@ class Source(Protocol):
 
 
 SOURCES = ("simulated", "csv", "parquet", "files", "sql")
-
-
-def source(dataset: Dataset) -> Source:
-    """The module of a dataset's source.
-
-    Raises:
-        Refused: there is none of that name.
-    """
-    if dataset.source not in SOURCES:
-        fix = choose(dataset.source, SOURCES)
-        raise refuse(f"dataset.source={dataset.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", dataset.source, "dataset.source"))

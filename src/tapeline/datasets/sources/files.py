@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tapeline import files
-from tapeline.config import Dataset
-from tapeline.datasets.sources import csv, location, parquet, series
+from tapeline.config.schema import Dataset
+from tapeline.datasets.sources import csv, parquet, series
+from tapeline.datasets.sources import fetch as location
 from tapeline.errors import Finding, Refused
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
     """All markets, joined on their dates.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from tapeline.config import Dataset
-from tapeline.datasets.sources.location import check, fetch, seen
+from tapeline.config.schema import Dataset
+from tapeline.datasets.sources.fetch import check, fetch, seen
 from tapeline.errors import refuse
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "parse", "read", "seen"]
 
 
-def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
     """The file at `dataset.path`."""
     content, name = fetch(dataset)
     return parse(content, name), name

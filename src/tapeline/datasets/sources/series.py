@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from tapeline import config
-from tapeline.datasets import typed
+from tapeline.config import schema
+from tapeline.datasets import parsing as typed
 from tapeline.errors import choose, refuse
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ JOINED = ("files", "sql")
 """Sources that have joined one series for each market, typed and under the markets' own names."""
 
 
-class File(config.Section):
+class File(schema.Section):
     """One market's file: its path, and its own names where they differ."""
 
     path: Annotated[str, Field(min_length=1)]
@@ -37,7 +37,7 @@ def _path_alone(given: Any) -> Any:
     return {"path": given} if isinstance(given, str) else given
 
 
-class Section(config.Dataset):
+class Section(schema.Dataset):
     """The keys of a dataset that has one series for each market."""
 
     MARKETS: ClassVar[tuple[str, ...]]
@@ -82,7 +82,7 @@ class Section(config.Dataset):
         return file
 
 
-def section(dataset: config.Dataset) -> Section:
+def section(dataset: schema.Dataset) -> Section:
     """The dataset, of which a source of single series asks more than of others.
 
     Raises:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tapeline.config import Dataset
-from tapeline.datasets import kind
+from tapeline.config.schema import Dataset
+from tapeline.datasets.sources import Simulate
 from tapeline.errors import Finding
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: Simulate) -> tuple[pl.DataFrame, str]:
     """The dataset's own simulation."""
-    frame: pl.DataFrame = kind(dataset).simulate(dataset.seed)
+    frame: pl.DataFrame = simulate(dataset.seed)
     return frame, f"simulated data, dataset.seed={dataset.seed}"
 
 

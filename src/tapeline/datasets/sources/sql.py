@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from tapeline.config import Dataset
+from tapeline.config.schema import Dataset
 from tapeline.datasets.sources import series
 from tapeline.errors import Finding, Refused, refuse, scrub
 
@@ -29,7 +29,7 @@ PSYCOPG = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 CONNECT_SECONDS = 15
 
 
-def read(dataset: Dataset) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
     """All markets, joined on their dates.
 
     Raises:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
-from tapeline.config import Serving
+from tapeline.config.schema import Serving
 from tapeline.errors import refuse
 
 IMAGE = "tensorflow/serving:2.20.0"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tapeline import tf
+from tapeline import tensorflow as tf
 from tapeline.serving import tensors
-from tapeline.serving.servable import SIGNATURE, WARM_UP
+from tapeline.serving.saved_model import SIGNATURE, WARM_UP
 
 Array = np.ndarray[Any, Any]
 MOST_WARM_UPS = 1000

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapeline import tf
+from tapeline import tensorflow as tf
 from tapeline.errors import Refused, refuse
 from tapeline.serving.servers import grpc_api
 from tapeline.serving.servers.monitoring import Monitoring

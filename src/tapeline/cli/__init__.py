@@ -1,0 +1,1 @@
+"""The command line: finds commands, reads their options, prints refusals."""

@@ -1,0 +1,1 @@
+"""The graph as pods: one room for each cluster system, and what they share."""

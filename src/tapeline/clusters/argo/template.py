@@ -1,0 +1,269 @@
+"""The graph as a WorkflowTemplate of Argo Workflows, with a Workflow and a CronWorkflow that run it.
+
+    make build target=argo experiment=snp_deep        workflows/argo/snp-deep-cpu.yaml and its two companions
+
+Artifacts have keys in the namespace's default artifact repository, whatever that is: `s3` names no
+more than the key. Nothing reads an output of publish, which may be skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tapeline import files
+from tapeline.clusters import pod_spec as pods
+from tapeline.clusters import run_status as outcome
+from tapeline.clusters.plan import Plan, Task
+from tapeline.config.schema import Argo
+from tapeline.pipeline.graph import METRICS, Artifact
+
+if TYPE_CHECKING:
+    from hera.workflows import Workflow, WorkflowTemplate
+    from hera.workflows import models as m
+
+
+GRAPH, SUMMARY, FILES = "graph", "summary", "files"
+"""Templates beside the tasks'."""
+DIGEST = "tapeline.dev/digest"
+"""Annotation that tells one template from another of the same name."""
+LOST = 'lastRetry.status == "Error" || asInt(lastRetry.exitCode) < 0 || asInt(lastRetry.exitCode) > 127'
+"""Lost before it could exit, or killed by a signal; what tapeline refused (2) would be refused again."""
+IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
+
+
+def emit(plan: Plan) -> dict[str, str]:
+    """The template, a run of it to create by hand, and its schedule."""
+    from hera.workflows import CronWorkflow, Workflow
+    from hera.workflows import models as m
+
+    target, reference = _section(plan), m.WorkflowTemplateRef(name=plan.name)
+    run = Workflow(
+        generate_name=f"{plan.name}-",
+        namespace=target.namespace,
+        labels=pods.LABELS,
+        workflow_template_ref=reference,
+        arguments=_arguments(plan),
+    )
+    cron = CronWorkflow(
+        name=plan.name,
+        namespace=target.namespace,
+        labels=pods.LABELS,
+        schedules=[target.schedule],
+        timezone=target.timezone,
+        concurrency_policy="Forbid",
+        starting_deadline_seconds=3600,
+        successful_jobs_history_limit=3,
+        failed_jobs_history_limit=3,
+        workflow_template_ref=reference,
+    )
+    named = {plan.name: template(plan), f"{plan.name}.run": run, f"schedules/{plan.name}": cron}
+    return {f"{name}.yaml": str(each.to_yaml()) for name, each in named.items()}
+
+
+def template(plan: Plan) -> WorkflowTemplate:
+    """The graph itself."""
+    from hera.workflows import WorkflowTemplate
+    from hera.workflows import models as m
+
+    target, config = _section(plan), plan.config
+    templates = [_graph(plan), *(_template(plan, task) for task in plan.tasks), _summary(target)]
+    made = WorkflowTemplate(
+        name=plan.name,
+        namespace=target.namespace,
+        labels=pods.LABELS,
+        annotations={
+            "workflows.argoproj.io/description": f"{config.dataset.name}, {config.model.family}, {config.hw.name}"
+        },
+        entrypoint=GRAPH,
+        on_exit=SUMMARY,
+        arguments=_arguments(plan),
+        templates=list(templates),
+        active_deadline_seconds=target.deadline_seconds,
+        ttl_strategy=m.TTLStrategy(seconds_after_completion=target.ttl_seconds),
+        # failed pods stay for those who look for the reason
+        pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="3600s"),
+        workflow_metadata=m.WorkflowMetadata(labels=pods.LABELS),
+        **_rights(target),
+    )
+    digest = files.digest(made.to_dict()["spec"])[:12]
+    made.annotations = {**(made.annotations or {}), DIGEST: digest}
+    return made
+
+
+def _section(plan: Plan) -> Argo:
+    assert isinstance(plan.config.target, Argo)
+    return plan.config.target
+
+
+def _arguments(plan: Plan) -> m.Arguments:
+    from hera.workflows import models as m
+
+    told = [m.Parameter(name=each.name, description=each.description, value="") for each in plan.parameters]
+    return m.Arguments(parameters=told)
+
+
+def _graph(plan: Plan) -> m.Template:
+    from hera.workflows import models as m
+
+    return m.Template(name=GRAPH, dag=m.DAGTemplate(tasks=[_node(plan, task) for task in plan.tasks]))
+
+
+def _node(plan: Plan, task: Task) -> m.DAGTask:
+    """A task in its place: after those that make what it takes or say whether it runs."""
+    from hera.workflows import models as m
+
+    needs = [*task.takes, *([task.when] if task.when else [])]
+    makers = {name: plan.maker(name).name for name in needs}
+    when = f"{{{{tasks.{makers[task.when]}.outputs.parameters.{task.when}}}}} == true" if task.when else None
+    parameters = [m.Parameter(name=each.name, value=_escaped(each.name)) for each in task.parameters]
+    artifacts = [
+        m.Artifact(name=name, from_=f"{{{{tasks.{makers[name]}.outputs.artifacts.{name}}}}}") for name in task.takes
+    ]
+    return m.DAGTask(
+        name=task.name,
+        template=task.name,
+        depends=" && ".join(dict.fromkeys(makers.values())) or None,
+        when=when,
+        arguments=m.Arguments(parameters=parameters or None, artifacts=artifacts or None),
+    )
+
+
+def _escaped(parameter: str) -> str:
+    """A parameter's value as it was given, also where the kubelet would replace $(NAME) in it."""
+    return f'{{{{=replace(workflow.parameters.{parameter}, "$", "$$")}}}}'
+
+
+def _template(plan: Plan, task: Task) -> m.Template:
+    """A task's pod."""
+    from hera.workflows import models as m
+
+    target = _section(plan)
+    said = [
+        m.Parameter(name=name, value_from=m.ValueFrom(path=f"{OUT}/{name}", default="false")) for name in task.outputs
+    ]
+    return m.Template(
+        inputs=m.Inputs(
+            parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
+            artifacts=[m.Artifact(name=name, path=_path(plan, name)) for name in task.takes] or None,
+        ),
+        outputs=m.Outputs(artifacts=[_made(made) for made in task.makes], parameters=said or None),
+        service_account_name=None if task.account == target.runner else task.account,
+        retry_strategy=m.RetryStrategy(
+            limit=m.IntOrString(root=target.retries),
+            expression=LOST,
+            backoff=m.Backoff(duration=f"{target.backoff_seconds}s", factor=m.IntOrString(root=2)),
+        ),
+        synchronization=_turn(plan) if task.accelerator else None,
+        **_pod(target, task, task.name, _words(plan, task)),
+    )
+
+
+def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A template's name, and what pod_spec.py says of its task, as Hera's models."""
+    from hera.workflows import models as m
+
+    told = pods.scheduling(task)
+    return {
+        "name": name,
+        "metadata": m.Metadata(labels=pods.labels(task, name)),
+        "container": m.Container.model_validate(pods.container(task, target, arguments)),
+        "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
+        "node_selector": told.get("nodeSelector"),
+        "tolerations": [m.Toleration.model_validate(each) for each in told.get("tolerations", [])] or None,
+    }
+
+
+def _words(plan: Plan, task: Task) -> list[str]:
+    """What tapeline gets: one word an override, a submitted parameter, or a path."""
+    outputs = {**{made.name: made.file for made in task.makes}, **{name: name for name in task.outputs}}
+    return [
+        *map(pods.literal, task.arguments),
+        *(f"{each.key}={{{{inputs.parameters.{each.name}}}}}" for each in task.parameters),
+        *(word for name in task.takes for word in ("--in", f"{name}={_path(plan, name)}")),
+        *(word for name, file in outputs.items() for word in ("--out", f"{name}={OUT}/{file}")),
+    ]
+
+
+def _path(plan: Plan, artifact: str) -> str:
+    """Where an artifact that a task takes lies in its pod."""
+    return f"{IN}/{next(made.file for made in plan.maker(artifact).makes if made.name == artifact)}"
+
+
+def _made(made: Artifact) -> m.Artifact:
+    """An artifact that a task makes: a file as it is, a folder as an archive."""
+    from hera.workflows import models as m
+
+    whole = None if made.folder else m.ArchiveStrategy(none=m.NoneStrategy())
+    return m.Artifact(name=made.name, path=f"{OUT}/{made.file}", archive=whole, s3=m.S3Artifact(key=key(made)))
+
+
+def key(made: Artifact, run: str = "{{workflow.name}}") -> str:
+    """Of an artifact in the repository; nothing that a person types is in it."""
+    return f"{{{{workflow.namespace}}}}/{run}/{made.file}" + (".tgz" if made.folder else "")
+
+
+def _turn(plan: Plan) -> m.Synchronization:
+    """Wait until a card of this kind is free."""
+    from hera.workflows import models as m
+
+    lock = m.ConfigMapKeySelector(name=_section(plan).semaphore, key=plan.config.hw.name)
+    return m.Synchronization(semaphores=[m.SemaphoreRef(config_map_key_ref=lock)])
+
+
+def _summary(target: Argo) -> m.Template:
+    """A pod that says last how the run ended; metrics are there only where the gate came to decide."""
+    from hera.workflows import models as m
+
+    path = f"{IN}/{METRICS.file}"
+    told = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
+    metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
+    return m.Template(
+        inputs=m.Inputs(artifacts=[metrics]),
+        **_pod(target, _small(target), SUMMARY, ["summary", *told, f"metrics={path}"]),
+    )
+
+
+def handover(target: Argo, run: str) -> Workflow:
+    """A run that writes another's metrics and report to its log, for submit; published.json is not always there."""
+    from hera.workflows import Workflow
+    from hera.workflows import models as m
+
+    taken = [
+        m.Artifact(name=each.name, path=f"{IN}/{each.file}", optional=True, s3=m.S3Artifact(key=key(each, run)))
+        for each in outcome.FETCHED
+    ]
+    words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in outcome.FETCHED)}"]
+    return Workflow(
+        generate_name=f"{run}-files-",
+        labels=pods.LABELS,
+        entrypoint=FILES,
+        templates=[m.Template(inputs=m.Inputs(artifacts=taken), **_pod(target, _small(target), FILES, words))],
+        ttl_strategy=m.TTLStrategy(seconds_after_completion=600),
+        **_rights(target),
+    )
+
+
+def _rights(target: Argo) -> dict[str, Any]:
+    """What each of our workflows has: an account, and the rights of restricted pods."""
+    from hera.workflows import models as m
+
+    return {
+        "service_account_name": target.runner,
+        "security_context": m.PodSecurityContext.model_validate(pods.POD_SECURITY),
+        "pod_spec_patch": _executor_security(),
+        "image_pull_secrets": [m.LocalObjectReference(name=target.pull_secret)] if target.pull_secret else None,
+    }
+
+
+def _small(target: Argo) -> Task:
+    """A pod beside the graph, which needs next to nothing."""
+    requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
+    return Task((), (), (), target.image, requests, limits, None, target.runner, (), (), cached=False)
+
+
+def _executor_security() -> str:
+    """The same rights for Argo's own containers, which a controller need not have set."""
+    told = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
+    return json.dumps({"initContainers": told[:1], "containers": told[1:]})

@@ -1,0 +1,58 @@
+"""The graph in a cluster's words: make build target=argo experiment=snp_deep hw=gpu."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from tapeline import files
+from tapeline.clusters import plan as planning
+from tapeline.clusters.plan import Plan
+from tapeline.config.schema import Cluster, Config
+
+EMITTERS = {
+    "argo": "tapeline.clusters.argo.template",
+    "kfp": "tapeline.clusters.kfp.pipeline",
+    "tfjob": "tapeline.clusters.tfjob.job",
+}
+"""The module that spells a plan, by `target.name`."""
+
+
+class Emitter(Protocol):
+    """What argo, kfp and tfjob have to offer."""
+
+    def emit(self, plan: Plan) -> dict[str, str]:
+        """File names and their YAML."""
+
+
+def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
+    """The files of a configuration, by name, each with the command that makes it in its header.
+
+    Raises:
+        Refused: the target is no cluster, or cannot have this configuration.
+    """
+    plan = laid_out(config, overrides)
+    emitter = cast(Emitter, importlib.import_module(EMITTERS[config.target.name]))
+    header = f"# {shlex.join(['make', 'build', *overrides])}\n"
+    return {name: header + text for name, text in emitter.emit(plan).items()}
+
+
+def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
+    """The plan, in as many pods as `target.granularity` says.
+
+    Raises:
+        Refused: as `emit`.
+    """
+    return planning.plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
+
+
+def write(config: Config, texts: Mapping[str, str]) -> list[Path]:
+    """Write what was emitted into `target.folder`; return the paths."""
+    folder = Path(cast(Cluster, config.target).folder)
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(folder / name, text.encode())
+    return [folder / name for name in texts]

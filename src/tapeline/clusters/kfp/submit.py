@@ -1,0 +1,270 @@
+"""Runs of a pipeline, by the API of Kubeflow Pipelines at `target.address`.
+
+Whoever is let in is for KFP's own client to say: its variables (KF_PIPELINES_SA_TOKEN_PATH names a file
+with a token) and ~/.config/kfp hold. Files come from `target.artifacts` where it is set. Without it the
+API is asked, which in 2.17 hands out artifacts of Argo's only, and so none of ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from tapeline.clusters.kfp import pipeline as kfp
+from tapeline.clusters.plan import plain, plan
+from tapeline.clusters.run_status import FETCHED, SECONDS, Part, Seen, State
+from tapeline.config.schema import Config, Kfp
+from tapeline.errors import Refused, refuse
+from tapeline.lookup import configure as compose
+from tapeline.pipeline.graph import PIPELINE, Artifact, Step
+
+STATES: dict[str, State] = {
+    "SUCCEEDED": "ran",
+    "SKIPPED": "skipped",
+    "FAILED": "failed",
+    "CANCELED": "failed",
+}
+"""Of a task that has ended, in our words."""
+ENDS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "failed"}
+"""Of a run that has ended."""
+EXPERIMENT = "tapeline"
+"""Under which KFP groups our runs."""
+TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 (the name of a variable)
+TRIES = 5
+"""Looks in vain, the pause between them doubled each time, before a run is left to itself."""
+
+
+def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
+    """Start a run; KFP takes the pipeline along with it, so there is nothing to apply.
+
+    Raises:
+        Refused: KFP does not answer, does not let us in or takes no such pipeline, or a parameter is not plain.
+    """
+    built = [text for text in overrides if _key(text) not in _section(config).parameters]
+    values = [plain(text).lstrip("+").partition("=") for text in overrides if text not in built]
+    general = plan(compose(built), built)
+    names = {each.key: each.name for each in general.parameters}
+    pipeline, *platform = yaml.safe_load_all(kfp.emit(general)[f"{general.name}.yaml"])
+    client = _client(config)
+    models = client.api_models
+    run = models.V2beta1Run(
+        experiment_id=_experiment(config, client),
+        display_name=general.name,
+        pipeline_spec={"pipeline_spec": pipeline, "platform_spec": platform[0]},
+        runtime_config=models.V2beta1RuntimeConfig(parameters={names[key]: value for key, _, value in values}),
+        service_account=_section(config).publisher,
+    )
+    return str(_ask(config, client.runs.run_service_create_run, run).run_id)
+
+
+def look(config: Config, run: str) -> Seen:
+    """By the run's tasks."""
+    client = _client(config)
+    for number in range(TRIES):
+        try:
+            told = _ask(config, client.runs.run_service_get_run, run)
+            break
+        except Lost:
+            if number == TRIES - 1:
+                raise
+            time.sleep(SECONDS * 2**number)
+    details = {each.display_name: each for each in (told.run_details and told.run_details.task_details) or ()}
+    ended = ENDS.get(told.state or "", "")
+    parts = [part for step in PIPELINE if (part := _part(step, details.get(step.name), ended))]
+    return Seen(parts, cast(Any, ended), _message(told))
+
+
+def _part(step: Step, detail: Any, ended: str) -> Part | None:
+    if detail is None:
+        skipped = step.when and ended == "succeeded"
+        return Part(step.name, "skipped", note=f"{step.when} is not true") if skipped else None
+    state = STATES.get(detail.state or "", "runs")
+    begun, done = detail.start_time or detail.create_time, detail.end_time
+    return Part(step.name, state, (done - begun).total_seconds() if begun and done else 0.0, _message(detail))
+
+
+def _message(told: Any) -> str:
+    return " ".join((told.error.message or "").split()) if told.error else ""
+
+
+def fetch(config: Config, run: str) -> dict[str, bytes]:
+    """Each file from the task that made it.
+
+    Raises:
+        Refused: they are not to be had.
+    """
+    ran = {part.name for part in look(config, run).parts if part.state == "ran"}
+    makers = {made.name: step for step in PIPELINE for made in step.makes}
+    wanted = {made: makers[made.name] for made in FETCHED if makers[made.name].name in ran}
+    take = _stored if _section(config).artifacts else _handed
+    return {made.file: take(config, run, step, made) for made, step in wanted.items()}
+
+
+def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
+    """From where KFP's launcher puts them: <root>/<pipeline>/<run>/<task>/<a number>/<artifact>."""
+    told = _ask(config, _client(config).runs.run_service_get_run, run)
+    root = str(_section(config).artifacts).rstrip("/")
+    pattern = f"{root}/{told.display_name}/{run}/{step.name}/*/{made.name}"
+    try:
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(pattern)
+        found = files.glob(path)
+        if found:
+            return cast(bytes, files.cat_file(found[-1]))
+    except Exception as error:  # each file system raises its own kinds
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise refuse(f"target.artifacts={root}", f"cannot be read ({what})", "check the address and access") from None
+    raise refuse(f"target.artifacts={root}", f"holds no {made.name} of {run}", "set it to the root of KFP's pipelines")
+
+
+def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
+    """From the API."""
+    client = _client(config)
+    told = _ask(config, client.runs.run_service_get_run, run)
+    (node,) = (each.pod_name for each in told.run_details.task_details if each.display_name == step.name)
+    try:
+        answer = _ask(
+            config,
+            client.runs.api_client.call_api,
+            "/apis/v2beta1/runs/{run_id}/nodes/{node_id}/artifacts/{artifact_name}:read",
+            "GET",
+            {"run_id": run, "node_id": node, "artifact_name": made.name},
+            header_params={"Accept": "application/json"},
+            response_type="object",
+            auth_settings=["Bearer"],
+            _return_http_data_only=True,
+        )
+        return base64.b64decode(answer["data"])
+    except Missing:
+        fix = "set target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run=" + run
+        raise refuse(run, f"{_decision(told)}, but this KFP hands out no files", fix) from None
+
+
+def _decision(told: Any) -> str:
+    ran = {each.display_name for each in told.run_details.task_details if each.state == "SUCCEEDED"}
+    accepted = all(step.name in ran for step in PIPELINE if step.when)
+    return "it succeeded, and the model was " + ("accepted" if accepted else "rejected")
+
+
+def hint(config: Config, run: str) -> str:
+    """Its page."""
+    return f"{_section(config).address.rstrip('/')}/#/runs/details/{run}"
+
+
+class Lost(Refused):
+    """KFP does not answer now."""
+
+
+class Missing(Refused):
+    """KFP has no such thing."""
+
+
+def _section(config: Config) -> Kfp:
+    return cast(Kfp, config.target)
+
+
+def _key(text: str) -> str:
+    return text.lstrip("+").partition("=")[0]
+
+
+def _client(config: Config) -> Any:
+    return _connected(_section(config).address, _section(config).namespace, os.environ.get(TOKEN))
+
+
+@cache
+def _connected(address: str, namespace: str, path: str | None) -> Any:
+    """KFP's own client, for it knows how to log in; nothing is asked yet.
+
+    Args:
+        address: of the API.
+        namespace: where runs go, in a KFP with many users.
+        path: a file with a token.
+    """
+    try:
+        from kfp.client import Client
+        from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+    except ImportError:
+        raise refuse("target=kfp", "kfp is not installed", "install tapeline[kfp]") from None
+    if path and not Path(path).is_file():
+        raise refuse(f"{TOKEN}={path}", "no such file", "write a token into it")
+    # it says each try that fails; the last one's sentence is what a person needs
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Client(
+            host=address,
+            # with a namespace it does not ask the server for one, five times if need be
+            namespace=namespace,
+            credentials=ServiceAccountTokenVolumeCredentials() if path else None,
+        )
+
+
+def _experiment(config: Config, client: Any) -> str:
+    """The id of ours, made where it is not there; a namespace is for KFP with many users."""
+    health = _ask(config, client.healthzs.healthz_service_get_healthz)
+    if health.multi_user is None:
+        address = f"target.address={_section(config).address}"
+        raise refuse(address, "is no API of Kubeflow Pipelines, or wants a login first", "check it, and log in")
+    where = {"namespace": _section(config).namespace} if health.multi_user else {}
+    same = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
+    found = _ask(
+        config,
+        client.experiments.experiment_service_list_experiments,
+        filter=json.dumps({"predicates": [same]}),
+        **where,
+    ).experiments
+    if not found:
+        ours = client.api_models.V2beta1Experiment(display_name=EXPERIMENT, **where)
+        found = [_ask(config, client.experiments.experiment_service_create_experiment, ours)]
+    return str(found[0].experiment_id)
+
+
+def _ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    """One question to the API.
+
+    Raises:
+        Lost: it does not answer.
+        Missing: it has no such thing.
+        Refused: it says no.
+    """
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    address = f"target.address={_section(config).address}"
+    try:
+        return call(*arguments, **more, _request_timeout=60)
+    except HTTPError as error:
+        what = " ".join(str(getattr(error, "reason", None) or error).split())
+        raise Lost(*refuse(address, f"does not answer ({what})", "check it, and the port-forward").findings) from None
+    except ApiException as error:
+        if error.status in (401, 403):
+            fix = f"let {TOKEN} name a file with a token that may"
+            raise refuse(address, f"does not let you in ({error.status}: {_said(error)})", fix) from None
+        if error.status == 404:
+            raise Missing(
+                *refuse(address, f"has no such thing ({_said(error)})", "check its version").findings
+            ) from None
+        if error.status and error.status >= 500:
+            raise Lost(*refuse(address, f"failed ({error.status}: {_said(error)})", "try again").findings) from None
+        raise refuse(address, f"says no ({_said(error)})", "check its version, which should be 2.17") from None
+
+
+def _said(error: Any) -> str:
+    """The sentence of an answer."""
+    try:
+        told = json.loads(error.body)
+        text = str(told.get("message") or told.get("error_message") or told.get("error"))
+    except (ValueError, TypeError, AttributeError):
+        text = str(error.reason)
+    return " ".join(text.split())

@@ -1,0 +1,143 @@
+"""What people see last of a run on a cluster: its summary, and the files that are handed over.
+
+tapeline summary name=snp-deep-cpu-x7f status=Succeeded duration=84.1 metrics=metrics.json
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tapeline import files
+from tapeline.config.schema import Config
+from tapeline.errors import refuse
+from tapeline.pipeline.graph import METRICS, PUBLISHED, REPORT
+from tapeline.pipeline.run_folder import decision
+
+FETCHED = (METRICS, REPORT, PUBLISHED)
+"""What `submit` brings back."""
+
+FILE, END = "tapeline-file", "tapeline-end"
+"""Words that begin a line of a log that holds files."""
+
+
+SECONDS = 2
+"""Between two looks."""
+
+State = Literal["waits", "runs", "again", "ran", "cached", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a cluster says of one task."""
+
+    name: str
+    state: State
+    seconds: float = 0
+    note: str = ""
+    """Why it waits, was begun again, or failed."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a cluster says of a run."""
+
+    parts: Sequence[Part]
+    ended: Literal["", "succeeded", "failed"]
+    message: str = ""
+
+
+class Place(Protocol):
+    """A cluster's own part."""
+
+    def begin(self, config: Config, overrides: Sequence[str], *, apply: bool) -> str:
+        """Start a run; its name there."""
+
+    def look(self, config: Config, run: str) -> Seen:
+        """How far it is."""
+
+    def fetch(self, config: Config, run: str) -> Mapping[str, bytes]:
+        """metrics.json, report.html and, where something was published, published.json of a run that succeeded."""
+
+    def hint(self, config: Config, run: str) -> str:
+        """The command with which a person follows it."""
+
+
+def summary(told: Mapping[str, str]) -> str:
+    """How a run ended: what failed and why, or else what the gate decided.
+
+    Args:
+        told: what a cluster says of a run: name, status, duration in seconds, failures as JSON, and the
+            path of metrics.json, which is there if the gate came to decide.
+    """
+    lines = [f"{told.get('name', 'run')}: {told.get('status', 'ended')} after {_seconds(told.get('duration', ''))}"]
+    lines += [
+        f"{each.get('displayName')}: {reason(str(each.get('message')))}" for each in _failures(told.get("failures", ""))
+    ]
+    path = Path(told.get("metrics", "metrics.json"))
+    if path.is_file():
+        lines.append(decision(files.read_json(path)))
+    return "\n".join(lines)
+
+
+def reason(message: str) -> str:
+    """What tapeline said last in a pod that failed, or else what the cluster says of it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    ours = [line.partition("tapeline: ")[2] for line in lines if "tapeline: " in line]
+    return "; ".join(ours) or (lines[0].removeprefix("main: ") if lines else "")
+
+
+def pack(paths: Iterable[Path]) -> Iterator[str]:
+    """Lines of text that hold those files that are there."""
+    for path in paths:
+        if path.is_file():
+            yield f"{FILE} {path.name}"
+            yield from base64.encodebytes(path.read_bytes()).decode().splitlines()
+            yield f"{END} {path.name} {files.digest_path(path)}"
+
+
+def unpack(log: str, what: str) -> dict[str, bytes]:
+    """The files that a log holds, by name.
+
+    Raises:
+        Refused: the log is cut off, or holds no metrics.
+    """
+    found: dict[str, bytes] = {}
+    lines: list[str] | None = None
+    for line in log.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == FILE:
+            lines = []
+        elif word == END and lines is not None:
+            name, _, digest = rest.partition(" ")
+            content = base64.b64decode("".join(lines))
+            if hashlib.sha256(content).hexdigest() == digest:
+                found[name] = content
+            lines = None
+        elif lines is not None and " " not in line:  # Argo writes lines of its own between ours
+            lines.append(line)
+    if METRICS.file not in found:
+        raise refuse(what, "its log does not hold metrics.json whole", "see the log; the cluster may have cut it")
+    return found
+
+
+def _seconds(text: str) -> str:
+    try:
+        return f"{float(text):.0f} s"
+    except ValueError:
+        return "a time that is not known"
+
+
+def _failures(text: str) -> list[dict[str, Any]]:
+    """Of a list in JSON, which may be text in JSON itself."""
+    try:
+        told = json.loads(text)
+        told = json.loads(told) if isinstance(told, str) else told
+    except ValueError:
+        return []
+    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []

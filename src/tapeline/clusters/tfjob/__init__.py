@@ -1,0 +1,1 @@
+"""TFJob, of the training operator."""

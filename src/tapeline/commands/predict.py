@@ -1,0 +1,213 @@
+"""The verb predict: rows from the data or a file, sent to a server, and what it answers.
+
+    tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv
+
+Rows of a date or drawn at random are made by the dataset's own functions, as for training.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapeline.config.schema import Config
+from tapeline.errors import refuse
+from tapeline.lookup import dataset as kind
+from tapeline.lookup import source
+from tapeline.serving import saved_model as servable
+from tapeline.serving.client import Answer, Where, ask, plain, where
+from tapeline.tables import splits
+from tapeline.tables.table import Table
+
+Array = np.ndarray[Any, Any]
+
+NO_FEATURES = ("date", "time", "target")
+"""Columns of a file of rows that are not sent."""
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""Hosts whose models lie in this machine's store."""
+SHOWN = 20
+"""Rows printed for people."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is asked about."""
+
+    dates: list[str | None]
+    names: tuple[str, ...]
+    """Of the features."""
+    features: Array
+    """float32 [rows, features]."""
+
+
+def run(config: Config, own: Mapping[str, str], number: int | None) -> None:
+    """Ask, print the answers for people, and one JSON object in the last line.
+
+    Args:
+        config: says where rows come from, and whom to ask.
+        own: date, random, rows, host and api, where given.
+        number: of the version; None asks the live one.
+
+    Raises:
+        Refused: the keys do not fit together, there is no such row, or the server refuses.
+    """
+    ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
+    place = where(own.get("host", "127.0.0.1"), ports, config.serving.name, own.get("api", "rest"))
+    rows = _rows(config, own)
+    names = _names(config, number) if place.host in LOCAL else None
+    answer = ask(place, _in_order(rows, names), number)
+    for line in _lines(place, rows, answer):
+        print(line)
+    print(json.dumps(_summary(rows, answer)))
+
+
+def _rows(config: Config, own: Mapping[str, str]) -> Rows:
+    chosen = [key for key in ("date", "rows") if key in own] + (["random"] if own.get("random") == "true" else [])
+    if len(chosen) > 1:
+        raise refuse(" and ".join(chosen), "say different things", "give one of date, random and rows")
+    if chosen == ["rows"]:
+        return read(Path(own["rows"]))
+    module = kind(config.dataset)
+    frame, origin = source(config.dataset).read(config.dataset, module.simulate)
+    table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+    if chosen == ["random"]:
+        train = splits.windows(config.split, table.time)[-1].train
+        picked = np.random.default_rng(config.seed).choice(train, 1)
+    elif chosen == ["date"]:
+        picked = _dated(table, own["date"], origin)
+    else:
+        picked = np.array([len(table.time) - 1])
+    return Rows([str(time) for time in table.time[picked]], table.names, table.features[picked])
+
+
+def _dated(table: Table, text: str, origin: str) -> Array:
+    try:
+        moment = np.datetime64(text)
+    except ValueError:
+        raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12") from None
+    if np.isnat(moment):
+        raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12")
+    picked = np.flatnonzero(table.time.astype(moment.dtype) == moment)
+    if not len(picked):
+        first, last = table.time[0], table.time[-1]
+        raise refuse(f"date={text}", f"{origin} has no row of it", f"give a day of trading from {first} to {last}")
+    return picked
+
+
+def read(path: Path) -> Rows:
+    """A CSV file with a header: a column for each feature, and `date` if one likes.
+
+    Raises:
+        Refused: it is no such file, or holds what is no finite number.
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise refuse(f"rows={path}", f"cannot be read ({what})", "give a CSV file in UTF-8") from None
+    lines = [line for line in lines if line]
+    if len(lines) < 2:
+        raise refuse(f"rows={path}", "has no rows", "give a header and one row or more")
+    header, *body = [[cell.strip() for cell in line] for line in lines]
+    if any(_is_number(name) for name in header):
+        raise refuse(f"rows={path}", "has no header", "name the features in the first line")
+    if len(set(header)) < len(header):
+        raise refuse(f"rows={path}", "names a column twice", "give each column a name of its own")
+    names = tuple(name for name in header if name not in NO_FEATURES)
+    day = next((header.index(name) for name in ("date", "time") if name in header), None)
+    features = np.empty((len(body), len(names)), np.float32)
+    for number, line in enumerate(body, 1):
+        if len(line) != len(header):
+            problem = f"has {len(line)} values, and the header {len(header)}"
+            raise refuse(f"rows={path}, row {number}", problem, "complete it")
+        values = dict(zip(header, line, strict=True))
+        for column, name in enumerate(names):
+            if not _is_number(values[name]) or not math.isfinite(float(values[name])):
+                place = f"rows={path}, row {number}, column {name}"
+                raise refuse(place, f"{values[name]!r} is no finite number", "correct it")
+            features[number - 1, column] = float(values[name])
+    return Rows([line[day] if day is not None else None for line in body], names, features)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _names(config: Config, number: int | None) -> tuple[str, ...] | None:
+    """The served model's features in its order; None where its store is not on this machine."""
+    store = Path(config.serving.store)
+    if number is None:
+        from tapeline.serving.store.versions import read
+
+        version = read(store, config.serving.name).live() if "://" not in config.serving.store else None
+        number = version.number if version else 0
+    try:
+        return tuple(servable.about(store / config.serving.name / str(number))["features"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
+    """The features in the model's order."""
+    if wanted is None or tuple(wanted) == rows.names:
+        return rows.features
+    missing = [name for name in wanted if name not in rows.names]
+    strange = [name for name in rows.names if name not in wanted]
+    if missing or strange:
+        told = [f"lack {', '.join(missing)}"] if missing else []
+        told += [f"have {', '.join(strange)}, which it does not know"] if strange else []
+        raise refuse("the model's features", f"the rows {' and '.join(told)}", f"give these: {', '.join(wanted)}")
+    return np.ascontiguousarray(rows.features[:, [rows.names.index(name) for name in wanted]])
+
+
+def _lines(place: Where, rows: Rows, answer: Answer) -> list[str]:
+    """A small table."""
+    version = _one(answer.outputs.get("model_version"))
+    head = f"{place.name} version {answer.version}" + (f" ({version})" if version else "")
+    lines = [f"{head} on {place}, {place.api}, {answer.milliseconds:.1f} ms"]
+    columns = {"date": [date or "-" for date in rows.dates]}
+    for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
+        columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
+    widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
+    lines.append("  ".join(name.ljust(width) for name, width in widths.items()).rstrip())
+    for row in range(min(len(rows.dates), SHOWN)):
+        lines.append("  ".join(columns[name][row].ljust(width) for name, width in widths.items()).rstrip())
+    if len(rows.dates) > SHOWN:
+        lines.append(f"... and {len(rows.dates) - SHOWN} more")
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def _one(values: Any) -> Any:
+    return values[0] if values else None
+
+
+def _summary(rows: Rows, answer: Answer) -> dict[str, Any]:
+    """What the last line tells: values for one row, lists for several."""
+    listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: plain(answer.outputs.get(name)) for name in ("prediction", "probability")}
+    if len(rows.dates) == 1:
+        listed = {name: _one(values) for name, values in listed.items()}
+    model_version = _one(answer.outputs.get("model_version"))
+    return {
+        **listed,
+        "model_version": model_version,
+        "version": answer.version,
+        "latency_ms": round(answer.milliseconds, 3),
+    }

@@ -1,0 +1,112 @@
+"""Runs beside each other: what differs in what went in, what differs in what came out, by how much, how surely.
+
+tapeline runs compare=a,b,c         the first is what the others are held against
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any
+
+from tapeline.config.compose import flat
+from tapeline.errors import refuse
+from tapeline.evaluation.comparison import Change, changes
+from tapeline.pipeline.run_folder import Run
+
+MOST = 8
+"""Runs, of which each has a colour."""
+ABSENT = "(not there)"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of runs, the first of which is what the others are held against."""
+
+    runs: Sequence[Run]
+    configuration: Mapping[str, Sequence[str]]
+    """Keys that are not the same in all of them: the value in each, as text."""
+    circumstances: Mapping[str, Sequence[str]]
+    """The same of data, model and versions."""
+    changes: Sequence[Sequence[Change]]
+    """From the first to each other."""
+
+    @property
+    def letters(self) -> str:
+        """What the runs are called, one each."""
+        return ascii_lowercase[: len(self.runs)]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """What there is to say of them.
+
+    Raises:
+        Refused: fewer than two or too many, or one of them did not finish.
+    """
+    if not 2 <= len(runs) <= MOST:
+        raise refuse(f"compare={','.join(run.name for run in runs)}", f"names {len(runs)} runs", f"name 2 to {MOST}")
+    for run in runs:
+        if not run.metrics:
+            raise refuse(f"compare={run.name}", run.problem or "it has no metrics.json", "choose runs that finished")
+    changed = [changes(runs[0].scores, run.scores) for run in runs[1:]]
+    return Comparison(runs, _different(runs, lambda run: run.config), _different(runs, _circumstances), changed)
+
+
+def _different(runs: Sequence[Run], told: Callable[[Run], Mapping[str, Any]]) -> dict[str, list[str]]:
+    each = [flat(dict(told(run))) for run in runs]
+    keys = dict.fromkeys(key for values in each for key in values)
+    texts = {key: [_text(values[key]) if key in values else ABSENT for values in each] for key in keys}
+    return {key: values for key, values in texts.items() if len(set(values)) > 1}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _circumstances(run: Run) -> dict[str, Any]:
+    data = run.metrics["data"]
+    told = {"data": str(data.get("digest"))[:12], "rows": data.get("rows"), "versions": run.record.get("versions")}
+    return {**told, "host": run.record.get("host"), "model_version": run.metrics.get("model_version")}
+
+
+Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Heads, and cells."""
+
+
+def descriptions(told: Comparison) -> list[Rows]:
+    """The runs, and what of each is not as in the others."""
+    letters = list(told.letters)
+    names = [[letter, run.name, run.decision, _note(run)] for letter, run in zip(letters, told.runs, strict=True)]
+    same = [["nothing", *[""] * len(letters)]]
+    return [
+        (["", "run", "decision", ""], names),
+        (["configuration", *letters], [[key, *values] for key, values in told.configuration.items()] or same),
+        (["data, model, machine", *letters], [[key, *values] for key, values in told.circumstances.items()] or same),
+    ]
+
+
+def _note(run: Run) -> str:
+    return "simulated" if run.metrics["data"].get("simulated") else ""
+
+
+def scores(told: Comparison) -> Rows:
+    """Each metric of each run, its change from the first with an interval, and by what method."""
+    heads = ["test score", "run", "value", "change", "95 % interval", "", "method"]
+    rows = []
+    for name in dict.fromkeys(change.metric for each in told.changes for change in each):
+        found = [next((change for change in each if change.metric == name), None) for each in told.changes]
+        first = next(change.before for change in found if change)
+        rows.append([name, told.letters[0], f"{first:.6f}", "", "", "", ""])
+        for letter, change in zip(told.letters[1:], found, strict=True):
+            rows.append(["", letter, *(_cells(change) if change else ["none", "", "", "", ""])])
+    return heads, rows
+
+
+def _cells(change: Change) -> list[str]:
+    between = ""
+    if change.low is not None and change.high is not None:
+        between = f"{change.low:+.4f} to {change.high:+.4f}"
+    moved = f"{change.after - change.before:+.6f}"
+    return [f"{change.after:.6f}", moved, between, change.verdict, change.method]

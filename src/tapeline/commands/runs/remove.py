@@ -1,0 +1,105 @@
+"""Old runs go, and with them what no other run has of the cache; nothing goes before `yes=true`.
+
+tapeline runs remove=a,b        tapeline runs keep=10        tapeline runs older=30d yes=true
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tapeline import files
+from tapeline.config.schema import Target
+from tapeline.errors import printable, refuse
+from tapeline.pipeline import cache
+from tapeline.pipeline import run_folder as past
+from tapeline.pipeline.run_folder import Run
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LOCK_SECONDS = 10
+
+
+def remove(own: Mapping[str, str], target: Target) -> None:
+    """Remove the runs that `remove`, or `keep` and `older`, say; without yes=true only tell which.
+
+    Raises:
+        Refused: no such run, a process is at work on it, or a key says nothing that can be done.
+    """
+    folder, root = Path(target.runs), Path(target.cache)
+    known = past.runs(folder)
+    going = _named(own["remove"], folder) if "remove" in own else _old(own, known, past.latest(folder))
+    if own.get("yes") == "true":
+        entries, size = _remove(going, folder, root)
+    else:
+        entries = cache.unused(root, [folder], [run.folder for run in going])
+        size = _size([*(run.folder for run in going), *entries])
+    for run in going:
+        print(f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}")
+    done, runs = "removed" if own.get("yes") == "true" else "would go", f"{len(going)} of {len(known)} runs"
+    print(f"{done}: {runs}, and {len(entries)} steps in the cache that no other run has; {size / 1e6:.1f} MB")
+    if own.get("yes") != "true" and (going or entries):
+        print("nothing is removed yet: add yes=true")
+
+
+def _named(texts: str, folder: Path) -> list[Run]:
+    going = past.named(texts, folder, "remove")
+    if busy := [run.name for run in going if run.at_work]:
+        raise refuse(f"remove={busy[0]}", "a process is at work on this run", "wait until it ends, or stop it")
+    return going
+
+
+def _old(own: Mapping[str, str], known: Sequence[Run], latest: str | None) -> list[Run]:
+    """Of runs, the newest first, those that neither key lets stay; never the latest, nor one at work."""
+    keep = own.get("keep", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", keep):
+        raise refuse(f"keep={keep}", "is no number of runs", "write keep=10")
+    before = datetime.now(UTC) - (_age(own["older"]) if "older" in own else timedelta())
+    old = [run for run in known[int(keep) :] if run.started < before]
+    return [run for run in old if run.name != latest and not run.at_work]
+
+
+def _age(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
+    if not match:
+        raise refuse(f"older={text}", "is no age", "write a number of minutes, hours, days or weeks, as in older=30d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def _remove(going: Sequence[Run], folder: Path, root: Path) -> tuple[Collection[Path], int]:
+    """Move runs and entries aside, then delete them; which entries, and how many bytes in all.
+
+    What is aside is nobody's, so that a kill leaves whole runs, or none. No run links an entry meanwhile:
+    `cache.claim` waits for the lock.
+    """
+    if not root.is_dir() and not going:
+        return (), 0
+    with ExitStack() as stack:
+        aside = [stack.enter_context(files.scratch(each, "removed")) for each in (folder, root)]
+        with files.locked(root / cache.LOCK, seconds=LOCK_SECONDS, what="the cache"):
+            entries = cache.unused(root, [folder], [run.folder for run in going])
+            for run in going:
+                os.rename(run.folder, aside[0] / run.name)
+            for entry in entries:
+                os.rename(entry, aside[1] / f"{entry.parent.name}-{entry.name}")
+        _point_latest(folder)
+        return entries, _size(aside)
+
+
+def _point_latest(folder: Path) -> None:
+    """Where `latest` names none any more, let it name the newest that finished."""
+    link = folder / "latest"
+    if link.exists() or not link.is_symlink():
+        return
+    if finished := [run for run in past.runs(folder) if run.record]:
+        files.point(link, finished[0].name)
+    else:
+        link.unlink()
+
+
+def _size(folders: Sequence[Path]) -> int:
+    """Bytes of their files, links not followed."""
+    return sum(path.lstat().st_size for folder in folders for path in folder.rglob("*") if not path.is_dir())

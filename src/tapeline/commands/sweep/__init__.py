@@ -1,0 +1,1 @@
+"""Many runs from one line, and their leaderboard."""

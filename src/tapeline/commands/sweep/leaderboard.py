@@ -1,0 +1,118 @@
+"""The jobs of a sweep, the best first: on the terminal, as CSV and as HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tapeline import files
+from tapeline.console import table
+from tapeline.errors import printable
+from tapeline.evaluation.metrics import sign, value
+
+Job = Mapping[str, Any]
+Row = dict[str, Any]
+COLUMNS = (
+    *("rank", "job", "status", "metric", "rows", "score", "accuracy", "low", "high"),
+    *("beside the best", "decision", "run"),
+)
+"""`score` is the gate's metric on `rows`; `accuracy` with its interval is of the test rows."""
+WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run")
+"""Columns that hold no numbers."""
+
+
+def shown(job: Job) -> str:
+    """A finished job in a few words."""
+    metric = _metric(job)
+    decision = "accepted" if job["metrics"]["gate"]["accepted"] else "rejected"
+    return f"{metric} {value(job['metrics']['test'], metric):.6f}, {decision}"
+
+
+def write(jobs: Sequence[Job], folder: Path) -> None:
+    """Write leaderboard.csv and leaderboard.html, and print the table."""
+    rows, chosen = rank(jobs)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_bytes(folder / "leaderboard.csv", text.getvalue().encode())
+    simulated = any(job["status"] == "finished" and job["metrics"]["data"]["simulated"] for job in jobs)
+    files.write_bytes(folder / "leaderboard.html", _page(rows, chosen, folder.name, simulated).encode())
+    _print(rows, chosen, _common(jobs))
+    print(f"leaderboard: {folder / 'leaderboard.html'}")
+
+
+def rank(jobs: Sequence[Job]) -> tuple[list[Row], str]:
+    """Rows, the best first and the failed last, and how they were ranked.
+
+    By validation score where every finished job has one; otherwise by the test score, which then is
+    too high for the first, the more so the more jobs were tried.
+    """
+    finished = [job for job in jobs if job["status"] == "finished"]
+    rows_of = "validation" if finished and all(job["metrics"].get("validation") for job in finished) else "test"
+    order = sorted(finished, key=lambda job: -sign(_metric(job)) * (_score(job, rows_of) or 0))
+    chosen = "ranked by validation score" if rows_of == "validation" else f"chosen on test, {len(jobs)} jobs tried"
+    rows = [_row(place, job, order[0], rows_of) for place, job in enumerate(order, start=1)]
+    rows += [_row("", job, None, rows_of) for job in jobs if job["status"] != "finished"]
+    return rows, chosen
+
+
+def _common(jobs: Sequence[Job]) -> list[str]:
+    """Overrides that all jobs share."""
+    return [word for word in jobs[0]["overrides"] if all(word in job["overrides"] for job in jobs)]
+
+
+def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
+    row: Row = dict.fromkeys(COLUMNS, "")
+    row |= {"rank": place, "job": " ".join(job["overrides"]) or "as configured", "status": job["status"]}
+    if best is None:
+        return row | {"beside the best": job["problem"]}
+    test = job["metrics"]["test"]
+    low, high = test["interval"]["low"], test["interval"]["high"]
+    inside = low <= best["metrics"]["test"]["accuracy"] <= high
+    return row | {
+        "metric": _metric(job),
+        "rows": rows_of,
+        "score": _score(job, rows_of),
+        "accuracy": test["accuracy"],
+        "low": low,
+        "high": high,
+        "beside the best": "the best" if job is best else "may be chance" if inside else "worse",
+        "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
+        "run": Path(job["run"]).name,
+    }
+
+
+def _metric(job: Job) -> str:
+    return str(job["metrics"]["config"]["gate"]["metric"])
+
+
+def _score(job: Job, rows_of: str) -> float | None:
+    return value(job["metrics"][rows_of], _metric(job))
+
+
+def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
+    """What fits a terminal; the rest is in the files."""
+    if common:
+        print(f"all with {printable(' '.join(common))}")
+    print(chosen)
+    cells = []
+    for row in rows:
+        own = " ".join(word for word in row["job"].split() if word not in common) or "as configured"
+        score, interval = "", ""
+        if row["status"] == "finished":
+            score, interval = f"{row['score']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}"
+        cells.append([str(row["rank"]), own, score, interval, row["beside the best"], row["decision"] or row["status"]])
+    table(("", "job", "score", "interval", "beside the best", "decision"), cells)
+
+
+def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
+    from tapeline.report.page import Grid, environment
+
+    cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    grid = Grid(COLUMNS, cells, words=WORDS)
+    template = environment(Path(__file__).parent).get_template("leaderboard.html")
+    return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)

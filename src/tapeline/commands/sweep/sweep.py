@@ -1,0 +1,147 @@
+"""Many runs from one line: Hydra's multirun over the local target, with a leaderboard.
+
+    tapeline sweep model=flat,deep gate.threshold=0.5,0.6
+
+A job is one file in `sweeps/<name>/jobs`, written when it ends, so that the same sweep again runs only
+what is missing. A job that fails is reported and does not stop the others. A sweep never publishes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from tapeline import files, lookup
+from tapeline.checks import before_run
+from tapeline.commands.sweep import leaderboard
+from tapeline.config import compose as conf
+from tapeline.config.schema import Config
+from tapeline.errors import Refused, refuse
+from tapeline.evaluation.metrics import value
+from tapeline.pipeline import cache
+from tapeline.pipeline import run_locally as local
+from tapeline.pipeline.graph import PIPELINE
+
+
+def run(overrides: Sequence[str], *, name: str | None) -> Path:
+    """Run the sweep and write its leaderboard; return its folder, which `sweeps/latest` names.
+
+    Args:
+        overrides: Hydra's, several values and Hydra's own keys included.
+        name: of the sweep; by default a digest of the overrides, so that the same line goes on.
+
+    Raises:
+        Refused: an override that no job could have, or no job finished.
+    """
+    if name is not None and Path(name).name != name:
+        raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
+    wanted = conf.forced(overrides, sweep=True)
+    folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
+    (folder / "jobs").mkdir(parents=True, exist_ok=True)
+    _multirun(wanted, folder)
+    jobs = [files.read_json(path) for path in sorted((folder / "jobs").glob("*.json"))]
+    leaderboard.write(jobs, folder)
+    files.point(folder.parent / "latest", folder.name)
+    if not any(job["status"] == "finished" for job in jobs):
+        raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see there what each ran into")
+    return folder
+
+
+def _multirun(overrides: Sequence[str], folder: Path) -> None:
+    """Let Hydra expand the sweep and launch its jobs."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    @hydra.main(  # type: ignore[untyped-decorator]
+        version_base="1.3", config_path=str(conf.folder()), config_name="config"
+    )
+    def job(composed: Any) -> float | None:
+        return _job(composed, folder)
+
+    ours = [
+        f"hydra.sweep.dir={_quoted(folder)}",
+        "hydra.sweep.subdir=.",
+        "hydra.output_subdir=null",
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    ]
+    try:
+        with _arguments(["tapeline", "--multirun", *ours, *overrides]):
+            job()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        sentence = " ".join(str(error).split("\n")[0].split())
+        raise refuse(" ".join(overrides), sentence, "mend the override") from None
+
+
+def _quoted(path: Path) -> str:
+    """A path as Hydra's grammar reads it, whatever it holds."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@contextmanager
+def _arguments(words: list[str]) -> Iterator[None]:
+    """What Hydra reads: the command line, and a variable that makes it raise its errors to us."""
+    before, sys.argv = sys.argv, words
+    full = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _job(composed: Any, folder: Path) -> float | None:
+    """One job: skipped if its file says that this very job finished; its score, for sweepers that look."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    overrides = [each.lstrip("+") for each in HydraConfig.get().overrides.task]
+    path = folder / "jobs" / f"{files.digest(sorted(overrides))[:12]}.json"
+    begun = time.perf_counter()
+    record: dict[str, Any] = {"overrides": overrides, "status": "failed", "problem": None}
+    try:
+        config = lookup.validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+        before_run(config)
+        record["key"] = _key(config)
+        known = files.read_json(path) if path.is_file() else {}
+        if record["key"] and known.get("key") == record["key"] and Path(known.get("run", "")).is_dir():
+            print(f"  {' '.join(overrides) or 'as configured'}: finished before", flush=True)
+            return _score(known)
+        run = local.run(config, publish=False, shown=False)
+        record |= {"status": "finished", "run": str(run.absolute()), "metrics": files.read_json(run / "metrics.json")}
+    except Refused as error:
+        record["problem"] = "; ".join(str(finding) for finding in error.findings)
+    except Exception as error:  # a job must not take the others with it
+        record["problem"] = f"{type(error).__name__}: {error}"
+        files.write_bytes(path.with_suffix(".txt"), traceback.format_exc().encode())
+    record["seconds"] = time.perf_counter() - begun
+    files.write_json(path, record)
+    said = record["problem"] or f"{leaderboard.shown(record)}, {record['seconds']:.1f} s"
+    print(f"  {' '.join(overrides) or 'as configured'}: {said}", flush=True)
+    return _score(record)
+
+
+def _key(config: Config) -> str | None:
+    """What the job's result depends on; None where only reading the data tells."""
+    outside = [step.module().seen(config) for step in PIPELINE if step.world == "watched"]
+    if None in outside:
+        return None
+    return files.digest(conf.plain(config, places=False), outside, cache.environment())
+
+
+def _score(record: dict[str, Any]) -> float | None:
+    """The gate's metric on the test rows; None for a job that failed."""
+    if record["status"] != "finished":
+        return None
+    return value(record["metrics"]["test"], record["metrics"]["config"]["gate"]["metric"])

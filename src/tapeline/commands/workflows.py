@@ -1,0 +1,58 @@
+"""The shipped experiments on cpu and gpu in workflows/, one folder a target: tapeline workflows"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from tapeline import files
+from tapeline.clusters import emit as build
+from tapeline.config import compose as conf
+from tapeline.config.schema import Cluster
+from tapeline.lookup import configure as compose
+
+TARGETS, HARDWARE = ("argo", "kfp"), ("cpu", "gpu")
+KUSTOMIZATION, VERSION = "kustomization.yaml", "kustomize.config.k8s.io/v1beta1"
+
+
+def write() -> list[Path]:
+    """Write all of them anew, and remove what no experiment makes any more; return their paths."""
+    made = {path: text for target in TARGETS for path, text in emit(target).items()}
+    for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, text.encode())
+    for folder in {path.parent for path in made}:
+        for path in set(folder.glob("*.yaml")) - set(made):
+            path.unlink()
+    return list(made)
+
+
+def emit(target: str) -> dict[Path, str]:
+    """The files of one target by path, with a kustomization for each folder: schedules are no part of the first."""
+    folder = Path(cast(Cluster, compose([f"target={target}"]).target).folder)
+    texts = {name: text for typed in _lines(target) for name, text in build.emit(compose(typed), typed).items()}
+    made = {folder / name: text for name, text in texts.items()}
+    for each in {path.parent for path in made}:
+        own = {path.name: text for path, text in made.items() if path.parent == each}
+        made[each / KUSTOMIZATION] = _kustomization(own)
+    return made
+
+
+def _lines(target: str) -> Iterator[list[str]]:
+    for experiment in conf.options("experiment"):
+        for hw in HARDWARE:
+            # the default goes without saying
+            yield [f"target={target}", f"experiment={experiment}", *([] if hw == "cpu" else [f"hw={hw}"])]
+
+
+def _kustomization(texts: Mapping[str, str]) -> str:
+    """Of what kubectl apply takes: no runs, which have no name, and nothing that is no object."""
+    listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, yaml.safe_load_all(texts[name])))]
+    return f"# make workflows\napiVersion: {VERSION}\nkind: Kustomization\nresources:\n{''.join(listed)}"
+
+
+def _is_named(thing: Mapping[str, Any]) -> bool:
+    return "name" in thing.get("metadata", {})

@@ -1,0 +1,188 @@
+"""The typed schema of conf/: base classes of its groups, and the sections that no module of its own declares.
+
+A dataset's, a family's and a split's module has a `Section` that adds its own keys to the base class here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A group of keys: typed, without coercion; unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Dataset(Section):
+    """What every dataset has; its module's `Section` adds the rest."""
+
+    name: str
+    source: str
+    path: str | None
+    """A file or URL, for the sources that read one."""
+    seed: Annotated[int, Field(ge=0)]
+    """Of simulated data."""
+
+
+class Model(Section):
+    """What every model family has; its module's `Section` adds the rest."""
+
+    trains_with_tensorflow: ClassVar[bool] = True
+
+    family: str
+    steps: Annotated[int, Field(ge=1)]
+    """Full-batch steps; boosting rounds for LightGBM."""
+    report_every: Annotated[int, Field(ge=1)]
+    """Steps between two points of the training trace."""
+
+    def validation_rows(self, rows: int) -> int:
+        """How many of so many train rows, the last ones, the family keeps from training."""
+        return 0
+
+
+class Accelerator(Section):
+    """A GPU as the scheduler and the driver know it."""
+
+    model: str
+    count: Annotated[int, Field(ge=1)]
+    """A K80 board counts as two."""
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    driver: str
+    """Releases of NVIDIA's driver that know both the card and the CUDA of the image."""
+    resource: str
+    node_selector: dict[str, str]
+    end_of_life: str | None
+    """The day on which the cloud withdrew it."""
+
+
+class Hardware(Section):
+    """A hardware profile: where training runs and in which image."""
+
+    name: str
+    threads: Annotated[int, Field(ge=1, le=256)]
+    """TensorFlow's threads, fixed because XLA's sums depend on their number."""
+    required: bool
+    """Fail, instead of training on the CPU, where TensorFlow does not see the accelerator."""
+    accelerator: Accelerator | None
+    image: str
+    tensorflow: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    """In the image."""
+    requests: dict[str, str]
+    limits: dict[str, str]
+
+
+class Split(Section):
+    """Which rows train and which test; `datasets/splits.py` has the keys of each name."""
+
+    name: str
+
+
+class Gate(Section):
+    """What a model must show before it is published."""
+
+    metric: str
+    threshold: float | None
+    """Strict: the metric must be better than this."""
+    baseline_margin: float | None
+    """Least lead over the best naive baseline, in the metric's units; null is off."""
+    champion_margin: float | None
+    """Least lead over the version now served, on test rows that it never learnt; null is off."""
+
+
+class Serving(Section):
+    """Where an accepted model goes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    store: str
+    lock_seconds: Annotated[float, Field(ge=0)]
+    keep: Annotated[int, Field(ge=1)]
+    """Versions that stay in the store, beside those that are served."""
+    engine: Literal["tapeline", "tfserving"]
+    """What `tapeline serve` runs: itself, or TF Serving's own image."""
+    host: Annotated[str, Field(min_length=1)]
+    """Where `tapeline serve` listens."""
+    grpc_port: Annotated[int, Field(ge=0, le=65535)]
+    """0: any free one."""
+    rest_port: Annotated[int, Field(ge=0, le=65535)]
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Between two looks at models.config."""
+
+
+class Target(Section):
+    """Where the graph runs."""
+
+    name: str
+    runs: str
+    cache: str
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A label of DNS, as Kubernetes wants names."""
+
+
+class Cluster(Target):
+    """What the targets on a cluster have in common."""
+
+    folder: str
+    """Where `build` writes."""
+    namespace: Name
+    image: str
+    requests: dict[str, str]
+    limits: dict[str, str]
+    pull_policy: Literal["Always", "IfNotPresent", "Never"]
+    pull_secret: Name | None
+    runner: Name
+    publisher: Name
+    models_claim: Name
+    data_claim: Name
+    store_secret: Name | None
+    data_secret: Name | None
+    retries: Annotated[int, Field(ge=0)]
+    backoff_seconds: Annotated[int, Field(ge=1)]
+    deadline_seconds: Annotated[int, Field(ge=1)]
+    ttl_seconds: Annotated[int, Field(ge=0)]
+    parameters: Annotated[tuple[str, ...], Field(strict=False)]
+    """Keys that a run may set when it is submitted."""
+
+
+class Argo(Cluster):
+    """Keys of `target=argo`."""
+
+    granularity: Literal["step", "fused"]
+    schedule: str
+    """Of the CronWorkflow: minute, hour, day of the month, month, weekday."""
+    timezone: str
+    semaphore: Name
+    """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
+
+
+class Kfp(Cluster):
+    """Keys of `target=kfp`."""
+
+    address: str
+    """Of the API, for `submit`."""
+    artifacts: str | None
+    """Where KFP keeps what tasks make, for `submit` to fetch; null: what the API hands out."""
+
+
+TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}
+"""The keys of each target, by `target.name`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, validated."""
+
+    experiment: str | None
+    seed: int
+    dataset: Dataset
+    model: Model
+    hw: Hardware
+    split: Split
+    gate: Gate
+    serving: Serving
+    target: Target

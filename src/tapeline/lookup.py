@@ -1,0 +1,168 @@
+"""Names of the configuration to modules, and the one way to compose and validate a configuration.
+
+    tapeline config model=flat      prints what an override makes of the configuration
+
+A name in the configuration stands for a module of tapeline (`model.family: deep` is
+`tapeline.models.deep`), never for code to call, and that module's `Section` is the schema of its
+keys. So a new dataset or model is one module and one short file in conf/.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from types import ModuleType
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from tapeline.config.compose import compose, flat, name_of, options
+from tapeline.config.schema import (
+    TARGETS,
+    Config,
+    Dataset,
+    Gate,
+    Hardware,
+    Model,
+    Section,
+    Serving,
+    Split,
+    Target,
+)
+from tapeline.datasets import Kind
+from tapeline.datasets.sources import SOURCES, Source
+from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
+from tapeline.models import Family
+from tapeline.tables import splits
+from tapeline.tables.spec import Input
+
+GROUPS: dict[str, type[Section]] = {
+    "dataset": Dataset,
+    "model": Model,
+    "hw": Hardware,
+    "split": Split,
+    "gate": Gate,
+    "serving": Serving,
+    "target": Target,
+}
+MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models")}
+"""Groups whose schema lies in a module: the key that names it, and the package."""
+
+
+def module(package: str, name: str, key: str) -> ModuleType:
+    """The module that `key=name` of the configuration stands for.
+
+    Raises:
+        Refused: there is none.
+    """
+    full = f"tapeline.{package}.{name}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise refuse(f"{key}={name}", f"there is no module {full}", "name one that exists") from None
+
+
+def dataset(section: Dataset) -> Kind:
+    """The module of a dataset."""
+    return cast(Kind, module("datasets", section.name, "dataset.name"))
+
+
+def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
+    """What the dataset of that name lets clients send instead of these features."""
+    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
+    return (offer(features),) if offer else ()
+
+
+def source(section: Dataset) -> Source:
+    """The module of a dataset's source.
+
+    Raises:
+        Refused: there is none of that name.
+    """
+    if section.source not in SOURCES:
+        fix = choose(section.source, SOURCES)
+        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
+    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+
+
+def family(name: str) -> Family:
+    """The module of a family."""
+    return cast(Family, module("models", name, "model.family"))
+
+
+def configure(overrides: Sequence[str]) -> Config:
+    """Compose conf/ with Hydra overrides and validate the result.
+
+    Raises:
+        Refused: all that is wrong with it, each with key and fix.
+    """
+    return validate(compose(overrides))
+
+
+def validate(plain: Mapping[str, Any]) -> Config:
+    """Check a composed configuration against the schema.
+
+    Raises:
+        Refused: every unknown key, wrong type and value out of range, all at once.
+    """
+    if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
+        raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
+    findings: list[Finding] = []
+    names = [field.name for field in fields(Config)]
+    for key in plain:
+        if key not in names:
+            findings.append(Finding(key, "unknown key", nearest(key, names, otherwise="remove it")))
+    values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
+    if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
+        findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
+    for group in GROUPS:
+        section = plain.get(group)
+        if not isinstance(section, dict):
+            findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
+            continue
+        try:
+            values[group] = _section(group, section, plain)
+        except ValidationError as error:
+            findings += _explain(group, section, error)
+        except Refused as error:
+            findings += error.findings
+    if findings:
+        raise Refused(*findings)
+    return Config(**values)
+
+
+def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
+    if group == "serving" and section.get("name") is None:
+        section = {**section, "name": name_of(plain.get("dataset") or {})}
+    return _schema(group, section).model_validate(section)
+
+
+def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:
+    for detail in error.errors():
+        key = ".".join([group, *map(str, detail["loc"])])
+        if detail["type"] == "extra_forbidden":
+            siblings = list(_schema(group, section).model_fields) if len(detail["loc"]) == 1 else []
+            yield Finding(key, "unknown key", nearest(str(detail["loc"][-1]), siblings, otherwise="remove it"))
+        elif detail["type"] == "missing":
+            yield Finding(key, "the key is missing", "set it")
+        else:
+            rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            yield Finding(f"{key}={detail['input']!r}", rule[0].lower() + rule[1:], "set another value")
+
+
+def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:
+    """The schema of a section, which its own name may choose."""
+    if group == "split":
+        return splits.section(section.get("name"))
+    if group not in (*MODULES, "target"):
+        return GROUPS[group]
+    key, package = MODULES.get(group, ("name", ""))
+    name = str(section.get(key))
+    if name not in options(group):
+        raise refuse(f"{group}.{key}={name}", f"conf/{group} has no file of that name", choose(name, options(group)))
+    if group == "target":
+        return TARGETS[name]
+    return cast(type[Section], module(package, name, f"{group}.{key}").Section)

@@ -1,0 +1,184 @@
+"""Boosted trees: LightGBM's booster, trained on the float32 table and kept as its own text.
+
+Its servable is trees as tensor operations (`trees.py`), with raw scores equal bit for bit.
+
+    tapeline run model=lightgbm
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tapeline import files
+from tapeline.config import schema
+from tapeline.errors import refuse
+from tapeline.models import SCORE, Array, How, Outputs, Point, Rows
+from tapeline.models.lightgbm import tensorflow_graph as trees
+from tapeline.models.lightgbm import text_format as forest
+
+log = logging.getLogger(__name__)
+
+OBJECTIVES = {"direction": "binary", "regression": "regression"}
+SEEDS = 2**31
+"""LightGBM's seeds are 32-bit."""
+
+
+class Section(schema.Model):
+    """The keys of `model=lightgbm`; most are LightGBM's own."""
+
+    trains_with_tensorflow: ClassVar[bool] = False
+
+    boosting: Literal["gbdt", "rf", "dart"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    num_leaves: Annotated[int, Field(ge=2, le=131072)]
+    """At most, of a tree; servables of more than 32 are slower by far."""
+    min_data_in_leaf: Annotated[int, Field(ge=1)]
+    feature_fraction: Annotated[float, Field(gt=0, le=1)]
+    """Of the features, drawn for each tree."""
+    bagging_fraction: Annotated[float, Field(gt=0, le=1)]
+    """Of the rows, drawn for each tree."""
+    lambda_l2: Annotated[float, Field(ge=0)]
+    early_stopping_rounds: Annotated[int, Field(ge=1)] | None
+    """Rounds to wait for a lower loss on the validation rows; null trains every round on all rows."""
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the train rows, the last ones, kept from training to measure that loss on."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Section:
+        if self.boosting == "dart" and self.early_stopping_rounds is not None:
+            what = "cannot stop early, since it changes trees that it has made"
+            raise refuse("model.boosting=dart", what, "set model.early_stopping_rounds=null")
+        if self.boosting == "rf" and self.bagging_fraction == 1:
+            what = "has to leave rows out of each tree"
+            raise refuse("model.boosting=rf", what, "set model.bagging_fraction=0.7")
+        return self
+
+    def validation_rows(self, rows: int) -> int:
+        """How many of so many train rows only tell when to stop."""
+        return 0 if self.early_stopping_rounds is None else int(rows * self.validation)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained booster."""
+
+    text: str
+    """In LightGBM's format, to the end of the trees: its parameters, threads among them, are no part of a model."""
+
+    @property
+    def direction(self) -> bool:
+        """Whether it tells a direction; else it is a regression."""
+        return "\nobjective=binary" in self.text.partition("\nTree=")[0]
+
+
+def fit(section: Section, rows: Rows, how: How) -> tuple[Model, list[Point]]:
+    """Boost for `section.steps` rounds, and keep those with the least loss on the validation rows.
+
+    Raises:
+        Refused: the target is several numbers a row, or too few rows are left for one side.
+    """
+    import lightgbm
+
+    outputs = rows.target.size // len(rows.target)
+    if outputs > 1:
+        raise refuse("model=lightgbm", f"predicts one number, and the target has {outputs}", "choose another model")
+    held = section.validation_rows(len(rows.target))
+    cut = len(rows.target) - held
+    if not cut or (section.early_stopping_rounds and not held):
+        what = f"of {cut + held} train rows it leaves none to one side"
+        raise refuse(f"model.validation={section.validation:g}", what, "set another share")
+    target = rows.target.reshape(-1)
+    data = lightgbm.Dataset(rows.features[:cut], target[:cut])
+    trace: list[Point] = []
+    callbacks, validation = [_tracing(section, how, trace)], []
+    if section.early_stopping_rounds:
+        validation = [data.create_valid(rows.features[cut:], target[cut:])]
+        callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
+    booster = lightgbm.train(_parameters(section, how), data, section.steps, validation, callbacks=callbacks)
+    kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+    model = Model(_text(booster, kept))
+    score = _score(how.task, predict(model, rows.features[:cut]), target[:cut])
+    if kept < section.steps:
+        why = (
+            f"the loss on the last {held:,} rows is least there" if section.early_stopping_rounds else "no split helps"
+        )
+        # the bar is done, too
+        log.info("    keeps %d rounds: %s; %s %.6f", kept, why, SCORE[how.task], score, extra={"progress": (1, 1)})
+    return model, [*(point for point in trace if point.step < kept), Point(kept, score)]
+
+
+def _parameters(section: Section, how: How) -> dict[str, Any]:
+    same = ("boosting", "learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
+    return {
+        **{name: getattr(section, name) for name in (*same, "lambda_l2")},
+        "objective": OBJECTIVES[how.task],
+        "bagging_freq": 1,
+        "seed": how.seed % SEEDS,
+        "num_threads": how.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def _tracing(section: Section, how: How, trace: list[Point]) -> Callable[[Any], None]:
+    """A callback that moves the bar every round and scores the training rows where the trace has a point."""
+
+    def score(predicted: Array, data: Any) -> tuple[str, float, bool]:
+        raw = predicted - 0.5 if how.task == "direction" else predicted
+        return "score", _score(how.task, {"prediction": raw}, data.get_label()), True
+
+    def after(environment: Any) -> None:
+        step = environment.iteration + 1
+        if step % section.report_every == 0 or step == section.steps:
+            trace.append(Point(step, environment.model.eval_train(score)[-1][2]))
+        how.report(step, trace[-1].score if trace else 0.0)
+
+    return after
+
+
+def _score(task: str, outputs: Outputs, target: Array) -> float:
+    """Accuracy, or root mean squared error."""
+    predicted = outputs["prediction"].reshape(-1)
+    if task == "direction":
+        return float(np.mean((predicted > 0) == target))
+    return float(np.sqrt(np.mean((predicted - target) ** 2)))
+
+
+def _text(booster: Any, rounds: int) -> str:
+    text: str = booster.model_to_string(num_iteration=rounds)
+    return text.partition("\nend of trees")[0] + "\nend of trees\n"
+
+
+def predict(model: Model, features: Array) -> Outputs:
+    """The booster's own answers for float32 [rows, features]."""
+    import lightgbm
+
+    booster = lightgbm.Booster(model_str=model.text)
+    told, raw = booster.predict(features), booster.predict(features, raw_score=True)
+    if not model.direction:
+        return {"prediction": told[:, None], "raw_score": raw}
+    probability = np.stack([1 - told, told], axis=1)
+    return {"prediction": (raw > 0).astype(np.int64), "probability": probability, "raw_score": raw}
+
+
+def save(model: Model, folder: Path) -> None:
+    """One text file, which LightGBM reads, too."""
+    files.write_bytes(folder / "model.txt", model.text.encode())
+
+
+def load(folder: Path) -> Model:
+    """Read what `save` wrote."""
+    return Model((folder / "model.txt").read_text(encoding="utf-8"))
+
+
+def servable(model: Model) -> Callable[[Any], dict[str, Any]]:
+    """The trees as a tf.Module; LightGBM is not needed."""
+    return trees.servable(forest.parse(model.text))

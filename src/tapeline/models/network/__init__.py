@@ -1,0 +1,1 @@
+"""Dense networks and their training loop."""

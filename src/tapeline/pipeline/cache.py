@@ -1,0 +1,209 @@
+"""Finished steps, by content: `<cache>/<step>/<key>/` holds what a step made and entry.json.
+
+An entry appears by one rename when it is complete, and is read-only. The key is the digest of what
+the step could have seen, part by part, so that a miss can be explained.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tapeline import files
+from tapeline.config import compose as conf
+from tapeline.config.schema import Config
+from tapeline.pipeline.graph import Parameters, Step, view
+
+Parts = dict[str, Any]
+"""Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
+LEFT_SECONDS = 86_400
+LOCK, RUNS = ".lock", ".runs"
+"""In the cache: shared by runs that link entries, held alone to remove some; links to the folders of its runs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished step."""
+
+    folder: Path
+    digests: dict[str, str]
+    """Of each artifact, by name."""
+    parameters: Parameters
+    seconds: float
+
+
+def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None:
+    """What decides a step's result; None where that cannot be known beforehand.
+
+    Args:
+        inputs: the digest of each artifact that the step takes.
+    """
+    if step.world == "fresh":
+        return None
+    seen: Parts = {}
+    if step.world == "watched":
+        outside = step.module().seen(config)
+        if outside is None:
+            return None
+        seen = {"data outside": outside}
+    read = conf.plain(view(config, step.reads), places=False)
+    return {
+        **conf.flat(read),
+        **{f"input {name}": digest for name, digest in inputs.items()},
+        **seen,
+        **environment(),
+    }
+
+
+@cache
+def environment() -> dict[str, str]:
+    """What is the same for every step: our source, the lock file, Python and the processor."""
+    package = Path(__file__).parents[1]
+    files_of_ours = [[str(path.relative_to(package)), files.digest_path(path)] for path in source()]
+    lock = conf.root() / "requirements.lock"
+    return {
+        "tapeline's source": files.digest(files_of_ours),
+        "requirements.lock": files.digest_path(lock) if lock.is_file() else "none",
+        "Python": platform.python_version(),
+        "processor": files.digest(platform.machine(), sys.platform, _instruction_set()),
+    }
+
+
+def source() -> list[Path]:
+    """Our source, templates included, but what only decides where a graph runs."""
+    package, rooms = Path(__file__).parents[1], {"cli", "commands", "checks", "clusters"}
+    here = {f"pipeline/{name}.py" for name in ("run_locally", "cache", "run_folder")}
+    known = (path for path in package.rglob("*") if path.suffix in (".py", ".html"))
+    inside = ((path, path.relative_to(package)) for path in known)
+    return sorted(path for path, name in inside if name.parts[0] not in rooms and name.as_posix() not in here)
+
+
+def _instruction_set() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return [platform.processor()]
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return sorted(flags.partition(":")[2].split())
+
+
+def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
+    """Link the entry for these parts into a run's folder, before anybody looks whether the entry is there.
+
+    What a run links is never removed, and the cache knows in which folders its runs lie.
+    """
+    entry = _folder(root, step, wanted)
+    with files.locked(root / LOCK, seconds=60, what="the cache", shared=True):
+        known = root / RUNS / f"runs-{files.digest(str(run.parent.resolve()))[:12]}"
+        if not known.is_symlink():
+            known.parent.mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                known.symlink_to(os.path.relpath(run.parent.resolve(), known.parent.resolve()))
+        for made in step.makes:
+            (run / made.file).symlink_to(os.path.relpath((entry / made.file).resolve(), run.resolve()))
+
+
+def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
+    """Entries that no run links but those that are going; without them, only what nobody had for a day.
+
+    Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
+    still want what is new among them.
+
+    Args:
+        root: of the cache.
+        folders: of runs, beside those that the cache knows of.
+        going: runs' folders.
+    """
+    known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
+    leaving = {run.resolve() for run in going}
+    staying = {run for folder in known if folder.is_dir() for run in folder.iterdir() if run.is_dir()} - leaving
+    used = set[Path]().union(*(_claimed(run) for run in staying if not run.is_symlink()))
+    freed = set[Path]().union(*(_claimed(run) for run in leaving))
+    entries = [path.parent.resolve() for path in root.glob("*/*/entry.json")]
+    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > LEFT_SECONDS))
+
+
+def _claimed(run: Path) -> set[Path]:
+    """What a run links, there or not; nothing where the run itself goes meanwhile."""
+    try:
+        links = [path for path in run.iterdir() if path.is_symlink()]
+        return {(run / link.readlink()).resolve().parent for link in links}
+    except FileNotFoundError:
+        return set()
+
+
+def _age(entry: Path) -> float:
+    return time.time() - entry.stat().st_mtime
+
+
+def _folder(root: Path, step: Step, wanted: Parts) -> Path:
+    return root / step.name / files.digest(wanted)
+
+
+def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
+    """The entry for these parts, if it is there and nothing of it is lost or altered."""
+    folder = _folder(root, step, wanted)
+    try:
+        entry = files.read_json(folder / "entry.json")
+        whole = all(files.digest_path(folder / made.file) == entry["digests"][made.name] for made in step.makes)
+    except (OSError, ValueError, KeyError):
+        return None
+    if not whole:
+        return None
+    os.utime(folder)
+    return Entry(folder, entry["digests"], entry["parameters"], entry["seconds"])
+
+
+def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]], tuple[Parameters, float]]) -> Entry:
+    """Let `build` make the step's artifacts in a private folder, then enter that folder in the cache.
+
+    Where another run was first, its entry is the one that stays.
+    """
+    folder = _folder(root, step, wanted)
+    with files.scratch(folder.parent, folder.name) as scratch:
+        inside = scratch / folder.name
+        inside.mkdir()
+        parameters, seconds = build({made.name: inside / made.file for made in step.makes})
+        digests = {made.name: files.digest_path(inside / made.file) for made in step.makes}
+        entry = {"parts": wanted, "digests": digests, "parameters": parameters, "seconds": seconds}
+        files.write_json(inside / "entry.json", entry)
+        for path in inside.rglob("*"):
+            if path.is_file():
+                path.chmod(0o444)
+        try:
+            os.rename(inside, folder)
+        except OSError:
+            if first := find(root, step, wanted):
+                return first
+            if not folder.exists():
+                raise
+            os.rename(folder, inside.with_name("damaged"))
+            os.rename(inside, folder)
+    return Entry(folder, digests, parameters, seconds)
+
+
+def why(root: Path, step: Step, wanted: Parts) -> list[str]:
+    """The parts of the key that differ from the nearest entry; empty where the step never ran."""
+    known = []
+    for path in (root / step.name).glob("*/entry.json"):
+        try:
+            old = files.read_json(path)["parts"]
+        except (OSError, ValueError, KeyError):
+            continue
+        changed = [part for part in {**old, **wanted} if old.get(part) != wanted.get(part)]
+        known.append((len(changed), -path.parent.stat().st_mtime, [_say(part, old, wanted) for part in changed]))
+    return min(known)[2] if known else []
+
+
+def _say(part: str, old: Parts, new: Parts) -> str:
+    if part.startswith("input ") or part in environment() or part == "data outside":
+        return part
+    return f"{part} {old.get(part)} -> {new.get(part)}"

@@ -1,0 +1,201 @@
+"""Run folders as they lie there: whole, unfinished, at work, or damaged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tapeline import files
+from tapeline.errors import nearest, refuse
+from tapeline.evaluation.metrics import METRICS, value
+from tapeline.pipeline.graph import METRICS as SUMMARY
+from tapeline.pipeline.graph import PIPELINE, SCORES
+
+TIMED = re.compile(r"\d{8}-\d{6}_")
+"""Begins the name of a run."""
+CONFIG, RECORD = "config.yaml", "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.name
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json; empty where it cannot be read, or has not what every one has."""
+        told = _read(self.folder / SUMMARY.file)
+        return told if _is_summary(told) else {}
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """run.json; empty where it cannot be read."""
+        return _read(self.folder / RECORD)
+
+    @cached_property
+    def scores(self) -> Mapping[str, Any]:
+        """scores.json, or what metrics.json has of it."""
+        return _read(self.folder / SCORES.file) or self.metrics
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml.
+
+        Raises:
+            Refused: it cannot be read.
+        """
+        try:
+            told = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            told = None
+        if not isinstance(told, dict):
+            raise refuse(self.folder / CONFIG, "cannot be read", "choose another run, or remove this one")
+        return told
+
+    @cached_property
+    def started(self) -> datetime:
+        """By run.json or the folder's name, else when the folder was last changed."""
+        told = self.record.get("started"), f"{self.name[:8]}T{self.name[9:15]}+00:00"
+        for text in told:
+            try:
+                found = datetime.fromisoformat(str(text))
+            except ValueError:
+                continue
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
+
+    @cached_property
+    def at_work(self) -> bool:
+        """Whether a process is, or may be."""
+        return not (self.folder / RECORD).exists() and files.in_use(self.folder)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it; empty where nothing is."""
+        if self.at_work:
+            return "at work"
+        if not (self.folder / RECORD).exists():
+            return "did not finish"
+        damaged = [name for name, told in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not told]
+        if damaged:
+            return f"damaged: {' and '.join(damaged)} cannot be read"
+        artifacts = (made.file for step in PIPELINE for made in step.makes)
+        gone = [name for name in artifacts if _dangles(self.folder / name)]
+        return f"no longer in the cache: {', '.join(gone)}" if gone else ""
+
+    @property
+    def decision(self) -> str:
+        """Of the gate."""
+        return "accepted" if self.metrics["gate"]["accepted"] else "rejected"
+
+    @property
+    def metric(self) -> str:
+        """That the gate asked for."""
+        return str(self.metrics["config"]["gate"]["metric"])
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of that metric; scores have one of their task's first."""
+        told = self.metrics["test"].get("interval")
+        if not told or self.metric not in {names[0] for names in METRICS.values()}:
+            return None
+        return float(told["low"]), float(told["high"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        told = files.read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _is_summary(told: Mapping[str, Any]) -> bool:
+    """Whether this has what every metrics.json has, as far as runs are listed by it."""
+    try:
+        value(told["test"], told["config"]["gate"]["metric"])
+        parts = (told["test"], told["data"], told["ran"])
+        interval = told["test"].get("interval", {"low": 0, "high": 0})
+        return (
+            float(interval["low"]) <= float(interval["high"])
+            and all(isinstance(each, dict) for each in parts)
+            and isinstance(told["gate"]["accepted"], bool)
+            and all({"step", "score"} <= set(point) for point in told["train"]["trace"])
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def runs(folder: Path) -> list[Run]:
+    """The runs in a folder, the newest first; other things that lie there are none."""
+    try:
+        inside = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    except FileNotFoundError:
+        return []
+    found = [Run(path) for path in inside if TIMED.match(path.name) or (path / CONFIG).is_file()]
+    found = [run for run in found if not run.name.startswith(".")]
+    return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def latest(folder: Path) -> str | None:
+    """The name of the run that `latest` names."""
+    try:
+        return (folder / "latest").readlink().name
+    except OSError:
+        return None
+
+
+def named(texts: str, folder: Path, key: str) -> list[Run]:
+    """The runs that a person means by `a,b`, each once.
+
+    Raises:
+        Refused: there is no such run, or several.
+    """
+    known = runs(folder)
+    return list(dict.fromkeys(_named(text.strip(), folder, known, key) for text in texts.split(",")))
+
+
+def one(text: str, folder: Path, key: str) -> Run:
+    """The run that a person means.
+
+    Raises:
+        Refused: there is no such run, or several.
+    """
+    return _named(text, folder, runs(folder), key)
+
+
+def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
+    part = text.rstrip("/").rpartition("/")[2]
+    wanted = latest(folder) if part == "latest" else part
+    exact = [run for run in known if run.name == wanted]
+    fitting = exact or [run for run in known if wanted and wanted in run.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(run.name for run in fitting[:5]) + (", ..." if len(fitting) > 5 else "")
+        raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
+    fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
+    raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
+
+
+def decision(metrics: Mapping[str, Any]) -> str:
+    """The gate's, with its reasons."""
+    gate = metrics["gate"]
+    return f"{'accepted' if gate['accepted'] else 'rejected'}: {'; '.join(gate['reasons'])}"

@@ -1,0 +1,175 @@
+"""The graph in this process: each step once for what it sees, the rest from the cache.
+
+tapeline run model=flat         runs/latest holds what came out
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tapeline import __version__, files
+from tapeline.config import compose as conf
+from tapeline.config.schema import Config
+from tapeline.config.schema import Target as Section
+from tapeline.console import LOG, logged
+from tapeline.errors import Refused
+from tapeline.pipeline import cache
+from tapeline.pipeline import tensorboard_events as events
+from tapeline.pipeline.graph import PIPELINE, Parameters, Step, execute
+from tapeline.pipeline.run_folder import decision
+from tapeline.serving.store.location import absolute
+from tapeline.versions import versions
+
+__all__ = ["Section", "run"]
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    folder: Path
+    """Of the run."""
+    artifacts: dict[str, Path] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """What run.json says of each step."""
+
+
+def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool = True) -> Path:
+    """Run the graph; return the run's folder, which `runs/latest` names once it is complete.
+
+    Args:
+        config: the whole of it.
+        why: say of each step that runs what part of its key has changed.
+        publish: let an accepted model go live.
+        shown: write to standard output what also stands in log.txt.
+
+    Raises:
+        Refused, OSError: by a step; then no folder is left.
+    """
+    started = datetime.now(UTC)
+    folder = new_folder(config, started)
+    try:
+        with files.owned(folder), logged(folder / "log.txt", shown=shown):
+            files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
+            _say_what_it_is(config)
+            progress = Progress(folder)
+            for step in PIPELINE:
+                take(step, config, progress, why=why, publish=publish)
+            finish(config, progress, started)
+    except (Refused, OSError):
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def new_folder(config: Config, started: datetime) -> Path:
+    """An empty folder for a run."""
+    what = config.experiment or f"{config.dataset.name}_{config.model.family}"
+    parent = Path(config.target.runs)
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1000):
+        name = f"{started:%Y%m%d-%H%M%S}_{what}" + (f"_{number}" if number > 1 else "")
+        try:
+            (parent / name).mkdir()
+        except FileExistsError:
+            continue
+        return parent / name
+    raise RuntimeError(f"no free name for a run in {parent}")
+
+
+def _yaml(value: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True).encode()
+
+
+def _say_what_it_is(config: Config) -> None:
+    what = f"{config.dataset.name} ({config.dataset.source}), {config.model.family}, {config.hw.name}"
+    LOG.info("tapeline %s: %s", __version__, what)
+    unmet = ["requests and limits"]
+    if config.hw.accelerator:
+        unmet = ["node selector", "toleration", *unmet, f"the image with TensorFlow {config.hw.tensorflow}"]
+    LOG.info("local: %s do not apply", ", ".join(unmet))
+    if config.hw.accelerator and config.hw.accelerator.end_of_life:
+        LOG.info("hw=%s: clouds withdrew this card on %s", config.hw.name, config.hw.accelerator.end_of_life)
+
+
+def take(step: Step, config: Config, progress: Progress, *, why: bool = False, publish: bool = True) -> None:
+    """Bring the run past one step: from the cache, by running it, or by leaving it out."""
+    if step.when and progress.parameters.get(step.when) != "true":
+        return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")
+    if step.store == "write" and not publish:
+        return _note(step, progress, "skipped", "publish=false")
+    wanted = cache.parts(step, config, {name: progress.digests[name] for name in step.takes})
+    root = Path(config.target.cache)
+    if wanted is not None:
+        cache.claim(root, step, wanted, progress.folder)
+    if wanted is not None and (entry := cache.find(root, step, wanted)):
+        return _settle(step, progress, entry, "cached")
+    if why and wanted is not None:
+        changed = cache.why(root, step, wanted)
+        LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
+
+    def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
+        begun = time.perf_counter()
+        return execute(step, config, progress.artifacts, outputs), time.perf_counter() - begun
+
+    if wanted is not None:
+        return _settle(step, progress, cache.make(root, step, wanted, build), "ran")
+    with files.scratch(progress.folder, step.name) as scratch:
+        parameters, seconds = build({made.name: scratch / made.file for made in step.makes})
+        digests = {made.name: files.digest_path(scratch / made.file) for made in step.makes}
+        for made in step.makes:
+            os.replace(scratch / made.file, progress.folder / made.file)
+    return _settle(step, progress, cache.Entry(progress.folder, digests, parameters, seconds), "ran")
+
+
+def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> None:
+    for made in step.makes:
+        progress.artifacts[made.name] = entry.folder / made.file
+    progress.digests |= entry.digests
+    progress.parameters |= entry.parameters
+    _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)
+
+
+def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -> None:
+    progress.steps.append({"step": step.name, "how": how, **facts})
+    LOG.info("  %-10s %-7s %s", step.name, how, detail)
+
+
+def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
+    """Say the decision, write run.json last, with those facts instead of its own, and let `latest` name this run."""
+    folder = progress.folder
+    metrics = files.read_json(progress.artifacts["metrics"])
+    events.write(metrics, folder)
+    LOG.info("%s", decision(metrics))
+    published = progress.artifacts.get("published")
+    served = files.read_json(published) if published else None
+    if served:
+        LOG.info("%s", served["sentence"])
+    LOG.info("report: %s", folder / "report.html")
+    record = {
+        "target": config.target.name,
+        "host": platform.node(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": (datetime.now(UTC) - started).total_seconds(),
+        "folder": str(folder.absolute()),
+        "store": absolute(config.serving.store),
+        "dataset.path": config.dataset.path,
+        "published": served,
+        "steps": progress.steps,
+        "versions": versions(),
+        **facts,
+    }
+    files.write_json(folder / "run.json", record)
+    files.point(folder.parent / "latest", folder.name)

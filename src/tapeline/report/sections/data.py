@@ -1,0 +1,314 @@
+"""The data part: what the features step told of the series and of the table, as pictures and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from tapeline.report.charts import BAD, INK, LINE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short
+from tapeline.report.page import Grid, Number, Plate
+
+Told = Mapping[str, Any]
+STATISTICS = ("mean", "sd", "min", "q1", "median", "q3", "max")
+LINES, CLOUDS, CELLS = 16, 8, 14
+"""Series that a chart of lines, a matrix of scatter plots and one of correlations have room for."""
+ROWS = 13
+"""Of a curve's table."""
+SPANS = 10
+"""Years that a chart of missing values has room for."""
+COLUMNS = 40
+"""That a picture of the columns has room for, those known last."""
+SERIES_AT = ("table", "overview", "series")
+
+
+def plates(about: Told, number: Number) -> list[Plate]:
+    """Pictures of the data, in the order of reading."""
+    told = about["overview"].get("series")
+    series = [*_prices(told, number), *_memory(told), *_by_lag(told, number), _missing(told, number)] if told else []
+    return [*series, *_known(about, number), *_target(about["overview"]["table"], number)]
+
+
+def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
+    """Titles and tables of summary statistics."""
+    series, table = about["overview"].get("series", {}), ("table", "overview", "table")
+    parts = [
+        (f"Prices, in {series.get('unit')}", series.get("levels", {}), (*SERIES_AT, "levels")),
+        (f"{series.get('moves', '').capitalize()}s", series.get("returns", {}), (*SERIES_AT, "returns")),
+        ("Targets", about["overview"]["table"].get("outputs", {}), (*table, "outputs")),
+        ("Columns that the model sees", about["overview"]["table"]["features"], (*table, "features")),
+    ]
+    return [(title, _statistics(each, where, number)) for title, each, where in parts if each]
+
+
+def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
+    decimals = {name: _decimals(told) for name, told in columns.items()}
+    if max(decimals.values()) - min(decimals.values()) < 3:
+        decimals = dict.fromkeys(decimals, max(decimals.values()))
+    rows = []
+    for name, places in decimals.items():
+        cells = [number(*where, name, each, form=f",.{places}f") for each in STATISTICS]
+        rows.append([name, number(*where, name, "count", form=",d"), *cells])
+    return Grid(["", "count", *STATISTICS], rows)
+
+
+def _decimals(told: Told) -> int:
+    """Enough to tell values apart that differ by a thousandth of the standard deviation."""
+    spread = told["sd"] or abs(told["mean"] or 0) or 1
+    return min(12, max(0, 3 - math.floor(math.log10(spread))))
+
+
+def _prices(told: Told, number: Number) -> Iterator[Plate]:
+    time = np.array(told["curve"]["time"], "datetime64")
+    curves = {name: told["curve"]["values"][name] for name in told["names"][:LINES]}
+    scaled = {name: _from_first(values) for name, values in curves.items()}
+    some = sorted({round(at) for at in np.linspace(0, len(time) - 1, ROWS)})
+    here = (*SERIES_AT, "curve", "values")
+    raw = [[str(time[at]), *(number(*here, name, at, form=",.6g") for name in curves)] for at in some]
+    relative = [[str(time[at]), *(f"{scaled[name][at]:.1f}" for name in curves)] for at in some]
+
+    def draw(columns: Mapping[str, list[float]], label: str, scale: str) -> Any:
+        def inside(figure: Any) -> None:
+            axes = figure.subplots()
+            lines(axes, time, columns, told["target"])
+            axes.set(ylabel=label, yscale=scale)
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.yaxis.set_minor_formatter("")
+            dates(axes)
+
+        return inside
+
+    unit = told["unit"]
+    says = f"As they are: {unit}, on a scale of ratios so that small ones are seen beside large ones."
+    svg = picture("prices", says, draw(curves, f"{unit} (log scale)", "log"), 3.0)
+    yield Plate("prices", "Prices", says, svg, Grid(["time", *curves], raw))
+    says = "Each from 100 on its first day, so that their ways can be compared."
+    svg = picture("scaled", says, draw(scaled, "first = 100", "linear"), 3.0)
+    yield Plate("scaled", "Prices, scaled", says, svg, Grid(["time", *curves], relative))
+
+
+def _from_first(values: list[float | None]) -> list[float]:
+    numbers = np.array(values, float)
+    known = numbers[np.isfinite(numbers)]
+    scaled: list[float] = (100 * numbers / (known[0] if len(known) and known[0] else np.nan)).tolist()
+    return scaled
+
+
+def _memory(told: Told) -> Iterator[Plate]:
+    lags = told["lags"]
+    bound = 1.96 / np.sqrt(told["rows"])
+    parts = {
+        "levels": ("Memory of prices", "A price is nearly the one before: levels seem to forecast each other."),
+        "returns": (
+            f"Memory of {told['moves']}s",
+            "What is left is small: between the dashed lines it cannot be told from chance (95 %).",
+        ),
+    }
+    for part, (title, says) in parts.items():
+        columns = {name: told["autocorrelation"][part][name] for name in told["names"][:LINES]}
+
+        def draw(figure: Any, columns: Mapping[str, Any] = columns, part: str = part) -> None:
+            axes = figure.subplots()
+            for level in (-bound, bound):
+                axes.axhline(level, color=SOFT, linestyle="--", linewidth=0.9)
+            lines(axes, lags, columns, told["target"])
+            axes.set(xlabel=f"lag ({told['every']}s)", ylabel="autocorrelation")
+            axes.set_ylim(top=1.02 if part == "levels" else None)
+
+        rows = [[str(lag), *(_three(columns[name][at]) for name in columns)] for at, lag in enumerate(lags)]
+        svg = picture(f"memory-{part}", f"{title}. {says}", draw, 3.0)
+        yield Plate(f"memory-{part}", title, says, svg, Grid(["lag", *columns], rows))
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
+    names, every, whole = told["names"], told["every"], told["correlation"]
+    target = told["target"]
+    row = names.index(target)
+    ahead = [str(lag) for lag in range(len(whole))]
+    shown = names[:CELLS]
+    values = [[whole[lag][row][names.index(name)] for lag in range(len(whole))] for name in shown]
+
+    def leading(figure: Any) -> None:
+        axes = figure.subplots()
+        heat(axes, shown, ahead, values)
+        axes.set_xlabel(f"{every}s before")
+
+    title = f"What moves before {short(target)}"
+    says = f"Correlation of its {told['moves']} with each {told['each']}'s own, so many {every}s before."
+    rows = []
+    for name in shown:
+        at = names.index(name)
+        cells = [number(*SERIES_AT, "correlation", lag, row, at, form=".3f") for lag in range(len(whole))]
+        rows.append([name, *cells])
+    height = 0.9 + 0.27 * len(shown)
+    svg = picture("leading", says, leading, height)
+    yield Plate("leading", title, says, svg, Grid([told["each"], *ahead], rows))
+    for lag in range(min(3, len(whole))):
+        table = [[whole[lag][y][x] for x in range(len(shown))] for y in range(len(shown))]
+        when = f"{lag} {every}{'s' if lag > 1 else ''} before" if lag else f"the same {every}"
+        says = f"Rows: the {told['moves']} of a {every}. Columns: of {when}."
+
+        def pairs(figure: Any, table: Any = table, when: str = when) -> None:
+            axes = figure.subplots()
+            heat(axes, shown, shown, table)
+            axes.tick_params(axis="x", rotation=40)
+            axes.set_xlabel(when)
+
+        rows = [[name, *(number(*SERIES_AT, "correlation", lag, y, x, form=".3f") for x in range(len(shown)))]
+                for y, name in enumerate(shown)]  # fmt: skip
+        svg = picture(f"pairs-{lag}", says, pairs, height + 0.35)
+        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid([told["each"], *shown], rows))
+    yield _scatter(told)
+
+
+def _scatter(told: Told) -> Plate:
+    """All cells in one pair of axes, each drawn into a square of side 1: matplotlib needs a second for 64 axes."""
+    names = told["names"][:CLOUDS]
+    values = {name: np.array(told["scatter"][name], float) for name in names}
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        for y, below in enumerate(names):
+            for x, across in enumerate(names):
+                if x == y:
+                    curve = told["density"][below]
+                    at, height = x + _within(curve["at"]), len(names) - y - 0.95 + 0.9 * _of_highest(curve["density"])
+                    axes.fill_between(at, len(names) - y - 0.95, height, color=SERIES[0], alpha=0.35, linewidth=0)
+                    axes.plot(at, height, color=SERIES[0], linewidth=1)
+                elif x < y:
+                    dots(axes, x + _within(values[across]), len(names) - 1 - y + _within(values[below]), SERIES[0], 1.4)
+                elif (value := told["correlation"][0][y][x]) is not None:
+                    axes.text(x + 0.5, len(names) - y - 0.5, f"{value:.2f}", ha="center", va="center", fontsize=10)
+        axes.set(xlim=(0, len(names)), ylim=(0, len(names)))
+        middle = np.arange(len(names)) + 0.5
+        axes.set_xticks(middle, [short(name, 10) for name in names])
+        axes.set_yticks(middle, [short(name, 10) for name in reversed(names)], rotation=90, va="center")
+        bare(axes)
+        axes.hlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
+        axes.vlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
+
+    says = (
+        f"Each point is a {told['every']}, {len(values[names[0]])} of them at equal distances; both axes are "
+        f"{told['moves']}s, from the least to the greatest. The diagonal shows how often each size occurs, the upper "
+        "half the correlation."
+    )
+    svg = picture("scatter", says, draw, 0.9 * max(3, len(names)), WIDE)
+    return Plate("scatter", f"Every {told['each']} against every other", says, svg, None, wide=True)
+
+
+def _within(values: Any) -> Any:
+    """Moved and scaled to between 0.05 and 0.95."""
+    array = np.array(values, float)
+    low, high = (array.min(), array.max()) if len(array) else (0.0, 0.0)
+    return 0.05 + 0.9 * (array - low) / (high - low) if high > low else np.full(len(array), 0.5)
+
+
+def _of_highest(values: Any) -> Any:
+    array = np.array(values, float)
+    return array / array.max() if len(array) else array
+
+
+def _missing(told: Told, number: Number) -> Plate:
+    missing, names = told["missing"], told["names"][:LINES]
+    spans = missing["periods"] if len(missing["periods"]) <= SPANS else []
+    totals = [missing["total"][name] for name in names]
+    counts = [[missing["counts"][name][at] or None for at in range(len(spans))] for name in names]
+    most = max((each or 0 for row in counts for each in row), default=0)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        if not any(totals):
+            axes.text(0.5, 0.5, f"no {told['every']} is missing", ha="center", va="center", fontsize=11, color=SOFT)
+            axes.set(xticks=[], yticks=[])
+            bare(axes)
+        elif spans:
+            heat(axes, names, spans, counts, full=most, form="{:,}".format)
+            axes.set_xlabel(f"{told['every']}s without a value")
+        else:
+            axes.barh(range(len(names)), totals, color=SERIES[0])
+            axes.set_yticks(range(len(names)), [short(name, 12) for name in names])
+            axes.set(xlabel=f"{told['every']}s without a value", ylim=(len(names) - 0.4, -0.6))
+
+    here = (*SERIES_AT, "missing")
+    rows: list[list[Any]] = []
+    for name in names:
+        cells = [number(*here, "counts", name, at, form=",d") for at in range(len(spans))]
+        ends = [number(*here, part, name, form=",d") for part in ("total", "longest")]
+        rows.append([name, *cells, *ends, number(*SERIES_AT, "unchanged", name, form=",d")])
+    says = (
+        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is "
+        "filled in. The table also counts unchanged values: where none is missing, they may have been filled in before."
+    )
+    grid = Grid([told["each"], *spans, "in all", "longest gap", "unchanged"], rows)
+    height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
+    return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
+
+
+def _known(about: Told, number: Number) -> Iterator[Plate]:
+    known = about.get("known")
+    if not known:
+        return
+    last = dict(sorted(known.items(), key=lambda item: item[1]["hours"])[:COLUMNS])
+    hours = [each["hours"] for each in last.values()]
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.axvline(0, color=INK, linewidth=1)
+        colours = [BAD if each < 0 else SERIES[0] for each in hours]
+        axes.hlines(range(len(last)), 0, hours, color=colours, linewidth=1.2)
+        axes.scatter(hours, range(len(last)), c=colours, s=14, zorder=3)
+        axes.set_yticks(range(len(last)), [short(name, 24) for name in last])
+        axes.set(xlabel="hours before the decision", ylim=(len(last) - 0.4, -0.6))
+        axes.invert_xaxis()
+        bare(axes)
+        axes.grid(visible=True, axis="x")
+
+    rows = [
+        [
+            name,
+            each["when"],
+            number("table", "known", name, "hours", form=".1f"),
+            "late" if each["hours"] < 0 else "known",
+        ]
+        for name, each in last.items()
+    ]
+    says = "Hours from when a column is known to the decision, on the worst day. Right of the line is too late."
+    svg = picture("known", says, draw, 0.8 + 0.155 * len(last))
+    head = ["column", "when", "hours before", "at the decision"]
+    yield Plate("known", "What is known in time", says, svg, Grid(head, rows, words=("when", "at the decision")))
+
+
+def _target(told: Told, number: Number) -> Iterator[Plate]:
+    down = told.get("down")
+    if not down:
+        return
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.bar(range(len(down["periods"])), down["share"], color=SERIES[0], width=0.7)
+        axes.axhline(0.5, color=SOFT, linestyle="--", linewidth=0.9)
+        every = -(-len(down["periods"]) // 7)
+        axes.set_xticks(range(0, len(down["periods"]), every), down["periods"][::every])
+        axes.set(ylabel="share of rows that fall", ylim=(0, 1))
+        axes.grid(visible=False, axis="x")
+
+    here = ("table", "overview", "table", "down")
+    rows = [
+        [span, number(*here, "rows", at, form=",d"), number(*here, "share", at, form=".3f")]
+        for at, span in enumerate(down["periods"])
+    ]
+    says = "The dashed line is half and half: a model that always says the same is right on one side of it."
+    grid = Grid(["time", "rows", "share down"], rows)
+    yield Plate("target", "How often it falls", says, picture("target", says, draw), grid)
+
+
+def late(about: Told) -> list[Markup]:
+    """A line for each column that is not known in time."""
+    return [Markup("{}: {}").format(name, why) for name, why in about.get("late", {}).items()]

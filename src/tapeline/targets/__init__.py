@@ -1,1 +1,0 @@
-"""Where a graph runs: one module for each target."""

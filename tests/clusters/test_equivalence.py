@@ -1,0 +1,165 @@
+"""The promise: the graph that `run` executes here, and what the builder emits for Argo and for KFP, are one graph."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tapeline import lookup
+from tapeline.clusters import emit as build
+from tapeline.clusters.plan import name
+from tapeline.config import compose as conf
+from tapeline.config import schema
+from tapeline.config.compose import options
+from tapeline.pipeline.graph import PIPELINE, view
+
+BUILDS = [(experiment, hw) for experiment in options("experiment") for hw in ("cpu", "gpu")]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step as one of the three tells it, in words of none of them."""
+
+    after: frozenset[str]
+    takes: frozenset[tuple[str, str]]
+    """Artifact, and who makes it."""
+    makes: frozenset[str]
+    says: frozenset[str]
+    when: tuple[str, str, str] | None
+    """Who says it, what, and the value."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All of it."""
+
+    nodes: dict[str, Node]
+    defaults: dict[str, str]
+    """Of the parameters of a run."""
+    composes: dict[str, schema.Config]
+    """What each step's pod composes of its arguments, with every parameter left empty."""
+    parameters: dict[str, frozenset[str]]
+    """Keys that a submitted run sets in each step."""
+
+
+def _here(typed: list[str]) -> Graph:
+    whole = lookup.configure(typed)
+    makers = {made.name: step.name for step in PIPELINE for made in step.makes}
+    makers |= {said: step.name for step in PIPELINE for said in step.parameters}
+    nodes = {
+        step.name: Node(
+            after=frozenset(makers[each] for each in (*step.takes, *([step.when] if step.when else []))),
+            takes=frozenset((each, makers[each]) for each in step.takes),
+            makes=frozenset(made.name for made in step.makes),
+            says=frozenset(step.parameters),
+            when=(makers[step.when], step.when, "true") if step.when else None,
+        )
+        for step in PIPELINE
+    }
+    return Graph(nodes, {}, {step.name: whole for step in PIPELINE}, {})
+
+
+@cache
+def _emitted(target: str, experiment: str, hw: str) -> dict[str, str]:
+    typed = [f"target={target}", f"experiment={experiment}", f"hw={hw}"]
+    return build.emit(lookup.configure(typed), typed)
+
+
+def _main(target: str, experiment: str, hw: str) -> Any:
+    whole = lookup.configure([f"experiment={experiment}", f"hw={hw}"])
+    return next(yaml.safe_load_all(_emitted(target, experiment, hw)[f"{name(whole)}.yaml"]))
+
+
+def _arguments(words: list[str]) -> tuple[schema.Config, frozenset[str]]:
+    """What a pod composes, and the keys that a submitted run sets in it."""
+    step, rest = words[:2], words[2 : next(i for i, word in enumerate(words) if word in ("--in", "--out"))]
+    assert step[0] == "step"
+    at = rest.index("--submitted") if "--submitted" in rest else len(rest)
+    submitted = [word.partition("=") for word in rest[at + 1 :]]
+    assert all(value.startswith("{{") and value.endswith("}}") for _, _, value in submitted)
+    return lookup.configure(rest[:at]), frozenset(key for key, _, _ in submitted)
+
+
+def _in_argo(experiment: str, hw: str) -> Graph:
+    spec = _main("argo", experiment, hw)["spec"]
+    templates = {each["name"]: each for each in spec["templates"]}
+    nodes, composes, parameters = {}, {}, {}
+    for task in templates[spec["entrypoint"]]["dag"]["tasks"]:
+        template = templates[task["template"]]
+        when = re.fullmatch(r"\{\{tasks\.(\w+)\.outputs\.parameters\.(\w+)\}\} == (\w+)", task.get("when", ""))
+        taken = {each["name"]: each["from"] for each in task.get("arguments", {}).get("artifacts", [])}
+        nodes[task["name"]] = Node(
+            after=frozenset(task["depends"].split(" && ")) if "depends" in task else frozenset(),
+            takes=frozenset((each, re.sub(r"\{\{tasks\.(\w+)\..*", r"\1", text)) for each, text in taken.items()),
+            makes=frozenset(each["name"] for each in template["outputs"].get("artifacts", [])),
+            says=frozenset(each["name"] for each in template["outputs"].get("parameters", [])),
+            when=(when[1], when[2], when[3]) if when else None,
+        )
+        composes[task["name"]], parameters[task["name"]] = _arguments(template["container"]["args"])
+    defaults = {each["name"]: each["value"] for each in spec["arguments"]["parameters"]}
+    return Graph(nodes, defaults, composes, parameters)
+
+
+def _in_kfp(experiment: str, hw: str) -> Graph:
+    spec = _main("kfp", experiment, hw)
+    nodes, composes, parameters = {}, {}, {}
+    for key, task in spec["root"]["dag"]["tasks"].items():
+        component, when = spec["components"][task["componentRef"]["name"]], None
+        step, inputs = key, task.get("inputs", {})
+        if "dag" in component:  # the pipeline around a conditional task
+            (around,) = component["dag"]["tasks"].values()
+            said = re.fullmatch(
+                r"inputs\.parameter_values\['pipelinechannel--(\w+)'\] == '(\w+)'", around["triggerPolicy"]["condition"]
+            )
+            assert said is not None
+            source = inputs["parameters"][said[1]]["taskOutputParameter"]
+            when = (source["producerTask"], source["outputParameterKey"], said[2])
+            ((step, inner),) = spec["components"][around["componentRef"]["name"]]["dag"]["tasks"].items()
+            component = spec["components"][inner["componentRef"]["name"]]
+        outputs = component.get("outputDefinitions", {})
+        sources = {each: of["taskOutputArtifact"] for each, of in inputs.get("artifacts", {}).items()}
+        assert all(of["outputArtifactKey"] == each for each, of in sources.items())
+        nodes[step] = Node(
+            after=frozenset(task.get("dependentTasks", [])),
+            takes=frozenset((each, of["producerTask"]) for each, of in sources.items()),
+            makes=frozenset(outputs.get("artifacts", {})),
+            says=frozenset(outputs.get("parameters", {})),
+            when=when,
+        )
+        container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        composes[step], parameters[step] = _arguments(container["args"])
+    given = spec["root"]["inputDefinitions"]["parameters"]
+    defaults = {each: told["defaultValue"] for each, told in given.items()}
+    return Graph(nodes, defaults, composes, parameters)
+
+
+@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
+def test_three_targets_agree_on_steps_order_artifacts_and_the_gates_condition(experiment: str, hw: str) -> None:
+    here = _here([f"experiment={experiment}", f"hw={hw}"]).nodes
+    assert _in_argo(experiment, hw).nodes == here
+    assert _in_kfp(experiment, hw).nodes == here
+
+
+@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
+def test_three_targets_compose_the_same_for_every_step(experiment: str, hw: str) -> None:
+    here = _here([f"experiment={experiment}", f"hw={hw}"])
+    for there in (_in_argo(experiment, hw), _in_kfp(experiment, hw)):
+        for step in PIPELINE:
+            own, whole = (view(each.composes[step.name], step.reads) for each in (there, here))
+            assert conf.plain(own, places=False) == conf.plain(whole, places=False)
+
+
+@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
+def test_argo_and_kfp_take_the_same_parameters_at_the_same_steps(experiment: str, hw: str) -> None:
+    argo, kfp = _in_argo(experiment, hw), _in_kfp(experiment, hw)
+    keys = lookup.configure(["target=argo"]).target.model_dump()["parameters"]
+    assert argo.defaults == kfp.defaults == {key.replace(".", "_"): "" for key in keys}
+    assert argo.parameters == kfp.parameters
+    assert argo.parameters["ingest"] == set(keys)
+    read = {key for step in PIPELINE[1:] for key in argo.parameters[step.name]}
+    assert read == set(keys)

@@ -1,0 +1,78 @@
+"""The compiled pipeline in the hands of KFP's own local engine: the same bytes as `tapeline run`."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeline import lookup
+from tapeline.clusters.kfp import pipeline as emitter
+from tapeline.clusters.plan import plan
+from tests.conftest import Tapeline, metrics
+
+BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0"]
+
+
+@pytest.fixture
+def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the pipeline that BUILT compiles to; returns the folder in which the engine keeps artifacts."""
+    typed = [*BUILT, "target=kfp", f"serving.store={folder / 'cluster'}"]
+    path = folder / "pipeline.yaml"
+    path.write_text(emitter.emit(plan(lookup.configure(typed), typed))["indices-flat-cpu.yaml"])
+    from kfp import components, local
+    from kfp.local.subprocess_task_handler import SubprocessTaskHandler
+
+    # it takes Python components only, for they need no image; ours need none, either
+    monkeypatch.setattr(SubprocessTaskHandler, "validate_not_container_component", lambda *_: None)
+    root = folder / "engine"
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
+
+    def run(**parameters: str) -> Path:
+        before = set(root.glob("*"))
+        components.load_component_from_file(str(path))(**parameters)
+        (made,) = set(root.glob("*")) - before
+        return made
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tapeline: Tapeline, folder: Path) -> None:
+    latest, store = folder / "runs" / "latest", folder / "cluster"
+    rejected = engine(model="lightgbm", model_steps="5", gate_threshold="0.99")
+    assert tapeline("run", *BUILT, "model=lightgbm", "model.steps=5", "gate.threshold=0.99")[0] == 0
+    assert metrics(folder)["gate"]["accepted"] is False
+    assert (rejected / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
+    assert not (rejected / "publish").exists()
+    assert not store.exists()
+    accepted = engine()
+    assert tapeline("run", *BUILT)[0] == 0
+    assert metrics(folder)["gate"]["accepted"] is True
+    assert (accepted / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
+    assert (accepted / "report" / "report").read_bytes() == (latest / "report.html").read_bytes()
+    assert (store / "indices-simulated" / "1" / "saved_model.pb").is_file()
+    _shows(accepted, metrics(folder))
+
+
+def _shows(run: Path, told: dict[str, Any]) -> None:
+    """What the pages of KFP would show."""
+    (scalars,) = _artifacts(run / "gate")["metrics"]
+    assert scalars["metadata"]["accuracy"] == told["test"]["accuracy"]
+    assert scalars["metadata"]["interval.low"] < scalars["metadata"]["accuracy"] < scalars["metadata"]["interval.high"]
+    assert scalars["metadata"]["threshold"] == 0
+    assert scalars["metadata"]["baseline"] == max(each["accuracy"] for each in told["baselines"].values())
+    (curves,) = _artifacts(run / "evaluate")["scores"]
+    down = [each["row"] for each in curves["metadata"]["confusionMatrix"]["rows"]][1]
+    assert down == [told["test"]["confusion"]["fn"], told["test"]["confusion"]["tp"]]
+    points = [(each["falsePositiveRate"], each["recall"]) for each in curves["metadata"]["confidenceMetrics"]]
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
+    assert area == pytest.approx(told["test"]["auc"])
+
+
+def _artifacts(task: Path) -> dict[str, Any]:
+    told = json.loads((task / "executor_output.json").read_text())["artifacts"]
+    return {name: each["artifacts"] for name, each in told.items()}

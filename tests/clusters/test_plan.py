@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+
+from tapeline import lookup
+from tapeline.clusters.plan import SUBMITTED, Mount, Plan, Secret, plain, plan
+from tapeline.config.compose import plain as as_plain
+from tapeline.errors import Refused
+from tapeline.pipeline.graph import PIPELINE, view
+from tests.conftest import Tapeline
+
+TYPED = [
+    ["target=argo", "experiment=snp_deep", "hw=gpu"],
+    ["target=kfp", "model=flat", "model.steps=7", "dataset.source=csv", "dataset.path=/data/closes.csv", "seed=3"],
+    [
+        "target=argo",
+        "serving.store=s3://bucket/models",
+        "target.store_secret=keys",
+        "serving.name=mine",
+        "gate=accuracy",
+    ],
+    ["target=tfjob", "split=walk_forward", "+split.windows=3", "gate.threshold=0.5", "dataset.cutoff_year=2010"],
+]
+
+
+def _plan(*typed: str, fused: bool = False) -> Plan:
+    return plan(lookup.configure(typed), typed, fused=fused)
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=" ".join)
+@pytest.mark.parametrize("fused", [False, True])
+def test_each_task_composes_what_its_steps_read_of_the_whole(typed: list[str], fused: bool) -> None:
+    whole = lookup.configure(typed)
+    for task in plan(whole, typed, fused=fused).tasks:
+        own = lookup.configure(task.overrides)
+        for step in task.steps:
+            assert as_plain(view(own, step.reads), places=False) == as_plain(view(whole, step.reads), places=False)
+            if step.store != "none":
+                assert own.serving.store == whole.serving.store
+
+
+def test_a_task_gets_no_override_that_its_steps_do_not_read() -> None:
+    tasks = {task.name: task for task in _plan("target=kfp", "model=flat", "seed=3", "dataset.seed=4").tasks}
+    assert tasks["features"].overrides == ("dataset.seed=4",)
+    assert tasks["train"].overrides == ("model=flat", "seed=3")
+    assert [each.name for each in tasks["train"].parameters] == ["model", "model_steps", "seed"]
+    assert tasks["ingest"].overrides == ("model=flat", "seed=3", "dataset.seed=4")
+    assert len(tasks["ingest"].parameters) == 6
+
+
+def test_fused_all_but_the_conditional_steps_share_a_pod() -> None:
+    first, last = _plan("target=argo", "hw=gpu", fused=True).tasks
+    assert [step.name for step in (*first.steps, *last.steps)] == [step.name for step in PIPELINE]
+    assert (first.name, first.takes, first.outputs, first.when) == ("run", (), ("accepted",), None)
+    assert (last.name, last.takes, last.when) == ("publish", ("servable", "metrics"), "accepted")
+    assert first.accelerator is not None
+    assert last.accelerator is None
+
+
+def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
+    tasks = _plan(*TYPED[1]).tasks
+    mounts = {task.name: task.mounts for task in tasks if task.mounts}
+    assert mounts == {
+        "ingest": (Mount("data", "/data", True),),
+        "gate": (Mount("models", "/models", True),),
+        "publish": (Mount("models", "/models", False),),
+    }
+    secrets = {task.name: task.secrets for task in _plan(*TYPED[2]).tasks if task.secrets}
+    assert set(secrets) == {"gate", "publish"}
+    assert isinstance(secrets["gate"][0], Secret)
+    assert {task.account for task in tasks if task.name != "publish"} == {"tapeline-runner"}
+    assert tasks[-1].account == "tapeline-publisher"
+
+
+def test_one_secret_may_serve_both_the_data_and_the_store() -> None:
+    both = _plan(*TYPED[2], "target.data_secret=keys", fused=True).tasks[0].secrets
+    assert [each.name for each in both] == ["keys"]
+
+
+def test_what_looks_at_the_world_is_not_cached() -> None:
+    assert [task.name for task in _plan("target=kfp").tasks if not task.cached] == ["gate", "publish"]
+    assert [task.name for task in _plan(*TYPED[1]).tasks if not task.cached] == ["ingest", "gate", "publish"]
+
+
+def test_parameters_say_what_they_are_and_what_was_built() -> None:
+    told = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
+    assert told["model"] == "model: one of deep, flat, lightgbm; empty means as built: flat"
+    assert told["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
+
+
+def test_a_parameter_that_is_no_key_is_refused() -> None:
+    with pytest.raises(Refused, match=r"target.parameters: model.stepz: no key of the configuration"):
+        _plan("target=argo", "target.parameters=[model.stepz]")
+
+
+@pytest.mark.parametrize(
+    "text", ["model=flat", "model=", "dataset.path=s3://b/k_1.csv", "gate.threshold=-0.5", "seed=null"]
+)
+def test_a_plain_parameter_is_left_as_it_is(text: str) -> None:
+    assert plain(text) == text
+
+
+MORE = (
+    "'flat'",
+    "$(id)",
+    "1\n",
+    "1\ngate=x",
+    "${model.steps}",
+    "flat,deep",
+    "[1]",
+    "{}",
+    "a b",
+    "`id`",
+    "choice(a)",
+    "1;2",
+)
+
+
+@pytest.mark.parametrize("value", [*MORE, "\\1", "a=b", "\u0661"])
+def test_anything_more_is_refused(value: str) -> None:
+    with pytest.raises(Refused, match="a submitted parameter has letters, digits and any of"):
+        plain(f"seed={value}")
+
+
+def test_a_step_takes_plain_values_only_behind_the_word_that_says_so(tapeline: Tapeline) -> None:
+    code, _, problem = tapeline(
+        "step", "ingest", "dataset.as_of='17:00 Europe/London'", SUBMITTED, "seed=${model.steps}"
+    )
+    assert code == 2
+    assert problem.startswith("tapeline: seed=${model.steps}: a submitted parameter has letters")
+    arguments = _plan("target=argo", "model=flat").tasks[0].arguments
+    assert arguments == ("step", "ingest", "model=flat", SUBMITTED)
+    assert SUBMITTED not in next(task for task in _plan("target=argo").tasks if not task.parameters).arguments

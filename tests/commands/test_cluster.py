@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tapeline.commands import cluster as recipes
+from tapeline.config import compose as conf
+from tapeline.lookup import configure as compose
+from tests.conftest import ROOT, Tapeline
+
+GKE = ("cluster", "provider=gke", "project=my-project")
+
+
+def test_kind_gets_a_cluster_the_image_and_argo(tapeline: Tapeline) -> None:
+    code, out, _ = tapeline("cluster", "provider=kind")
+    create, load, namespace, argo, wait, after = out.splitlines()
+    assert code == 0
+    assert create.startswith("kind create cluster --name tapeline")
+    assert compose([]).hw.image in shlex.split(load)
+    assert namespace == "kubectl create namespace argo"
+    assert "--server-side" in argo, "Argo's CRDs are larger than the annotation of a plain apply"
+    assert "workflow-controller" in wait
+    assert (ROOT / after.split()[-1]).is_dir()
+
+
+def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
+    _, out, _ = tapeline(*GKE, "hw=gpu-t4")
+    (pool,) = (line for line in out.splitlines() if "node-pools" in line)
+    assert "--accelerator=type=nvidia-tesla-t4,count=1" in pool
+    overlay = ROOT / "deploy" / "kustomize" / "overlays"
+    assert out.splitlines()[-1].endswith("overlays/gke-gpu")
+    told = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
+        overlay / "gke-cpu" / "artifacts.yaml"
+    ).read_text()
+    assert "tapeline@my-project.iam.gserviceaccount.com" in told
+    assert "tapeline@my-project.iam.gserviceaccount.com" in out
+    assert "bucket: my-project-tapeline" in told
+    assert "gs://my-project-tapeline" in out
+    network = yaml.safe_load((overlay / "gke-cpu" / "network.yaml").read_text())
+    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] == "199.36.153.8/30"
+    assert "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11" in out
+
+
+def test_every_card_that_gke_sells_has_a_machine() -> None:
+    cards = [card for each in conf.options("hw") if (card := compose([f"hw={each}"]).hw.accelerator)]
+    assert {card.model for card in cards if not card.end_of_life} == set(recipes.MACHINES)
+
+
+def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
+    _, out, _ = tapeline("cluster", "provider=kind", "engine=kfp")
+    assert "kubeflow/pipelines" in out
+    assert "argo-workflows" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["cluster"], "provider: is not named; write provider=kind or provider=gke"),
+        (["cluster", "provider=eks"], "choose one of: kind, gke"),
+        (["cluster", "provider=kind", "hw=gpu-t4"], "hw=gpu-t4: kind gives pods no GPU"),
+        ([*GKE, "hw=gpu"], "hw=gpu: GKE has sold no nvidia-tesla-k80 since 2024-05-01; use hw=gpu-t4"),
+        (["cluster", "provider=gke"], "project: is not named"),
+        (["cluster", "provider=gke", "project=x; reboot"], "project: x; reboot cannot be one"),
+        ([*GKE, "zone=$(id)"], "zone: $(id) cannot be one"),
+        (["cluster-down", "provider=gke"], "project: is not named"),
+        (["verify-cluster", "model=flat"], "model=flat: is no key of verify-cluster"),
+    ],
+)
+def test_refused(tapeline: Tapeline, words: list[str], said: str) -> None:
+    code, out, err = tapeline(*words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_run_stops_at_the_first_command_that_fails(
+    tapeline: Tapeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    for name, code in (("kind", 0), ("kubectl", 3)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\nexit {code}\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    code, _, err = tapeline("cluster", "provider=kind", "run=true")
+    assert code == 2
+    assert "kubectl create namespace argo: ended with 3" in err
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["kind", "kind", "kubectl"]
+
+
+def test_without_run_nothing_runs(tapeline: Tapeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tapeline("cluster-down", "provider=kind")[:2] == (0, "kind delete cluster --name tapeline\n")
+    code, _, err = tapeline("cluster-down", "provider=kind", "run=true")
+    assert (code, err) == (2, "tapeline: kind: is not installed here; install it, or paste the commands where it is\n")

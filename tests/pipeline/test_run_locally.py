@@ -1,0 +1,242 @@
+"""Runs on this machine: what is cached, what makes a step run again, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tapeline import files
+from tapeline.cli import main as cli
+from tapeline.datasets.indices.simulation import simulate
+from tapeline.pipeline import cache
+from tapeline.pipeline.graph import PIPELINE
+from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
+
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
+
+
+def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    first = (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    assert set(steps(folder).values()) == {"ran"}
+    store = {path: path.stat().st_mtime_ns for path in (folder / "store").rglob("*")}
+    code, out, _ = tapeline("run", *SMALL)
+    assert code == 0
+    assert {name for name, how in steps(folder).items() if how == "cached"} == set(CACHED)
+    assert "is live already; nothing was written" in out
+    assert (folder / "runs" / "latest" / "metrics.json").read_bytes() == first
+    assert {path: path.stat().st_mtime_ns for path in (folder / "store").rglob("*")} == store
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
+    assert subprocess_tapeline("run", *SMALL, cwd=folder).returncode == 0
+    script = (
+        "import sys; from tapeline.cli import main; "
+        f"assert main(['run', *{SMALL}]) == 0; print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_what_a_change_runs_again_and_why(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    code, out, _ = tapeline("run", *SMALL, "model.steps=60", "why=true")
+    assert code == 0
+    ran = [name for name, how in steps(folder).items() if how == "ran"]
+    assert ran == ["train", "export", "evaluate", "gate", "report", "publish"]
+    assert "train      runs because model.steps 40 -> 60\n" in out
+    assert "export     runs because input fitted\n" in out
+    assert tapeline("run", *SMALL, "hw.limits.memory=8Gi", "target.runs=elsewhere")[0] == 0
+    told = json.loads((folder / "elsewhere" / "latest" / "run.json").read_text())
+    assert [each["step"] for each in told["steps"] if each["how"] == "ran"] == ["gate", "report", "publish"]
+
+
+def test_a_price_runs_all_again_and_a_touch_nothing(tapeline: Tapeline, folder: Path) -> None:
+    path = folder / "closes.csv"
+    frame = simulate(0)
+    frame.write_csv(path)
+    data = ["dataset.source=csv", "dataset.path=closes.csv"]
+    assert tapeline("run", *SMALL, *data)[0] == 0
+    os.utime(path)
+    path.rename(folder / "moved.csv")
+    assert tapeline("run", *SMALL, "dataset.source=csv", "dataset.path=moved.csv")[0] == 0
+    assert [name for name, how in steps(folder).items() if how == "ran"] == ["gate", "publish"]
+    changed = pl.when(pl.int_range(len(frame)) == 500).then(pl.col("dax") * 1.01).otherwise("dax")
+    frame.with_columns(dax=changed).write_csv(path)
+    code, out, _ = tapeline("run", *SMALL, *data, "why=true")
+    assert code == 0
+    assert [name for name, how in steps(folder).items() if how == "cached"] == []
+    assert "ingest     runs because data outside\n" in out
+
+
+def test_a_changed_template_makes_the_report_anew() -> None:
+    seen = {path.name for path in cache.source()}
+    assert {"report.html", "report.py", "train.py"} <= seen
+    assert not {"cli.py", "leaderboard.html", "run_locally.py"} & seen
+
+
+def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    table = (folder / "runs" / "latest" / "table.parquet").resolve()
+    table.chmod(0o644)
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    first = (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    assert tapeline("run", *SMALL)[0] == 0
+    assert steps(folder)["features"] == "ran"
+    assert (folder / "runs" / "latest" / "metrics.json").read_bytes() == first
+
+
+def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    latest = folder / "runs" / "latest"
+    assert latest.is_symlink()
+    kept = {"config.yaml", "log.txt", "run.json", *(made.file for each in PIPELINE for made in each.makes)}
+    assert {path.name for path in latest.iterdir() if "tfevents" not in path.name} == kept
+    told = metrics(folder)
+    assert list(told) == [
+        "schema", "ran", "config", "data", "train", "test", "baselines", "gate", "model_version",
+    ]  # fmt: skip
+    assert told["ran"] == {"experiment": None, "dataset": "indices", "model": "flat", "hw": "cpu", "seed": 0}
+    assert told["data"]["simulated"] is True
+    assert str(folder) not in (latest / "metrics.json").read_text()
+    run = json.loads((latest / "run.json").read_text())
+    assert run["published"]["number"] == 1
+    assert run["published"]["model_version"] == told["model_version"]
+    assert "step 40 of 40: accuracy" in (latest / "log.txt").read_text()
+
+
+def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert tapeline("run", *SMALL)[0] == 0
+    events = EventAccumulator(str((folder / "runs" / "latest").resolve()))
+    events.Reload()
+    told = metrics(folder)
+    curve = [(each.step, each.value) for each in events.Scalars("train/score")]
+    assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["accuracy"])
+
+
+def test_a_rejected_model_is_a_result(tapeline: Tapeline, folder: Path) -> None:
+    code, out, _ = tapeline("run", *SMALL, "gate.threshold=0.99")
+    assert code == 0
+    assert steps(folder)["publish"] == "skipped"
+    assert "is not above 0.99" in out
+    assert not (folder / "store").exists()
+
+
+def test_a_run_can_be_told_not_to_publish(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL, "publish=false")[0] == 0
+    assert metrics(folder)["gate"]["accepted"] is True
+    assert steps(folder)["publish"] == "skipped"
+    assert not (folder / "store").exists()
+
+
+def test_what_does_not_apply_here_is_said(tapeline: Tapeline) -> None:
+    code, out, _ = tapeline("run", *SMALL, "hw=gpu")
+    assert code == 0
+    assert "local: node selector, toleration, requests and limits, the image with TensorFlow 2.14.1 do not apply" in out
+    assert "hw=gpu: clouds withdrew this card on 2024-05-01" in out
+    assert "sees no GPU: this trains on the CPU" in out
+
+
+def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> None:
+    code, _, err = tapeline("run", *SMALL, "hw=gpu", "hw.required=true")
+    assert code == 2
+    assert "hw.required=true: TensorFlow" in err
+    assert "sees no GPU, which takes NVIDIA's driver 450 to 470" in err
+
+
+def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    made: dict[str, str] = {}
+    for step in PIPELINE:
+        arguments = ["step", step.name, *SMALL, "serving.store=other"]
+        for name in step.takes:
+            arguments += ["--in", f"{name}={made[name]}"]
+        for artifact in step.makes:
+            made[artifact.name] = f"alone/{artifact.file}"
+            arguments += ["--out", f"{artifact.name}={made[artifact.name]}"]
+        arguments += [word for name in step.parameters for word in ("--out", f"{name}={name}.txt")]
+        if step.name == "train":
+            done = subprocess_tapeline(*arguments, cwd=folder)
+            assert (done.returncode, done.stderr) == (0, "")
+        else:
+            assert cli.main(arguments) == 0
+    assert (folder / "accepted.txt").read_text() == "true"
+    latest = folder / "runs" / "latest"
+    for name in ("metrics.json", "scores.json", "report.html", "table.parquet", "raw.parquet"):
+        assert (folder / "alone" / name).read_bytes() == (latest / name).read_bytes(), name
+    assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
+
+
+def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    these = [step for step in PIPELINE if not step.when]
+    arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
+    for artifact in (made for step in these for made in step.makes):
+        arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
+    done = subprocess_tapeline(*arguments, "--out", "accepted=accepted.txt", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "accepted.txt").read_text() == "true"
+    for name in ("metrics.json", "report.html"):
+        assert (folder / "alone" / name).read_bytes() == (folder / "runs" / "latest" / name).read_bytes(), name
+
+
+def whole(folder: Path) -> None:
+    """Everything under a final name is complete."""
+    for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):
+        told = files.read_json(entry / "entry.json")
+        step = next(each for each in PIPELINE if each.name == entry.parent.name)
+        assert {made.name: files.digest_path(entry / made.file) for made in step.makes} == told["digests"]
+    for version in folder.glob("store/*/[0-9]*"):
+        assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    for run in folder.glob("runs/*/run.json"):
+        files.read_json(run)
+
+
+def test_killed_runs_leave_nothing_half_written_and_the_next_one_completes(tapeline: Tapeline, folder: Path) -> None:
+    assert (
+        tapeline("run", *SMALL, "target.runs=untouched", "target.cache=untouched/cache", "serving.store=untouched/s")[0]
+        == 0
+    )
+    expected = (folder / "untouched" / "latest" / "metrics.json").read_bytes()
+    command = [sys.executable, "-m", "tapeline", "run", *SMALL]
+    moments = random.Random(11)
+    for _ in range(10):
+        running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.2, 6.0))
+        running.kill()
+        running.wait()
+        whole(folder)
+    assert tapeline("run", *SMALL)[0] == 0
+    assert (folder / "runs" / "latest" / "metrics.json").read_bytes() == expected
+    assert [path.name for path in (folder / "store" / "indices-simulated").glob("[0-9]*")] == ["1"]
+
+
+def test_two_runs_at_once_share_a_cache(folder: Path) -> None:
+    command = [sys.executable, "-m", "tapeline", "run", *SMALL]
+    both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outputs = [each.communicate() for each in both]
+    assert [each.returncode for each in both] == [0, 0], outputs
+    told = {path.read_bytes() for path in folder.glob("runs/2*/metrics.json")}
+    assert len(told) == 1
+    assert len(list(folder.glob("runs/2*"))) == 2
+    whole(folder)
+
+
+@pytest.mark.parametrize("name", ["experiment=snp_flat", "model=flat"])
+def test_a_run_is_named_by_its_experiment_or_by_dataset_and_model(tapeline: Tapeline, folder: Path, name: str) -> None:
+    assert tapeline("run", name, *SMALL[1:])[0] == 0
+    ending = "snp_flat" if name.startswith("experiment") else "indices_flat"
+    assert (folder / "runs" / "latest").resolve().name.endswith(ending)

@@ -1,0 +1,95 @@
+"""Reports of small runs, made once."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeline import files
+from tapeline.cli import main as cli
+from tapeline.report import page
+from tapeline.tables.table import about
+
+SMALL = ["model.steps=40", "model.report_every=20"]
+RUNS = {
+    "flat rejected": ["model=flat", *SMALL, "gate.threshold=0.99"],
+    "deep accepted": ["model=deep", *SMALL, "gate.threshold=0", "dataset.as_of=09:00 America/New_York"],
+    "lightgbm walk-forward": ["model=lightgbm", "split=walk_forward", "model.steps=60", "gate.threshold=0"],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The three files that a report is made of, and the folder that holds them."""
+
+    folder: Path
+    metrics: Any
+    scores: Any
+    about: Any
+
+    def html(self) -> str:
+        """The page made anew; report.html holds the step's own."""
+        return page(self.metrics, self.scores, self.about)
+
+    def report(self) -> str:
+        return (self.folder / "report.html").read_text()
+
+    def changed(self) -> Run:
+        """A copy that a test may change."""
+        return copy.deepcopy(self)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A finished run by each of RUNS' names."""
+    made = {}
+    for name, overrides in RUNS.items():
+        folder = tmp_path_factory.mktemp("run")
+        places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
+        assert cli.main(["run", *overrides, *places]) == 0
+        latest = folder / "runs" / "latest"
+        metrics, scores = (files.read_json(latest / file) for file in ("metrics.json", "scores.json"))
+        made[name] = Run(latest, metrics, scores, about(latest / "table.parquet"))
+    return made
+
+
+@pytest.fixture(params=RUNS)
+def run(request: pytest.FixtureRequest, runs: dict[str, Run]) -> Run:
+    return runs[request.param]
+
+
+HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "$\\frac{", "a" * 300, "two\nlines & more"]
+
+
+@pytest.fixture(scope="session")
+def hostile(runs: dict[str, Run]) -> Run:
+    """A run whose dataset, experiment, markets, columns and baselines have names that do harm where they can."""
+    told = runs["lightgbm walk-forward"].changed()
+    told.metrics["ran"] |= {"dataset": HOSTILE[0], "experiment": HOSTILE[1], "model": HOSTILE[3]}
+    told.metrics["config"]["dataset"]["name"] = HOSTILE[0]
+    told.metrics["data"] |= {"source": HOSTILE[1], "as_of": HOSTILE[3]}
+    told.about["dataset"] = HOSTILE[0]
+    told.about["late"] = {HOSTILE[3]: HOSTILE[0]}
+    names = dict(zip(told.about["overview"]["series"]["names"], HOSTILE, strict=False))
+    names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
+    names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
+    names[told.scores["reference"]["name"]] = HOSTILE[3]
+    metrics, scores, about = (_renamed(each, names) for each in (told.metrics, told.scores, told.about))
+    return Run(told.folder, metrics, scores, about)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {names.get(key, key): _renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, names) for inner in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="session")
+def hostile_page(hostile: Run) -> str:
+    return hostile.html()

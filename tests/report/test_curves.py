@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapeline.evaluation import metrics
+from tapeline.report import curves
+
+DRAW = np.random.default_rng(0)
+
+
+def answers(task: str = "direction", rows: int = 200, outputs: int = 1) -> curves.Answers:
+    time = np.datetime64("2020-01-01") + np.arange(rows)
+    if task == "direction":
+        target, down = DRAW.integers(0, 2, rows).astype(float), DRAW.random(rows)
+        return curves.Answers(task, time, target, (down > 0.5).astype(float), down, np.zeros(rows))
+    target = DRAW.normal(size=(rows, outputs))
+    target[::5, 0] = np.nan
+    return curves.Answers(task, time, target, DRAW.normal(size=(rows, outputs)), None, np.zeros((rows, outputs)))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=2, max_size=40))
+def test_the_area_below_the_curve_is_the_metrics_auc(pairs: list[tuple[int, int]]) -> None:
+    target, down = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]) / 4
+    if 0 < target.sum() < len(target):
+        false, true = curves.roc(target, down)
+        probability = np.stack([1 - down, down], axis=1)
+        auc = metrics.score("direction", target, {"prediction": target, "probability": probability})["auc"]
+        assert np.trapezoid(true, false) == pytest.approx(auc)
+        assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+
+
+def test_calibration_shares_rows_out_by_probability() -> None:
+    target, down = np.array([0, 0, 1, 1] * 10), np.repeat(np.arange(10) / 10, 4)
+    bins = curves.calibration(target[DRAW.permutation(40)], down)
+    assert [each[0] for each in bins] == [4] * 10
+    assert [each[1] for each in bins] == pytest.approx(np.arange(10) / 10)
+    assert all(low <= share <= high for _, _, share, low, high in bins)
+
+
+def test_the_interval_is_the_metrics_own() -> None:
+    scores = metrics.score("direction", np.ones(288), {"prediction": np.array([1] * 208 + [0] * 80)})
+    assert curves.wilson(208 / 288, 288) == pytest.approx((scores["interval"]["low"], scores["interval"]["high"]))
+
+
+def test_a_moving_score_is_the_score_of_its_rows() -> None:
+    told = answers()
+    found = curves.moving(told)
+    assert found is not None
+    width, time, model, reference = found
+    assert (width, len(time)) == (60, 141)
+    for at in (0, 70, 140):
+        rows = slice(at, at + 60)
+        assert time[at] == told.time[at + 59]
+        assert model[at] == pytest.approx(np.mean(told.prediction[rows] == told.target[rows]))
+        assert reference[at] == pytest.approx(np.mean(told.target[rows] == 0))
+
+
+def test_a_moving_error_leaves_missing_labels_out() -> None:
+    told = answers("regression", outputs=2)
+    found = curves.moving(told)
+    assert found is not None
+    squares = (told.prediction[-60:] - told.target[-60:]) ** 2
+    assert found[2][-1] == pytest.approx(np.sqrt(np.nanmean(squares)))
+    assert len(curves.errors(told)) == np.isfinite(told.target).sum() == 360
+    assert all(map(np.isfinite, curves.pairs(told)[0]))
+
+
+def test_few_rows_have_no_moving_score() -> None:
+    assert curves.moving(answers(rows=59)) is None
+    assert curves.moving(answers(rows=60)) is not None

@@ -1,0 +1,249 @@
+"""The report: what it is made of, that its numbers are the run's, and that names do no harm."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tapeline import files
+from tapeline.config.compose import flat
+from tapeline.report import data_page
+from tests.conftest import ROOT, subprocess_tapeline
+from tests.report.conftest import HOSTILE, Run
+
+
+class Page(HTMLParser):
+    """What of a page the tests look at."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.numbers: list[tuple[str, str, str]] = []
+        """Key, value and text of each number that stands in a file."""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        if tag == "data":
+            self.numbers.append((given["data-key"] or "", given["value"] or "", ""))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.tags and self.tags[-1][0] == "data" and not self.numbers[-1][2]:
+            self.numbers[-1] = (*self.numbers[-1][:2], data)
+
+
+def at(pointer: str, whole: Any) -> Any:
+    """What a JSON pointer names."""
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        whole = whole[int(key)] if isinstance(whole, list) else whole[key]
+    return whole
+
+
+def is_shown(value: float | None, text: str) -> bool:
+    """Whether the text is the value, rounded to the digits that it has."""
+    if value is None:
+        return text == "none"
+    plain = text.replace(",", "").replace("\N{NO-BREAK SPACE}%", "")
+    decimals = len(plain.partition(".")[2]) if "e" not in plain else None
+    factor = 100 if "%" in text else 1
+    if decimals is None:
+        return float(plain) == pytest.approx(factor * value, rel=1e-3)
+    return abs(float(plain) - factor * value) <= 0.5000001 * 0.1**decimals
+
+
+def test_every_number_is_the_one_in_the_files(run: Run) -> None:
+    page = Page(run.report())
+    told = {"metrics": run.metrics, "scores": run.scores, "table": run.about}
+    assert len(page.numbers) > 500
+    for key, value, text in page.numbers:
+        found = at(key, told)
+        assert (repr(found), is_shown(found, text)) == (value, True), (key, value, text)
+
+
+def test_every_number_of_the_metrics_is_shown(run: Run) -> None:
+    shown = {key for key, _, _ in Page(run.report()).numbers}
+    paths = [("test",), *(("baselines", name) for name in run.metrics["baselines"]), ("train",)]
+    paths += [("validation",)] if "validation" in run.metrics else []
+    missing = set()
+    for path in paths:
+        for key, value in flat(at("/" + "/".join(path), run.metrics)).items():
+            counts = path[0] == "test" and isinstance(value, int)
+            if counts or (isinstance(value, float) and ("interval" not in key or path[0] == "test")):
+                missing |= {f"/metrics/{'/'.join(path)}/{key.replace('.', '/')}"} - shown
+    assert missing <= {"/metrics/train/accuracy"}, "which is the trace's last"
+
+
+def test_a_changed_number_is_seen_and_found(runs: dict[str, Run]) -> None:
+    other = runs["flat rejected"].changed()
+    other.metrics["test"]["accuracy"] = 0.123456
+    page = Page(other.html())
+    assert ("/metrics/test/accuracy", "0.123456", "0.1235") in page.numbers
+    assert ("/metrics/test/accuracy", "0.123456", "12.3\N{NO-BREAK SPACE}%") in page.numbers
+    assert not is_shown(0.123456, "0.1236")
+    assert not is_shown(0.5, "51\N{NO-BREAK SPACE}%")
+
+
+def test_it_opens_with_the_decision_and_what_it_rests_on(runs: dict[str, Run]) -> None:
+    text = " ".join(Page(runs["flat rejected"].report()).text.split())
+    assert "Rejected The model was right on" in text
+    assert "To go live it has to be above 99 %." in text
+    assert "is not above 0.99" in text
+    assert text.index("Rejected") < text.index("Every market against every other") < text.index("Calibration")
+    accepted = " ".join(Page(runs["deep accepted"].report()).text.split())
+    assert "ftse_log_return_0: closes at 16:30 Europe/London the same day" in accepted
+    assert "4 models, each tested on what came after" in Page(runs["lightgbm walk-forward"].report()).text
+
+
+def test_simulated_data_is_named_as_such(runs: dict[str, Run]) -> None:
+    run = runs["flat rejected"].changed()
+    assert run.report().count('class="simulated"') == 2
+    run.metrics["data"]["simulated"] = False
+    assert 'class="simulated"' not in run.html()
+
+
+def test_the_same_run_gives_the_same_page_small_and_without_network(run: Run) -> None:
+    html = run.html()
+    assert html == run.report()
+    assert len(html.encode()) < 1_500_000
+    for tag, given in Page(html).tags:
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (given.get(name) or "#").startswith(("#", "data:")), (tag, given)
+    assert not re.findall(r"url\((?!#)|@import", html)
+
+
+def test_no_two_elements_share_a_name(run: Run) -> None:
+    names = [given["id"] for _, given in Page(run.report()).tags if "id" in given]
+    assert len(names) == len(set(names))
+
+
+def test_three_files_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["lightgbm walk-forward"]
+    inputs = {"table": "table.parquet", "scores": "scores.json", "metrics": "metrics.json"}
+    for file in inputs.values():
+        (tmp_path / file).write_bytes((run.folder / file).read_bytes())
+    arguments = [word for name, file in inputs.items() for word in ("--in", f"{name}={file}")]
+    done = subprocess_tapeline("step", "report", *arguments, "--out", "report=r.html", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "r.html").read_bytes() == (run.folder / "report.html").read_bytes()
+
+
+def test_hostile_names_are_text(hostile_page: str) -> None:
+    page = Page(hostile_page)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [given for _, given in page.tags if any(name.startswith("on") for name in given)]
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    for name in HOSTILE:
+        assert name in page.text or json.dumps(name) in page.text, name
+
+
+def regression(run: Run, outputs: int) -> Run:
+    """The run as if numbers had been forecast, with labels missing."""
+    other = run.changed()
+    rows = other.metrics["test"]["rows"]
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=(rows, outputs))
+    guess = truth + draw.normal(size=(rows, outputs))
+    truth[::7] = np.nan
+    score = {"rows": rows, "rmse": 1.01, "r2": 0.4}
+    trace = [{"step": 20, "score": 1.2}, {"step": 40, "score": 1.1}]
+    other.metrics["config"]["gate"] |= {"metric": "rmse", "threshold": 1.5}
+    other.metrics["gate"]["reasons"] = ["rmse 1.010000 is below 1.5"]
+    mean = {"mean": {**score, "rmse": 1.4}}
+    other.metrics.update({"test": score, "baselines": mean, "train": {"rmse": 1.1, "trace": trace}})
+    reference = {"name": "mean", "prediction": np.zeros_like(truth).tolist()}
+    other.scores.update({"task": "regression", "reference": reference, "importance": None})
+    labels = [[None if np.isnan(each) else each for each in row] for row in truth.tolist()]
+    other.scores["predictions"] |= {"target": labels, "prediction": guess.tolist()}
+    other.scores["predictions"].pop("probability")
+    for window in other.scores["windows"]:
+        window |= {"score": score, "trace": trace}
+    described = {"count": 3, **dict.fromkeys(("mean", "sd", "min", "q1", "median", "q3", "max"), 1.0)}
+    table = other.about["overview"]["table"]
+    table.pop("down")
+    table["outputs"] = {f"output {at}": described for at in range(outputs)}
+    return other
+
+
+@pytest.mark.parametrize("outputs", [1, 30])
+def test_a_regression_has_a_page_of_its_own_metric(runs: dict[str, Run], outputs: int) -> None:
+    page = Page(regression(runs["flat rejected"], outputs).html())
+    text = " ".join(page.text.split())
+    assert "the model's rmse is 1.0100" in text
+    assert "has to be below 1.5" in text
+    assert "accuracy" not in text.replace("nearly all of the accuracy", "")
+    names = {given.get("id") for tag, given in page.tags if tag == "figure"}
+    assert {"pairs", "errors", "over-time", "training"} <= names
+    assert not names & {"roc", "calibration", "confusion", "target"}
+
+
+def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:
+    """Images, say: nothing is said of prices, or of when columns are known."""
+    other = runs["flat rejected"].changed()
+    other.about["overview"].pop("series")
+    for key in ("known", "meaning", "late"):
+        other.about.pop(key)
+    other.metrics["data"]["as_of"] = None
+    names = {given.get("id") for tag, given in Page(other.html()).tags if tag == "figure"}
+    assert "target" in names
+    assert not names & {"prices", "scatter", "missing", "known"}
+
+
+def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
+    other = runs["flat rejected"].changed()
+    other.metrics["config"]["gate"] |= {"metric": "log_loss", "threshold": 0.6}
+    text = " ".join(Page(other.html()).text.split())
+    assert f"the model's log_loss is {other.metrics['test']['log_loss']:.4f}" in text
+    assert "has to be below 0.6" in text
+    other.metrics["config"]["gate"] |= {"metric": "down.f1", "threshold": None}
+    text = " ".join(Page(other.html()).text.split())
+    assert f"the model's down.f1 is {other.metrics['test']['down']['f1']:.4f}" in text
+    assert "has to be" not in text
+
+
+def test_a_champion_is_told(runs: dict[str, Run]) -> None:
+    other = runs["flat rejected"].changed()
+    other.metrics["champion"] = {
+        "model_version": "0123456789ab", "last_label": "2014-08-11", "rows": 288, "score": 0.71, "candidate": 0.7,
+    }  # fmt: skip
+    other.metrics["config"]["gate"]["champion_margin"] = 0.01
+    assert ("/metrics/champion/score", "0.71", "0.710000") in Page(other.html()).numbers
+
+
+def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
+    told = runs["deep accepted"].about
+    html = data_page(told, source="simulated", simulated=True, as_of="09:00 America/New_York")
+    page = Page(html)
+    assert all(is_shown(at(key, {"table": told}), text) for key, _, text in page.numbers)
+    assert "Simulated markets" in page.text
+    assert "ROC" not in page.text
+    assert 'class="simulated"' not in data_page(told, source="csv", simulated=False, as_of=None)
+
+
+def test_only_the_report_imports_plotting() -> None:
+    source = ROOT / "src" / "tapeline"
+    plotting, users = set(), set()
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            where = path.relative_to(source)
+            plotting |= {where.parts[:2] for name in names if name.split(".")[0] == "matplotlib"}
+            users |= {str(where) for name in names if name.startswith("tapeline.report")}
+    assert plotting == {("evaluation", "report")}
+    assert {name for name in users if name.startswith("steps")} == {"steps/report.py"}
+
+
+def test_a_table_says_what_the_report_needs_in_little_room(runs: dict[str, Run]) -> None:
+    assert len(json.dumps(runs["flat rejected"].about)) < 100_000
+    assert files.read_json(runs["flat rejected"].folder / "scores.json") == runs["flat rejected"].scores
