@@ -21,8 +21,8 @@ from tapeline.datasets.sources import series as singles
 from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
 from tapeline.features.returns import lagged, log_returns
-from tapeline.tables.profile import Series
 from tapeline.tables.digests import digest_frame
+from tapeline.tables.profile import Series
 from tapeline.tables.spec import Input
 from tapeline.tables.table import Table
 
