@@ -198,12 +198,12 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: it is none; the message says what to write.
     """
-    if found := re.fullmatch(r"(\d{1,9})([wdhms])", text):
+    if found := re.fullmatch(r"([0-9]{1,9})([wdhms])", text):
         try:
             return timedelta(seconds=int(found[1]) * UNITS[found[2]])
         except OverflowError:
             raise ValueError("must be a shorter duration, as in 40w") from None
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"[0-9]+", text):
         raise ValueError(f"must be a duration with a unit: {text}d for days, {text}h, {text}m for minutes, {text}s")
     raise ValueError("must be a duration: a whole number and a unit of w, d, h, m, s, as in 16m or 3d")
 
