@@ -14,7 +14,7 @@ HERE := run runs explore sweep serve predict publish canary promote rollback \
 THERE := build workflows check submit
 
 .DEFAULT_GOAL := help
-.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it b
 
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
+
+bench-data: .venv/.dev ## peak memory and seconds of tables larger than memory
+	@$(BIN)/python -m benchmarks data
 
 bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
 	@$(BIN)/python -m benchmarks serving

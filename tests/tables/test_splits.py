@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tapeline.config.schema import Split
 from tapeline.errors import Refused
+from tapeline.lookup import configure
 from tapeline.tables import splits, windows
 from tapeline.tables.spec import Spec, parse_duration
 from tapeline.tables.splits import ByGroup, ByRow, Chronological, Dates, Rolling, Timed, WalkForward, periods
@@ -323,6 +324,35 @@ def test_a_split_that_cannot_go_with_a_dataset_is_found(split: Split, spec: Spec
 def test_a_split_that_goes_with_a_dataset_has_no_finding() -> None:
     assert not [*splits.findings(chronological(), SPEC), *splits.findings(chronological(purge="16m"), SPEC)]
     assert not list(splits.findings(drawn(ByGroup), Spec(task="keypoints", outputs=("x",))))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["split=dates", "split.test_from=2014-08-11"], "must be later than split.train_until=2014-08-11"),
+        (["split=dates", "split.train_until=11.8.2014"], "must be a date"),
+        (["split=dates", "split.train=0.8"], "split.train: unknown key"),
+        (["split=walk_forward", "split.window=3"], "did you mean windows?"),
+        (["split.name=walkforward"], "did you mean walk_forward?"),
+        (["split=walk_forward", "split.purge=1"], "split.purge=1: .*1d"),
+        (["split=by_group", "split.purge=1d"], "split.purge: unknown key"),
+        (["split=rolling", "split.test=4w", "split.step=3w"], "split.step='3w'.*split.test=4w"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused_when_composed(overrides: list[str], says: str) -> None:
+    with pytest.raises(Refused, match=says.replace("?", r"\?")):
+        configure(overrides)
+
+
+@pytest.mark.parametrize("name", ["chronological", "dates"])
+def test_the_original_split_of_the_closes(closing_data: Path, name: str) -> None:
+    import polars as pl
+
+    times = pl.read_csv(closing_data, try_parse_dates=True).to_series(0).cast(pl.Date).sort().to_numpy()[7:]
+    (window,) = periods(configure([f"split={name}"]).split, times, NONE)
+    train, _, test = sides(window, times)
+    assert (train.tolist(), test.tolist()) == (list(range(1152)), list(range(1152, 1440)))
+    assert window.record()["train"] == [["2010-01-13", "2014-08-11"]]
 
 
 def test_every_split_has_its_file_and_every_key_its_place_there() -> None:

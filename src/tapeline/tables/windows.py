@@ -79,9 +79,15 @@ def distinct(columns: Iterable[Array]) -> Array:
     """The distinct values of all parts, ascending; one part's column is held at a time."""
     found: Array | None = None
     for values in columns:
-        each = np.unique(_comparable(values))
-        found = each if found is None else np.union1d(found, each)
+        each = _unique(_comparable(values))
+        found = each if found is None else _unique(np.concatenate([found, each]))
     return np.empty(0, dtype="datetime64[s]") if found is None else found
+
+
+def _unique(values: Array) -> Array:
+    """As np.unique, which is many times slower on sorted runs."""
+    ordered = np.sort(values, kind="stable")
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
 
 
 def _comparable(values: Array) -> Array:
