@@ -1,4 +1,4 @@
-"""Raw data from its source, checked: tapeline step ingest --out raw=raw.parquet"""
+"""Raw data from its source, checked: tapeline step ingest --out raw=raw"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tapeline.config.schema import Config
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
-from tapeline.tables.table import write_frame
+from tapeline.tables import raw as raws
 
 
 def seen(config: Config) -> str | None:
@@ -17,5 +17,6 @@ def seen(config: Config) -> str | None:
 
 def run(config: Config, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
-    frame, where = source(config.dataset).read(config.dataset, kind(config.dataset).simulate)
-    write_frame(kind(config.dataset).ingest(config.dataset, frame, where), raw, {})
+    module = kind(config.dataset)
+    frame, where = source(config.dataset).read(config.dataset, module.simulate)
+    raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])

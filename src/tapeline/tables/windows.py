@@ -61,6 +61,13 @@ def rows_of(window: Window, table: Table, side: SideName) -> dict[str, Rows]:
     return {part.id: window.rows(table.column(part.id, column), side) for part in table.manifest.parts}
 
 
+def last_label(window: Window) -> str | int | None:
+    """Time of the last row that a window's model saw, in training or validation; None where rows have no time."""
+    if window.by != "time":
+        return None
+    return format_time(max(period.last for period in (*window.train, *window.validation)))  # type: ignore[union-attr]
+
+
 def as_periods(moments: Array, chosen: Array) -> tuple[Period, ...]:
     """The periods that hold the chosen ones, by ascending position, of distinct ascending times."""
     if not len(chosen):

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 SAMPLE_ROWS = 64
+Parts = Iterable[tuple[str, "pl.DataFrame | Iterable[pl.DataFrame]"]]
+"""The id of each part, and its rows in the order of time."""
 
 
-def write(path: Path, header: Manifest, parts: Iterable[tuple[str, pl.DataFrame | Iterable[pl.DataFrame]]]) -> Manifest:
+def write(path: Path, header: Manifest, parts: Parts) -> Manifest:
     """Write a table whole or not at all: a folder, or one file where the path ends in .parquet.
 
     Args:
@@ -80,9 +82,7 @@ def write_sample(table: Table, path: Path, rows: int = SAMPLE_ROWS) -> None:
         _write(temporary, manifest.columns, frame, _metadata(manifest))
 
 
-def _write_file(
-    path: Path, temporary: Path, header: Manifest, parts: Iterable[tuple[str, pl.DataFrame | Iterable[pl.DataFrame]]]
-) -> Manifest:
+def _write_file(path: Path, temporary: Path, header: Manifest, parts: Parts) -> Manifest:
     manifest = None
     for name, frames in parts:
         if manifest is not None:
