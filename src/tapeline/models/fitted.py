@@ -65,3 +65,16 @@ def of(record: Mapping[str, Any]) -> Fitted:
     windows = tuple(periods.read(each) for each in values["windows"])
     traces = [[Point(**point) for point in trace] for trace in values["traces"]]
     return Fitted(**{**values, "windows": windows, "traces": traces})
+
+
+def split_record(fitted: Fitted) -> dict[str, Any]:
+    """Which times trained, validated and test each window, and how many rows, for metrics.json.
+
+    Drawn rows or groups are too many to list there; a digest stands for them, and fitted.json has them.
+    """
+    windows = []
+    for window, rows in zip(fitted.windows, fitted.rows, strict=True):
+        record = window.record()
+        sides = {side: record[side] if window.by == "time" else files.digest(record[side]) for side in periods.SIDES}
+        windows.append({**sides, "rows": rows})
+    return {"by": fitted.windows[0].by, "windows": windows}
