@@ -35,7 +35,9 @@ from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Input, Spec
+from tapeline.tasks import Metric, Task
+from tapeline.tasks import metric as metric_of
 
 GROUPS: dict[str, type[Section]] = {
     "dataset": Dataset,
@@ -93,6 +95,29 @@ def family(name: str) -> Family:
     return cast(Family, module("models", name, "model.family"))
 
 
+def task(name: str) -> Task:
+    """The module of a task."""
+    return cast(Task, module("tasks", name, "task"))
+
+
+def spec(name: str) -> Spec:
+    """What the dataset of that name declares."""
+    return cast(Kind, module("datasets", name, "dataset.name")).SPEC
+
+
+def metric(metrics: Mapping[str, Any]) -> Metric:
+    """The metric that the gate asked for, of a run's metrics.json.
+
+    Raises:
+        Refused: its dataset is no longer there, or has no such metric.
+    """
+    name = metrics["config"]["gate"]["metric"]
+    try:
+        return metric_of(task(spec(metrics["config"]["dataset"]["name"]).task), name)
+    except KeyError:
+        raise refuse(f"gate.metric={name}", "no metric of this dataset", "run it again") from None
+
+
 def configure(overrides: Sequence[str]) -> Config:
     """Compose conf/ with Hydra overrides and validate the result.
 
@@ -137,7 +162,17 @@ def validate(plain: Mapping[str, Any]) -> Config:
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
         section = {**section, "name": name_of(plain.get("dataset") or {})}
+    if group == "gate" and section.get("metric") is None:
+        section = {**section, "metric": _primary(plain.get("dataset") or {})}
     return _schema(group, section).model_validate(section)
+
+
+def _primary(dataset: Mapping[str, Any]) -> str:
+    """The metric of a dataset's task that gates take by default; empty where the dataset itself is refused."""
+    try:
+        return task(spec(str(dataset.get("name"))).task).PRIMARY
+    except Refused:
+        return ""
 
 
 def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:

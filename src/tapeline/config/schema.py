@@ -85,10 +85,13 @@ class Gate(Section):
     """What a model must show before it is published."""
 
     metric: str
+    """In conf/ null stands for the first one of the dataset's task."""
     threshold: float | None
-    """Strict: the metric must be better than this."""
+    """Strict: the metric must be better than this; null is off."""
     baseline_margin: float | None
     """Least lead over the best naive baseline, in the metric's units; null is off."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None
+    """The paired interval of that lead has this level, and its lower end must be above the margin; null is off."""
     champion_margin: float | None
     """Least lead over the version now served, on test rows that it never learnt; null is off."""
 

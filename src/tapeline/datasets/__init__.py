@@ -1,6 +1,6 @@
 """Datasets: one module each, found by `dataset.name`. Add one by writing `<name>.py` with
 
-    TASK                        "direction" or "regression"
+    SPEC                        what it is: its task, outputs, horizon, what may be missing, a Spec
     HORIZON                     rows (times) behind its own into which a row's label reaches
     Section                     its keys, a config.Dataset
     simulate(seed)              raw data, of the real schema, without network
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tapeline.tables.spec import Spec
 from tapeline.tables.table import Table
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +29,7 @@ Array = np.ndarray[Any, Any]
 class Kind(Protocol):
     """What the module of a dataset offers."""
 
-    TASK: str
+    SPEC: Spec
     HORIZON: int
 
     def simulate(self, seed: int) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.config.schema import Config
-from tapeline.lookup import family, served
+from tapeline.lookup import family, served, task
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
 from tapeline.tables import table as tables
@@ -38,6 +38,6 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
         "tensorflow": tensorflow.__version__,
     }
     module = family(fit.family)
-    model = module.servable(module.load(last))
+    model = module.servable(module.load(last, task(fit.task)))
     inputs = served(data.about["dataset"], data.names)
     servables.write(model, about, data.features[-WARM_UP_ROWS:], servable, inputs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tapeline.config.schema import Config
 from tapeline.lookup import dataset as kind
+from tapeline.lookup import task
 from tapeline.tables.profile import Series, of_series, of_table
 from tapeline.tables.table import Table, write
 
@@ -26,5 +27,7 @@ def _overview(config: Config, raw: Any, table: Table) -> dict[str, Any]:
     """What the data is like, for reports: the dataset's series, where it offers some, and its table."""
     offer = getattr(kind(config.dataset), "series", None)
     shown: Series | None = offer(config.dataset, raw) if offer else None
-    summary = of_table(table.time, table.names, table.features, table.target, table.about["task"])
+    spec = kind(config.dataset).SPEC
+    target = task(spec.task).describe(table.time, table.target, spec.outputs)
+    summary = of_table(table.time, table.names, table.features, target)
     return {**({"series": of_series(shown)} if shown else {}), "table": summary}

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from tapeline import tensorflow as tf
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
-from tapeline.lookup import family
-from tapeline.models import SCORE, How, Point, Rows
+from tapeline.lookup import family, task
+from tapeline.models import Point, Rows, Training
 from tapeline.models import fitted as fits
 from tapeline.tables import splits
 from tapeline.tables.table import Table, read
@@ -65,11 +67,13 @@ def _device(config: Config) -> tuple[str, str | None]:
 def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     rows = Rows(data.features[window.train], data.target[window.train])
-    task: str = data.about["task"]
-    progress = _progress(SCORE[task], config.model.steps, config.model.report_every)
-    how = How(task, config.seed, progress, config.hw.threads)
+    if not np.isfinite(rows.target).any():
+        first, last = data.time[window.train[0]], data.time[window.train[-1]]
+        raise refuse("split", f"no train row from {first} to {last} has a label", "choose other train rows")
+    of = task(data.about["task"])
+    progress = _progress(of.TRACE, config.model.steps, config.model.report_every)
     module = family(config.model.family)
-    model, trace = module.fit(config.model, rows, how)
+    model, trace = module.fit(config.model, rows, Training(of, config.seed, progress, config.hw.threads))
     folder.mkdir(parents=True)
     module.save(model, folder)
     return trace

@@ -84,27 +84,16 @@ def of_series(series: Series) -> Told:
     }
 
 
-def of_table(time: Array, names: tuple[str, ...], features: Array, target: Array, task: str) -> Told:
-    """The columns that models see, and what they are to tell."""
-    told: Told = {
+def of_table(time: Array, names: tuple[str, ...], features: Array, target: Told) -> Told:
+    """The columns that models see, and what the task says of the target."""
+    return {
         "rows": len(time),
         "first": moment(time[0]),
         "last": moment(time[-1]),
         "columns": len(names),
         "features": {name: described(features[:, at]) for at, name in enumerate(names[:COLUMNS])},
+        **target,
     }
-    if task == "direction":
-        labels, which = periods(time)
-        rows = np.bincount(which, minlength=len(labels))
-        told["down"] = {
-            "periods": labels,
-            "rows": rows.tolist(),
-            "share": [significant(each) for each in np.bincount(which, target, len(labels)) / rows],
-        }
-    else:
-        outputs = target.reshape(len(target), -1).astype(float)[:, :COLUMNS]
-        told["outputs"] = {f"output {at}": described(column) for at, column in enumerate(outputs.T)}
-    return told
 
 
 def filled(values: Array) -> Array:

@@ -1,6 +1,7 @@
 """The table that models learn from, and its Parquet file.
 
-Columns `time`, `target` (or `target.<name>` where there are several), and the features.
+Columns `time`, `target` (or `target.<number>` where it has two axes), `weight` where there is one,
+`context.<name>`, and the features.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ class Table:
     """direction: int64, shape [rows], 0 up or flat, 1 down; regression: float64, shape [rows, outputs]."""
     about: Mapping[str, Any]
     """task, digest of the raw data, the dataset's name in a file, and what the dataset has to tell the report."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """What metrics, baselines and figures may read, and models never: [rows] each, by name."""
+    weight: Array | None = None
+    """float64 [rows]: of each row in weighted metrics."""
 
 
 def write(table: Table, path: Path) -> None:
@@ -47,6 +52,8 @@ def write(table: Table, path: Path) -> None:
         columns["target"] = table.target
     else:
         columns |= {f"target.{i}": column for i, column in enumerate(table.target.T)}
+    columns |= {} if table.weight is None else {"weight": table.weight}
+    columns |= {f"context.{name}": values for name, values in table.context.items()}
     columns |= dict(zip(table.names, table.features.T, strict=True))
     write_frame(pl.DataFrame(columns), path, table.about)
 
@@ -57,13 +64,17 @@ def read(path: Path) -> Table:
 
     frame = pl.read_parquet(path)
     targets = [name for name in frame.columns if name.split(".")[0] == "target"]
-    names = tuple(name for name in frame.columns if name != "time" and name not in targets)
+    context = [name for name in frame.columns if name.startswith("context.")]
+    others = {"time", "weight", *targets, *context}
+    names = tuple(name for name in frame.columns if name not in others)
     return Table(
         time=frame["time"].to_numpy(),
         names=names,
         features=np.ascontiguousarray(frame.select(names).to_numpy(), dtype=np.float32),
         target=(frame[targets[0]] if targets == ["target"] else frame.select(targets)).to_numpy(),
         about=about(path),
+        context={name.partition(".")[2]: frame[name].to_numpy() for name in context},
+        weight=frame["weight"].to_numpy() if "weight" in frame.columns else None,
     )
 
 

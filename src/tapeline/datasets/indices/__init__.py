@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -22,18 +23,18 @@ from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
 from tapeline.features.returns import lagged, log_returns
 from tapeline.tables.profile import Series
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Input, Spec
 from tapeline.tables.table import Table, digest_frame
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["HORIZON", "TASK", "Section", "baselines", "ingest", "series", "served", "simulate", "table"]
+__all__ = ["HORIZON", "SPEC", "Section", "baselines", "ingest", "series", "served", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
 
-TASK = "direction"
+SPEC = Spec(task="direction", outputs=("down",), horizon=timedelta(0))
 HORIZON = 0
 """The label of a day is known at that day's close."""
 CLOSES = {
@@ -124,7 +125,13 @@ def table(section: Section, raw: pl.DataFrame) -> Table:
         names=tuple(kept),
         features=np.stack(list(kept.values()), axis=1).astype(np.float32),
         target=(returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
-        about={"task": TASK, "digest": digest_frame(raw), "late": late, "known": known, "meaning": MEANING[bool(late)]},
+        about={
+            "task": SPEC.task,
+            "digest": digest_frame(raw),
+            "late": late,
+            "known": known,
+            "meaning": MEANING[bool(late)],
+        },
     )
 
 
