@@ -223,9 +223,7 @@ def unpaired_shares(before: tuple[int, int], after: tuple[int, int], level: floa
     return _square_and_add(before, after, 0.0, level)
 
 
-def _square_and_add(
-    before: tuple[int, int], after: tuple[int, int], phi: float, level: float
-) -> tuple[float, float]:
+def _square_and_add(before: tuple[int, int], after: tuple[int, int], phi: float, level: float) -> tuple[float, float]:
     (p, r), (q, s) = before, after
     old, new = wilson(p, r, level), wilson(q, s, level)
     change = q / s - p / r

@@ -20,7 +20,7 @@ import numpy as np
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import source
+from tapeline.lookup import source, task
 from tapeline.serving import saved_model as servable
 from tapeline.serving.client import Answer, Where, ask, plain, where
 from tapeline.tables import splits
@@ -65,7 +65,7 @@ def run(config: Config, own: Mapping[str, str], number: int | None) -> None:
     answer = ask(place, _in_order(rows, names), number)
     for line in _lines(place, rows, answer):
         print(line)
-    print(json.dumps(_summary(rows, answer)))
+    print(json.dumps(_summary(rows, answer, task(kind(config.dataset).SPEC.task).OUTPUTS)))
 
 
 def _rows(config: Config, own: Mapping[str, str]) -> Rows:
@@ -198,10 +198,10 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Answer) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Answer, names: Sequence[str]) -> dict[str, Any]:
     """What the last line tells: values for one row, lists for several."""
     listed: dict[str, Any] = {"date": rows.dates}
-    listed |= {name: plain(answer.outputs.get(name)) for name in ("prediction", "probability")}
+    listed |= {name: plain(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
         listed = {name: _one(values) for name, values in listed.items()}
     model_version = _one(answer.outputs.get("model_version"))

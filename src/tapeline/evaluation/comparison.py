@@ -7,8 +7,8 @@ either score: where the answers row by row are there, it is taken row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -67,15 +67,14 @@ def of_scores(answers: Answers) -> dict[str, dict[str, Any]]:
 
 
 def _own(answers: Answers, metric: Metric) -> Interval | None:
-    sums = answers.task.sums(metric.name, answers.predictions, answers.weight)
-    if metric.interval == "jackknife" or sums is None:
-        return intervals.jackknife(_without(answers, metric), answers.units)
     if metric.interval == "wilson":
         return intervals.wilson(*_share(answers, metric))
-    return intervals.bootstrap(sums, lambda each: answers.task.from_sums(metric.name, each), answers.units)
+    if metric.interval == "jackknife":
+        return intervals.jackknife(_of_rows(answers, metric), answers.units)
+    return intervals.bootstrap(_sums(answers, metric), _from_sums(answers, metric), answers.units)
 
 
-def _without(answers: Answers, metric: Metric) -> Any:
+def _of_rows(answers: Answers, metric: Metric) -> Callable[[Array], float | None]:
     """The metric as a function of the rows that are left."""
 
     def score(rows: Array) -> float | None:
@@ -86,6 +85,17 @@ def _without(answers: Answers, metric: Metric) -> Any:
     return score
 
 
+def _sums(answers: Answers, metric: Metric) -> Array:
+    found = answers.task.sums(metric.name, answers.predictions, answers.weight)
+    if found is None:
+        raise ValueError(f"{metric.name} has the interval {metric.interval}, and its task no sums for it")
+    return found
+
+
+def _from_sums(answers: Answers, metric: Metric) -> Callable[[Array], Array]:
+    return lambda sums: answers.task.from_sums(metric.name, sums)
+
+
 def _share(answers: Answers, metric: Metric) -> tuple[int, int]:
     """Hits and rows of a share."""
     hits = _hits(answers, metric)
@@ -93,9 +103,7 @@ def _share(answers: Answers, metric: Metric) -> tuple[int, int]:
 
 
 def _hits(answers: Answers, metric: Metric) -> Array:
-    sums = answers.task.sums(metric.name, answers.predictions)
-    assert sums is not None, f"{metric.name} is a share, and its task's sums do not have it"
-    return np.asarray(sums[:, 0] > 0)
+    return np.asarray(_sums(answers, metric)[:, 0] > 0)
 
 
 def difference(metric: Metric, before: Answers, after: Answers, level: float = LEVEL) -> Interval | None:
@@ -103,21 +111,19 @@ def difference(metric: Metric, before: Answers, after: Answers, level: float = L
     if metric.interval == "wilson":
         ends = intervals.paired_shares(_hits(before, metric), _hits(after, metric), level)
         return Interval(*ends, level, PAIRED)
-    pair = [each.task.sums(metric.name, each.predictions, each.weight) for each in (before, after)]
-    if metric.interval == "jackknife" or pair[0] is None or pair[1] is None:
-        scores = [_without(each, metric) for each in (before, after)]
+    if metric.interval == "jackknife":
+        old, new = _of_rows(before, metric), _of_rows(after, metric)
 
         def change(rows: Array) -> float | None:
-            old, new = (score(rows) for score in scores)
-            return None if old is None or new is None else new - old
+            first, second = old(rows), new(rows)
+            return None if first is None or second is None else second - first
 
-        return _renamed(intervals.jackknife(change, before.units, level), "paired")
-
-    def of(sums: Array) -> Array:
-        old, new = (after.task.from_sums(metric.name, sums[:, side]) for side in (0, 1))
-        return np.asarray(new - old)
-
-    return _renamed(intervals.bootstrap(np.stack(pair, axis=1), of, before.units, level), "paired")
+        found = intervals.jackknife(change, before.units, level)
+    else:
+        of = _from_sums(after, metric)
+        sums = np.stack([_sums(before, metric), _sums(after, metric)], axis=1)
+        found = intervals.bootstrap(sums, lambda each: of(each[:, 1]) - of(each[:, 0]), before.units, level)
+    return replace(found, method=f"paired {found.method}") if found else None
 
 
 def _unpaired(metric: Metric, before: Answers, after: Answers) -> Interval | None:
@@ -125,30 +131,27 @@ def _unpaired(metric: Metric, before: Answers, after: Answers) -> Interval | Non
     if metric.interval == "wilson":
         ends = intervals.unpaired_shares(_share(before, metric), _share(after, metric))
         return Interval(*ends, LEVEL, UNPAIRED)
-    pair = [each.task.sums(metric.name, each.predictions, each.weight) for each in (before, after)]
-    if metric.interval == "jackknife" or pair[0] is None or pair[1] is None:
-        scores = [intervals.without_blocks(_without(each, metric), each.units) for each in (before, after)]
-        whole = [_without(each, metric)(np.ones(len(each.units.of), bool)) for each in (before, after)]
-        if scores[0] is None or scores[1] is None or None in whole:
-            return None
-        blocks = min(map(len, scores))  # type: ignore[arg-type]
-        half = intervals.student(LEVEL, blocks) * math.hypot(*map(intervals.error, scores))
-        return Interval(whole[1] - whole[0] - half, whole[1] - whole[0] + half, LEVEL,
-                        "unpaired delete-a-block jackknife", blocks=blocks)  # fmt: skip
-    drawn = [
-        intervals.replicates(sums, lambda each: after.task.from_sums(metric.name, each), units, seed)
-        for seed, (sums, units) in enumerate(zip(pair, (before.units, after.units), strict=True))
-    ]
-    if drawn[0] is None or drawn[1] is None or not np.isfinite(drawn).all():
+    if metric.interval == "jackknife":
+        return _unpaired_jackknife(metric, before, after)
+    old = intervals.replicates(_sums(before, metric), _from_sums(before, metric), before.units, intervals.SEED)
+    new = intervals.replicates(_sums(after, metric), _from_sums(after, metric), after.units, intervals.SEED + 1)
+    if old is None or new is None or not np.isfinite(new - old).all():
         return None
-    low, high = np.quantile(drawn[1] - drawn[0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high), LEVEL, "unpaired moving-block bootstrap", repetitions=len(drawn[0]))
+    low, high = np.quantile(new - old, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    method = "unpaired moving-block bootstrap"
+    return Interval(float(low), float(high), LEVEL, method, seed=intervals.SEED, repetitions=len(old))
 
 
-def _renamed(interval: Interval | None, how: str) -> Interval | None:
-    if interval is None:
+def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Interval | None:
+    old, new = _of_rows(before, metric), _of_rows(after, metric)
+    first, second = intervals.without_blocks(old, before.units), intervals.without_blocks(new, after.units)
+    if first is None or second is None:
         return None
-    return Interval(**{**interval.record(), "method": f"{how} {interval.method}"})
+    change = float(new(np.ones(len(after.units.of), bool)) or 0) - float(old(np.ones(len(before.units.of), bool)) or 0)
+    blocks = min(len(first), len(second))
+    half = intervals.student(LEVEL, blocks) * math.hypot(intervals.error(first), intervals.error(second))
+    method = "unpaired delete-a-block jackknife"
+    return Interval(change - half, change + half, LEVEL, method, blocks=blocks)
 
 
 def changes(before: Scores, after: Scores) -> list[Change]:
@@ -173,15 +176,19 @@ def changes(before: Scores, after: Scores) -> list[Change]:
 
 
 def _change(
-    metric: Metric, values: tuple[float, float], tests: tuple[Scores, Scores], answers: list[Answers | None], paired: bool
+    metric: Metric,
+    values: tuple[float, float],
+    tests: tuple[Scores, Scores],
+    answers: list[Answers | None],
+    paired: bool,
 ) -> Change:
     ours, theirs = answers
     if ours and theirs:
         interval = (difference if paired else _unpaired)(metric, ours, theirs)
         return Change(metric, *values, interval, _told(interval) if interval else TOO_FEW)
     if metric.interval == "wilson" and all("rows" in test for test in tests):
-        shares = [(round(each * test["rows"]), test["rows"]) for each, test in zip(values, tests, strict=True)]
-        return Change(metric, *values, Interval(*intervals.unpaired_shares(*shares), LEVEL, UNPAIRED), UNPAIRED)
+        old, new = ((round(each * test["rows"]), test["rows"]) for each, test in zip(values, tests, strict=True))
+        return Change(metric, *values, Interval(*intervals.unpaired_shares(old, new), LEVEL, UNPAIRED), UNPAIRED)
     return Change(metric, *values, None, NO_ROWS)
 
 
@@ -207,7 +214,9 @@ def read(scores: Scores) -> Answers | None:
     if not {"time", "target", "prediction"} <= set(listed):
         return None
     try:
-        units = intervals.by_time(np.array(listed.pop("time"), "datetime64"), timedelta(seconds=scores.get("horizon") or 0))
+        units = intervals.by_time(
+            np.array(listed.pop("time"), "datetime64"), timedelta(seconds=scores.get("horizon") or 0)
+        )
         arrays = {name: np.array(values, dtype=np.float64) for name, values in listed.items()}
     except (TypeError, ValueError):
         return None

@@ -34,9 +34,7 @@ class Part:
     """What the metric reads beside the model's answers: `target`, `weight` and context columns."""
 
 
-def importance(
-    task: Task, metric: Metric, names: Sequence[str], parts: Sequence[Part]
-) -> dict[str, Any] | None:
+def importance(task: Task, metric: Metric, names: Sequence[str], parts: Sequence[Part]) -> dict[str, Any] | None:
     """For each column the mean loss of the metric and its standard deviation over shuffles; None for wide tables.
 
     Args:
@@ -80,9 +78,7 @@ def _shuffled(part: Part, column: int, orders: Sequence[Array]) -> list[dict[str
     ]
 
 
-def _value(
-    task: Task, metric: Metric, parts: Sequence[Part], answers: Sequence[Mapping[str, Array]]
-) -> float | None:
+def _value(task: Task, metric: Metric, parts: Sequence[Part], answers: Sequence[Mapping[str, Array]]) -> float | None:
     """The metric of the answers to all windows."""
     needed = [name for name in answers[0] if metric.needs_probability or name == "prediction"]
     pooled = {name: np.concatenate([each[name] for each in answers]) for name in needed}

@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from tapeline import files
-from tapeline.errors import nearest, refuse
-from tapeline.evaluation.metrics import METRICS, value
+from tapeline.errors import Refused, nearest, refuse
+from tapeline.lookup import metric, spec
 from tapeline.pipeline.graph import METRICS as SUMMARY
 from tapeline.pipeline.graph import SCORES
+from tapeline.tasks import Metric, interval, value
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
 """Begins the name of a run."""
@@ -47,8 +48,10 @@ class Run:
 
     @cached_property
     def scores(self) -> Mapping[str, Any]:
-        """scores.json, or what metrics.json has of it."""
-        return _read(self.folder / SCORES.file) or self.metrics
+        """scores.json, or what metrics.json has of it, with the task."""
+        if told := _read(self.folder / SCORES.file):
+            return told
+        return {**self.metrics, "task": spec(self.metrics["config"]["dataset"]["name"]).task}
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -105,18 +108,19 @@ class Run:
         """Of the gate."""
         return "accepted" if self.metrics["gate"]["accepted"] else "rejected"
 
-    @property
-    def metric(self) -> str:
-        """That the gate asked for."""
-        return str(self.metrics["config"]["gate"]["metric"])
+    @cached_property
+    def metric(self) -> Metric | None:
+        """That the gate asked for; None where the run's dataset is no longer known."""
+        try:
+            return metric(self.metrics)
+        except Refused:
+            return None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of that metric; scores have one of their task's first."""
-        told = self.metrics["test"].get("interval")
-        if not told or self.metric not in {names[0] for names in METRICS.values()}:
-            return None
-        return float(told["low"]), float(told["high"])
+        """Of that metric on the test rows, where there is one."""
+        found = interval(self.metrics["test"], self.metric) if self.metric else None
+        return (float(found["low"]), float(found["high"])) if found else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -132,9 +136,11 @@ def _is_summary(told: Mapping[str, Any]) -> bool:
     try:
         value(told["test"], told["config"]["gate"]["metric"])
         parts = (told["test"], told["data"], told["ran"])
-        interval = told["test"].get("interval", {"low": 0, "high": 0})
+        test = told["test"]
+        ends = [test.get("interval", {"low": 0, "high": 0}), *test.get("intervals", {}).values()]
         return (
-            float(interval["low"]) <= float(interval["high"])
+            all(float(each["low"]) <= float(each["high"]) for each in ends)
+            and isinstance(told["config"]["dataset"]["name"], str)
             and all(isinstance(each, dict) for each in parts)
             and isinstance(told["gate"]["accepted"], bool)
             and all({"step", "score"} <= set(point) for point in told["train"]["trace"])

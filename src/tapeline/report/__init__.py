@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tapeline.evaluation.metrics import sign
 from tapeline.report.page import environment, numbers
-from tapeline.report.sections import data, model
-from tapeline.report.sections import test as tested
+from tapeline.report.sections import Inputs, data, model
+from tapeline.tasks import interval_key
 
 Told = Mapping[str, Any]
 
@@ -29,23 +28,25 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
     import matplotlib as mpl
     import yaml
 
-    metric = metrics["config"]["gate"]["metric"]
     number = numbers({"metrics": metrics, "scores": scores, "table": about})
+    inputs = Inputs(metrics, scores, number)
     every = about["overview"].get("series", {}).get("every")
+    unit = f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows"
     return _rendered(
         "report.html",
         about,
         number,
         metrics=metrics,
         scores=scores,
-        metric=metric,
-        main=tested.main(scores["task"], metrics),
-        way=sign(metric),
-        rival=model.rival(metrics, scores),
-        unit=f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows",
-        beside=model.beside(metrics, scores, number),
-        model=model.plates(metrics, scores, number),
-        others=model.others(metrics, scores, number),
+        metric=inputs.metric,
+        note=inputs.task.NOTE,
+        rival=model.rival(inputs),
+        between=interval_key(metrics["test"], inputs.metric),
+        sentence=model.sentence(inputs, unit),
+        beside=model.beside(inputs),
+        model=model.plates(inputs),
+        others=model.others(inputs),
+        intervals=model.intervals(inputs),
         configuration=[
             yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()
         ],

@@ -1,5 +1,7 @@
-"""Tasks: what is forecast, one module each, found by file name. Add one by writing `<name>.py` with the names
-of `Task`, and name it in a dataset's SPEC. No other module asks which task it is.
+"""Tasks: what is forecast, one module each, found by file name.
+
+Add one by writing `<name>.py` with the names of `Task`, and name it in a dataset's SPEC. No other module asks
+which task it is.
 """
 
 from __future__ import annotations

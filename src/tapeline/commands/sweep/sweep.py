@@ -23,10 +23,10 @@ from tapeline.commands.sweep import leaderboard
 from tapeline.config import compose as conf
 from tapeline.config.schema import Config
 from tapeline.errors import Refused, refuse
-from tapeline.evaluation.metrics import value
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.graph import PIPELINE
+from tapeline.tasks import value
 
 
 def run(overrides: Sequence[str], *, name: str | None) -> Path:
