@@ -69,7 +69,7 @@ def module(package: str, name: str, key: str) -> ModuleType:
 
 def dataset(section: Dataset) -> Kind:
     """The module of a dataset."""
-    return cast(Kind, module("datasets", section.name, "dataset.name"))
+    return dataset_named(section.name)
 
 
 def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
@@ -100,9 +100,14 @@ def task(name: str) -> Task:
     return cast(Task, module("tasks", name, "task"))
 
 
+def dataset_named(name: str) -> Kind:
+    """The module of the dataset of that name."""
+    return cast(Kind, module("datasets", name, "dataset.name"))
+
+
 def spec(name: str) -> Spec:
     """What the dataset of that name declares."""
-    return cast(Kind, module("datasets", name, "dataset.name")).SPEC
+    return dataset_named(name).SPEC
 
 
 def metric(metrics: Mapping[str, Any]) -> Metric:

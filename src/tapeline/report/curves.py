@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tapeline.lookup import task
+from tapeline.tables.predictions import Predictions
 from tapeline.tasks import Task
 
 Array = np.ndarray[Any, Any]
@@ -25,7 +24,7 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Answers:
-    """The predictions of scores.json as arrays."""
+    """Predictions of the test rows, as arrays of one kind."""
 
     task: Task
     time: Array
@@ -39,17 +38,16 @@ class Answers:
     """The best baseline's prediction, as target."""
 
 
-def answers(scores: Mapping[str, Any]) -> Answers:
-    """What scores.json lists row by row."""
-    told = scores["predictions"]
-    probability = told.get("probability")
+def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
+    """The answers of a model, beside those of a baseline."""
+    scored = predictions.scored
     return Answers(
-        task=task(scores["task"]),
-        time=np.array(told["time"], "datetime64"),
-        target=np.array(told["target"], dtype=float),
-        prediction=np.array(told["prediction"], dtype=float),
-        down=np.array(probability, dtype=float)[:, 1] if probability else None,
-        reference=np.array(scores["references"][scores["reference"]], dtype=float),
+        task=task,
+        time=predictions.axis,
+        target=scored["target"].astype(float),
+        prediction=scored["prediction"].astype(float),
+        down=scored["probability"][:, 1].astype(float) if "probability" in scored else None,
+        reference=predictions.baselines[reference].astype(float),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tapeline.intervals import wilson
 from tapeline.tables.profile import periods, significant
 from tapeline.tasks import Array, Metric, Predictions, Scores, by_group, plain_sentence
 
@@ -39,7 +38,6 @@ def score(predictions: Predictions, weight: Array | None = None, groups: Array |
     scores: Scores = {
         "rows": len(target),
         "accuracy": (tp + tn) / len(target),
-        "interval": wilson(tp + tn, len(target)).record(),
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
         "down": _of_class(tp, fp, fn),
         "up": _of_class(tn, fn, fp),

@@ -12,7 +12,7 @@ from tapeline.report.sections import Inputs
 
 def figures(inputs: Inputs) -> Iterator[Plate]:
     """One picture."""
-    number, test = inputs.number, inputs.metrics["test"]
+    number, test = inputs.number, inputs.metrics["test"]["overall"]
     counts, rows = test["confusion"], test["rows"]
     cells = (("tp", 0, 0), ("fn", 1, 0), ("fp", 0, 1), ("tn", 1, 1))
 
@@ -31,7 +31,7 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
         axes.set_yticks([0, 1], ["down", "up or flat"], rotation=90, va="center")
         bare(axes)
 
-    here = ("metrics", "test", "confusion")
+    here = ("metrics", "test", "overall", "confusion")
     lines = [
         [f"it went {word}", *(number(*here, key, form=",d") for key in keys)]
         for word, keys in (("down", ("tp", "fn")), ("up or flat", ("fp", "tn")))

@@ -22,24 +22,24 @@ SPANS = 10
 """Years that a chart of missing values has room for."""
 COLUMNS = 40
 """That a picture of the columns has room for, those known last."""
-SERIES_AT = ("table", "overview", "series")
+SERIES_AT = ("profile", "statistics", "series")
 
 
-def plates(about: Told, number: Number) -> list[Plate]:
+def plates(profile: Told, number: Number) -> list[Plate]:
     """Pictures of the data, in the order of reading."""
-    told = about["overview"].get("series")
+    told = profile["statistics"].get("series")
     series = [*_prices(told, number), *_memory(told), *_by_lag(told, number), _missing(told, number)] if told else []
-    return [*series, *_known(about, number), *_target(about["overview"]["table"], number)]
+    return [*series, *_known(profile, number), *_target(profile["statistics"]["table"], number)]
 
 
-def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
+def summaries(profile: Told, number: Number) -> list[tuple[str, Grid]]:
     """Titles and tables of summary statistics."""
-    series, table = about["overview"].get("series", {}), ("table", "overview", "table")
+    series, table = profile["statistics"].get("series", {}), ("profile", "statistics", "table")
     parts = [
         (f"Prices, in {series.get('unit')}", series.get("levels", {}), (*SERIES_AT, "levels")),
         (f"{series.get('moves', '').capitalize()}s", series.get("returns", {}), (*SERIES_AT, "returns")),
-        ("Targets", about["overview"]["table"].get("outputs", {}), (*table, "outputs")),
-        ("Columns that the model sees", about["overview"]["table"]["features"], (*table, "features")),
+        ("Targets", profile["statistics"]["table"].get("outputs", {}), (*table, "outputs")),
+        ("Columns that the model sees", profile["statistics"]["table"]["features"], (*table, "features")),
     ]
     return [(title, _statistics(each, where, number)) for title, each, where in parts if each]
 
@@ -251,8 +251,8 @@ def _missing(told: Told, number: Number) -> Plate:
     return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
 
 
-def _known(about: Told, number: Number) -> Iterator[Plate]:
-    known = about.get("known")
+def _known(profile: Told, number: Number) -> Iterator[Plate]:
+    known = profile["notes"].get("known")
     if not known:
         return
     last = dict(sorted(known.items(), key=lambda item: item[1]["hours"])[:COLUMNS])
@@ -299,7 +299,7 @@ def _target(told: Told, number: Number) -> Iterator[Plate]:
         axes.set(ylabel="share of rows that fall", ylim=(0, 1))
         axes.grid(visible=False, axis="x")
 
-    here = ("table", "overview", "table", "down")
+    here = ("profile", "statistics", "table", "down")
     rows = [
         [span, number(*here, "rows", at, form=",d"), number(*here, "share", at, form=".3f")]
         for at, span in enumerate(down["periods"])
@@ -309,6 +309,6 @@ def _target(told: Told, number: Number) -> Iterator[Plate]:
     yield Plate("target", "How often it falls", says, picture("target", says, draw), grid)
 
 
-def late(about: Told) -> list[Markup]:
+def late(profile: Told) -> list[Markup]:
     """A line for each column that is not known in time."""
-    return [Markup("{}: {}").format(name, why) for name, why in about.get("late", {}).items()]
+    return [Markup("{}: {}").format(name, why) for name, why in profile["notes"].get("late", {}).items()]

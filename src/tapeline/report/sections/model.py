@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
@@ -13,6 +13,7 @@ from tapeline import lookup
 from tapeline.report.charts import BAD, INK, SERIES, SOFT, bare, dates, picture, short
 from tapeline.report.page import Grid, Number, Plate
 from tapeline.report.sections import Inputs
+from tapeline.tables.spec import format_time
 from tapeline.tasks import best, interval, interval_key, metric, value
 
 Told = Mapping[str, Any]
@@ -27,16 +28,16 @@ def plates(inputs: Inputs) -> list[Plate]:
         _training(inputs),
         *(plate for each in shown for plate in each),
         *_importance(inputs.scores, inputs.number),
-        _windows(inputs),
+        *_windows(inputs),
     ]
 
 
 def beside(inputs: Inputs) -> Plate:
     """The score beside the baselines' and the threshold, in the gate's metric where all have it."""
     metrics, metric, number = inputs.metrics, inputs.of_baselines, inputs.number
-    who = {"this model": ("metrics", "test")}
+    who = {"this model": ("metrics", "test", "overall")}
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
-    each_of = [metrics["test"], *metrics["baselines"].values()]
+    each_of = [metrics["test"]["overall"], *metrics["baselines"].values()]
     known = [(name, each) for name, each in zip(who, each_of, strict=True) if value(each, metric.name) is not None]
 
     def draw(figure: Any) -> None:
@@ -79,7 +80,7 @@ def _training(inputs: Inputs) -> Plate:
             text = "training rows" if last else "earlier windows" if window is windows[0] else None
             style = {"color": SERIES[0], "marker": "o", "markersize": 3.5} if last else {"color": SOFT, "linewidth": 1}
             axes.plot(steps, values, label=text, **style)
-        found = value(metrics["test"], name)
+        found = value(metrics["test"]["overall"], name)
         if found is not None:
             end = windows[-1]["trace"][-1]["step"]
             axes.plot(end, found, marker="s", linestyle="", color=SERIES[1], label="test rows")
@@ -128,14 +129,18 @@ def _importance(scores: Told, number: Number) -> Iterator[Plate]:
     yield Plate("importance", "What it lives on", says, svg, Grid(["column", "loss", "spread"], rows))
 
 
-def _windows(inputs: Inputs) -> Plate:
+def _windows(inputs: Inputs) -> Iterator[Plate]:
+    """When the rows of each window train and test; nothing where rows have no time."""
     windows, number, metric = inputs.scores["windows"], inputs.number, inputs.primary.name
+    if inputs.fitted.windows[0].by != "time":
+        return
+    sides = [{side: _span(getattr(window, side)) for side in ("train", "test")} for window in inputs.fitted.windows]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for at, window in enumerate(windows):
             for side, colour in (("train", SOFT), ("test", SERIES[0])):
-                ends = np.array([window[side]["first"], window[side]["last"]], "datetime64")
+                ends = np.array(sides[at][side])
                 axes.hlines(at, *ends, color=colour, linewidth=9, label=side if not at else None)
             if (found := value(window["score"], metric)) is not None:
                 axes.annotate(f"{found:.3g}", (ends[1], at), (4, 0), textcoords="offset points", va="center")
@@ -148,27 +153,31 @@ def _windows(inputs: Inputs) -> Plate:
 
     rows = []
     for at, window in enumerate(windows):
-        here = ("scores", "windows", at)
-        spans = [f"{window[side]['first']} to {window[side]['last']}" for side in ("train", "test")]
-        counts = [number(*here, side, "rows", form=",d") for side in ("train", "test")]
+        spans = ["{} to {}".format(*map(format_time, sides[at][side])) for side in ("train", "test")]
+        counts = [number("metrics", "split", "windows", at, "rows", side, form=",d") for side in ("train", "test")]
         known = value(window["score"], metric) is not None
-        found = number(*here, "score", *metric.split(".")) if known else ""
+        found = number("scores", "windows", at, "score", *metric.split(".")) if known else ""
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
     says = several if len(windows) > 1 else "Nothing is shuffled: it is tested on what came after all that it learnt."
     says += f" The number is the {metric} of each."
     head = ["window", "train", "train rows", "test", "test rows", metric]
     svg = picture("windows", says, draw, 1.25 + 0.27 * len(windows))
-    return Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))
+    yield Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))
+
+
+def _span(periods: Sequence[Any]) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last time of a side."""
+    return periods[0].first, periods[-1].last
 
 
 def others(inputs: Inputs) -> Grid:
     """Every metric of the model, of its validation rows and of every baseline."""
     metrics, number = inputs.metrics, inputs.number
-    who: dict[str, tuple[str, ...]] = {"this model": ("metrics", "test")}
-    who |= {"validation rows": ("metrics", "validation")} if "validation" in metrics else {}
+    who: dict[str, tuple[str, ...]] = {"this model": ("metrics", "test", "overall")}
+    who |= {"validation rows": ("metrics", "validation", "overall")} if metrics["validation"] else {}
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
-    names = list(_scalars(metrics["test"]))
+    names = list(_scalars(metrics["test"]["overall"]))
     rows = []
     for name, path in who.items():
         found = _scalars(_at(metrics, path[1:]))
@@ -178,10 +187,10 @@ def others(inputs: Inputs) -> Grid:
 
 def intervals(inputs: Inputs) -> Grid | None:
     """The intervals of the test rows' metrics; None where the scores list none."""
-    found = inputs.metrics["test"].get("intervals")
+    found = inputs.metrics["test"]["overall"].get("intervals")
     if not found:
         return None
-    here = ("metrics", "test", "intervals")
+    here = ("metrics", "test", "overall", "intervals")
     rows = [
         [name, *(inputs.number(*here, name, end, form=".5g") for end in ("low", "high")), each["method"]]
         for name, each in found.items()
@@ -200,7 +209,7 @@ def _scalars(scores: Told, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, each in scores.items():
         if isinstance(each, Mapping):
-            found |= _scalars(each, f"{prefix}{key}.") if key not in ("confusion", "interval", "intervals") else {}
+            found |= _scalars(each, f"{prefix}{key}.") if key not in ("confusion", "intervals") else {}
         elif each is None or isinstance(each, float):
             found[prefix + key] = each
     return found
@@ -220,5 +229,5 @@ def sentence(inputs: Inputs, unit: str) -> Markup:
         if field == "unit":
             text += unit
         elif field:
-            text += inputs.number("metrics", "test", *field.split("."), form=form or ".4f")
+            text += inputs.number("metrics", "test", "overall", *field.split("."), form=form or ".4f")
     return text

@@ -19,7 +19,7 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
     if found is None:
         return
     width, time, model, reference = found
-    name, metric, threshold = inputs.scores["reference"], inputs.primary, inputs.metrics["config"]["gate"]["threshold"]
+    name, metric, threshold = inputs.reference, inputs.primary, inputs.metrics["config"]["gate"]["threshold"]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()

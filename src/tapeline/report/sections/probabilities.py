@@ -18,7 +18,7 @@ SQUARE = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
 
 def figures(inputs: Inputs) -> Iterator[Plate]:
     """Both, where there are probabilities of two classes."""
-    told, auc = inputs.answers, inputs.metrics["test"].get("auc")
+    told, auc = inputs.answers, inputs.metrics["test"]["overall"].get("auc")
     if told.down is None or auc is None:
         return
     false, true = curves.roc(told.target, told.down)
