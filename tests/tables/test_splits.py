@@ -205,6 +205,13 @@ def test_purge_and_embargo_in_numbers() -> None:
     assert train.tolist() == list(range(30))
 
 
+def test_a_rolling_train_side_keeps_its_length_before_the_purge() -> None:
+    made = periods(walk(train=0.5, test_rows=2, windows=3, train_rows=5, purge="2d"), days(20), NONE)
+    assert [sides(window, days(20))[0].tolist() for window in made] == [
+        list(range(first, first + 5)) for first in (3, 5, 7)
+    ]
+
+
 def test_null_takes_the_horizon_and_the_share_of_the_model() -> None:
     times = np.datetime64("2021-01-01", "us") + np.arange(100) * np.timedelta64(1, "m")
     (window,) = periods(chronological(), times, timedelta(minutes=16), 0.25)

@@ -155,6 +155,19 @@ def test_images_come_back_whatever_they_were(tmp_path: Path, stored: str) -> Non
     assert table.manifest.digest == write(tmp_path / "again", FACES, [("all", frame)]).digest
 
 
+def test_a_feature_of_several_float32_comes_back(tmp_path: Path) -> None:
+    columns = (Column("row", "row", "int64"), Column("series", "feature", "float32", (3,)))
+    values = np.array([[0.5, np.nan, -2], [1e9, 0, 3]], dtype=np.float32)
+    write(
+        tmp_path / "t",
+        Manifest("direction", "series", columns, (), (3,)),
+        [("all", pl.DataFrame({"row": [0, 1], "series": values}))],
+    )
+    assert_equal(open_table(tmp_path / "t").read(("feature",))["feature"], values)
+    stored = pl.read_parquet(tmp_path / "t" / "all.parquet")["series"].to_list()
+    assert stored == [each.astype("<f4").tobytes() for each in values]
+
+
 selections = st.one_of(
     st.none(),
     st.fixed_dictionaries({}, optional={"BTC": st.slices(100), "ADA": st.slices(37)}).map(
