@@ -227,7 +227,7 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = {"tensorflow", "lightgbm", "kfp", "hera", "polars", "pandas", "hydra", "matplotlib", "sklearn", "pydantic"}
-    script = f"import sys; from tapeline.cli import main; main(['--help']); print(sorted({heavy} & set(sys.modules)))"
+    script = f"import sys; from tapeline.cli.main import main; main(['--help']); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "tapeline VERB" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

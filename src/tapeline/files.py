@@ -17,6 +17,11 @@ from typing import Any
 
 from tapeline.errors import refuse
 
+FICLONE = 0x40049409
+"""Linux' ioctl that lets one file share another's blocks."""
+HARD_LINK = 64_000_000
+"""Bytes. Files of this size or less are copied."""
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -62,8 +67,11 @@ def owned(folder: Path) -> Iterator[None]:
 
 def in_use(folder: Path) -> bool:
     """Whether a process is at work in a folder that it owns, or may be about to own it, since it is so new."""
-    if _age(folder) <= 60:
-        return True
+    return _age(folder) <= 60 or is_owned(folder)
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process owns the folder now."""
     if (handle := _try_lock(folder)) is None:
         return True
     os.close(handle)
@@ -143,6 +151,33 @@ def copy_folder(source: Path, target: Path) -> None:
             copy.mkdir()
         else:
             shutil.copyfile(path, copy)
+
+
+def clone(source: Path, target: Path) -> None:
+    """Let `target`, which does not exist, be a file or folder with the content of `source`.
+
+    Where the file system can, both share their blocks until one is changed; else the content is copied, and a
+    file of more than HARD_LINK bytes is linked, so that large models do not lie on the disk twice.
+    """
+    if source.is_dir():
+        target.mkdir()
+        for path in sorted(source.iterdir()):
+            clone(path, target / path.name)
+        return
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+            return
+        except OSError:  # not on this file system
+            pass
+        if os.fstat(reader.fileno()).st_size <= HARD_LINK:
+            shutil.copyfileobj(reader, writer)
+            return
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
 
 
 def read_json(path: Path) -> Any:

@@ -5,6 +5,7 @@ Ingest and features come from the same cache as a run's, and leave there what a 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tapeline import files
@@ -26,6 +27,7 @@ def run(config: Config) -> Path:
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
+        local.begin(folder, config, datetime.now(UTC))
         progress = local.Progress(folder)
         for name in ("ingest", "features"):
             local.take(step(name), config, progress)

@@ -12,6 +12,7 @@ from tapeline.config.schema import Config, Serving
 from tapeline.console import table
 from tapeline.errors import printable, refuse
 from tapeline.pipeline.graph import METRICS, SERVABLE
+from tapeline.pipeline.run_folder import Run
 from tapeline.serving.store import operations as verbs
 
 
@@ -41,7 +42,7 @@ def canary(run: str, number: int | None, config: Config, why: str) -> str:
 def _accepted(run: str, config: Config) -> tuple[Path, Serving]:
     """A run's folder, and its own serving.name in the store that is configured now."""
     folder = Path(config.target.runs) / run
-    if not (folder / "run.json").is_file():
+    if not Run(folder).finished:
         problem = f"no run of that name finished in {config.target.runs}"
         raise refuse(f"run={run}", problem, "name one that did")
     metrics = files.read_json(folder / METRICS.file)

@@ -26,7 +26,9 @@ Parts = dict[str, Any]
 """Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
 LEFT_SECONDS = 86_400
 LOCK, RUNS = ".lock", ".runs"
-"""In the cache: shared by runs that link entries, held alone to remove some; links to the folders of its runs."""
+"""In the cache: shared by runs that name entries, held alone to remove some; links to the folders of its runs."""
+RECORD = "run.json"
+"""In a run's folder: what it is, how far it came, and which entries of the cache it names."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def _instruction_set() -> list[str]:
 
 
 def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
-    """Link the entry for these parts into a run's folder, before anybody looks whether the entry is there.
+    """Let a run's run.json name the entry for these parts, before anybody looks whether the entry is there.
 
-    What a run links is never removed, and the cache knows in which folders its runs lie.
+    What a run names is never removed, and the cache knows in which folders its runs lie.
     """
     entry = _folder(root, step, wanted)
     with files.locked(root / LOCK, seconds=60, what="the cache", shared=True):
@@ -107,12 +109,12 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
             known.parent.mkdir(exist_ok=True)
             with suppress(FileExistsError):
                 known.symlink_to(os.path.relpath(run.parent.resolve(), known.parent.resolve()))
-        for made in step.makes:
-            (run / made.file).symlink_to(os.path.relpath((entry / made.file).resolve(), run.resolve()))
+        record = files.read_json(run / RECORD)
+        files.write_json(run / RECORD, {**record, "entries": [*record["entries"], f"{step.name}/{entry.name}"]})
 
 
 def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
-    """Entries that no run links but those that are going; without them, only what nobody had for a day.
+    """Entries that no run names but those that are going; without them, only what nobody had for a day.
 
     Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
     still want what is new among them.
@@ -125,19 +127,23 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
     known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
     leaving = {run.resolve() for run in going}
     staying = {run for folder in known if folder.is_dir() for run in folder.iterdir() if run.is_dir()} - leaving
-    used = set[Path]().union(*(_claimed(run) for run in staying if not run.is_symlink()))
-    freed = set[Path]().union(*(_claimed(run) for run in leaving))
-    entries = [path.parent.resolve() for path in root.glob("*/*/entry.json")]
-    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > LEFT_SECONDS))
+    used = set[str]().union(*(named(run) for run in staying if not run.is_symlink()))
+    freed = set[str]().union(*(named(run) for run in leaving))
+    found = {f"{path.parent.parent.name}/{path.parent.name}": path.parent for path in root.glob("*/*/entry.json")}
+    going_too = (entry for name, entry in found.items() if name not in used and (name in freed or _old(entry)))
+    return sorted(going_too)
 
 
-def _claimed(run: Path) -> set[Path]:
-    """What a run links, there or not; nothing where the run itself goes meanwhile."""
+def named(run: Path) -> set[str]:
+    """The entries that a run's run.json names, as step/key; none where it cannot be read."""
     try:
-        links = [path for path in run.iterdir() if path.is_symlink()]
-        return {(run / link.readlink()).resolve().parent for link in links}
-    except FileNotFoundError:
+        return set(files.read_json(run / RECORD)["entries"])
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
+
+
+def _old(entry: Path) -> bool:
+    return _age(entry) > LEFT_SECONDS
 
 
 def _age(entry: Path) -> float:

@@ -94,7 +94,7 @@ def _point_latest(folder: Path) -> None:
     link = folder / "latest"
     if link.exists() or not link.is_symlink():
         return
-    if finished := [run for run in past.runs(folder) if run.record]:
+    if finished := [run for run in past.runs(folder) if run.finished]:
         files.point(link, finished[0].name)
     else:
         link.unlink()
