@@ -11,58 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from tapeline.config.schema import Split
 from tapeline.errors import Refused
 from tapeline.lookup import configure
-from tapeline.tables import splits, windows
-from tapeline.tables.spec import Spec, parse_duration
-from tapeline.tables.splits import ByGroup, ByRow, Chronological, Dates, Rolling, Timed, WalkForward, periods
+from tapeline.tables import windows
+from tapeline.tables.spec import parse_duration
+from tapeline.tables.splits import ByGroup, ByRow, Timed, periods
 from tapeline.tables.windows import Period, Window
 from tests.tables import reference
+from tests.tables.sections import chronological, dates, days, drawn, numbers, rolling, sides, walk
 
 Array = np.ndarray[Any, Any]
 NONE = timedelta(0)
-CONF = Path(__file__).parents[2] / "conf" / "split"
-
-
-def chronological(**keys: Any) -> Chronological:
-    return Chronological(**{"name": "chronological", "train": 0.8, "validation": None, "purge": None, **keys})
-
-
-def dates(**keys: Any) -> Dates:
-    given = {"train_until": "2020-01-10", "test_from": None, "test_until": None, "validation": None, "purge": None}
-    return Dates(**{"name": "dates", **given, **keys})
-
-
-def walk(**keys: Any) -> WalkForward:
-    given = {"windows": 4, "train": 0.6, "train_rows": None, "test_rows": None}
-    return WalkForward(**{"name": "walk_forward", **given, "validation": None, "purge": None, "embargo": "0d", **keys})
-
-
-def rolling(**keys: Any) -> Rolling:
-    given = {"train": "10d", "test": "5d", "gap": "0d", "step": None, "validation": None, "purge": None}
-    return Rolling(**{"name": "rolling", **given, "embargo": "0d", **keys})
-
-
-def drawn(section: type[ByRow], **keys: Any) -> ByRow:
-    name = "by_group" if section is ByGroup else "by_row"
-    return section(**{"name": name, "train": 0.8, "validation": None, "seed": 0, **keys})
-
-
-def days(count: int) -> Array:
-    return np.datetime64("2020-01-01") + np.arange(count)
-
-
-def numbers(window: Window, times: Array, side: windows.SideName) -> Array:
-    rows = window.rows(times, side)
-    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-
-
-def sides(window: Window, times: Array) -> tuple[Array, Array, Array]:
-    train, validation, test = (numbers(window, times, side) for side in windows.SIDES)
-    return train, validation, test
 
 
 def same(made: tuple[Window, ...], times: Array, expected: reference.Windows) -> None:
@@ -205,6 +165,13 @@ def test_purge_and_embargo_in_numbers() -> None:
     assert train.tolist() == list(range(30))
 
 
+def test_a_rolling_train_side_keeps_its_length_before_the_purge() -> None:
+    made = periods(walk(train=0.5, test_rows=2, windows=3, train_rows=5, purge="2d"), days(20), NONE)
+    assert [sides(window, days(20))[0].tolist() for window in made] == [
+        list(range(first, first + 5)) for first in (3, 5, 7)
+    ]
+
+
 def test_null_takes_the_horizon_and_the_share_of_the_model() -> None:
     times = np.datetime64("2021-01-01", "us") + np.arange(100) * np.timedelta64(1, "m")
     (window,) = periods(chronological(), times, timedelta(minutes=16), 0.25)
@@ -247,41 +214,6 @@ def test_too_short_data_are_refused_with_the_longest_that_fits() -> None:
         periods(rolling(test="40w"), days(100), NONE)
 
 
-@pytest.mark.parametrize(
-    ("split", "says"),
-    [
-        (dates(train_until="2019-01-01"), "2020-01-01 to 2020-01-20"),
-        (dates(train_until="2020-01-20"), "no rows to test"),
-        (chronological(train=0.01), "none to one side"),
-        (walk(train=0.01), "none to train"),
-        (walk(windows=9), "8 rows are too few for 9 folds"),
-        (walk(test_rows=3), "8 rows are too few for 4 folds of 3"),
-        (walk(purge="12d"), "window 1 has no rows left to train"),
-        (chronological(validation=0.01), "no rows left to validate"),
-    ],
-)
-def test_a_side_without_rows_is_refused(split: Split, says: str) -> None:
-    with pytest.raises(Refused, match=says):
-        periods(split, days(20), NONE)
-
-
-@pytest.mark.parametrize("value", [1, "1", "3 d", "d", "-1d", "1.5h", "1M", True, 2.0])
-def test_a_purge_without_a_unit_is_refused(value: Any) -> None:
-    with pytest.raises(ValidationError, match="must be a duration"):
-        chronological(purge=value)
-
-
-def test_a_number_is_refused_with_the_duration_to_write() -> None:
-    with pytest.raises(ValidationError, match=r"\b3d\b.*\b3m\b"):
-        walk(embargo=3)
-
-
-@pytest.mark.parametrize(("key", "value"), [("train", "0d"), ("test", "0s"), ("step", "4d")])
-def test_a_rolling_that_cannot_be_is_refused(key: str, value: str) -> None:
-    with pytest.raises(ValidationError):
-        rolling(**{key: value})
-
-
 @given(st.integers(2, 200), st.integers(0, 5), st.sampled_from([ByRow, ByGroup]), st.floats(0.1, 0.9))
 def test_drawn_sides_hold_every_name_once(count: int, seed: int, section: type[ByRow], train: float) -> None:
     names = np.arange(count) if section is ByRow else np.array([f"face {each}" for each in range(count)], dtype=object)
@@ -305,45 +237,6 @@ def test_another_seed_draws_other_groups() -> None:
     assert len(tests) == 3
 
 
-SPEC = Spec(task="regression", outputs=("close",), horizon=timedelta(minutes=16))
-
-
-@pytest.mark.parametrize(
-    ("split", "spec", "fix"),
-    [
-        (chronological(purge="15m"), SPEC, "split.purge=16m"),
-        (drawn(ByRow), SPEC, "split=chronological"),
-        (walk(), Spec(task="keypoints", outputs=("x",)), "split=by_group"),
-    ],
-)
-def test_a_split_that_cannot_go_with_a_dataset_is_found(split: Split, spec: Spec, fix: str) -> None:
-    (finding,) = splits.findings(split, spec)
-    assert fix in finding.fix
-
-
-def test_a_split_that_goes_with_a_dataset_has_no_finding() -> None:
-    assert not [*splits.findings(chronological(), SPEC), *splits.findings(chronological(purge="16m"), SPEC)]
-    assert not list(splits.findings(drawn(ByGroup), Spec(task="keypoints", outputs=("x",))))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "says"),
-    [
-        (["split=dates", "split.test_from=2014-08-11"], "must be later than split.train_until=2014-08-11"),
-        (["split=dates", "split.train_until=11.8.2014"], "must be a date"),
-        (["split=dates", "split.train=0.8"], "split.train: unknown key"),
-        (["split=walk_forward", "split.window=3"], "did you mean windows?"),
-        (["split.name=walkforward"], "did you mean walk_forward?"),
-        (["split=walk_forward", "split.purge=1"], "split.purge=1: .*1d"),
-        (["split=by_group", "split.purge=1d"], "split.purge: unknown key"),
-        (["split=rolling", "split.test=4w", "split.step=3w"], "split.step='3w'.*split.test=4w"),
-    ],
-)
-def test_a_split_that_cannot_be_is_refused_when_composed(overrides: list[str], says: str) -> None:
-    with pytest.raises(Refused, match=says.replace("?", r"\?")):
-        configure(overrides)
-
-
 @pytest.mark.parametrize("name", ["chronological", "dates"])
 def test_the_original_split_of_the_closes(closing_data: Path, name: str) -> None:
     import polars as pl
@@ -353,17 +246,6 @@ def test_the_original_split_of_the_closes(closing_data: Path, name: str) -> None
     train, _, test = sides(window, times)
     assert (train.tolist(), test.tolist()) == (list(range(1152)), list(range(1152, 1440)))
     assert window.record()["train"] == [["2010-01-13", "2014-08-11"]]
-
-
-def test_every_split_has_its_file_and_every_key_its_place_there() -> None:
-    import yaml
-
-    files = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("*.yaml")}
-    assert files.keys() == splits.SPLITS.keys()
-    for name, keys in files.items():
-        splits.section(name).model_validate(keys)
-    with pytest.raises(Refused, match="walk_forward"):
-        splits.section("walkforward")
 
 
 def test_periods_are_inclusive_and_split_where_times_are_left_out() -> None:
