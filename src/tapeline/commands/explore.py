@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config import compose as conf
 from tapeline.config.schema import Config
 from tapeline.console import LOG, logged
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.graph import step
 from tapeline.report import data_page
-from tapeline.tables.table import about
 
 
 def run(config: Config) -> Path:
@@ -31,9 +29,7 @@ def run(config: Config) -> Path:
         progress = local.Progress(folder)
         for name in ("ingest", "features"):
             local.take(step(name), config, progress)
-        told = about(progress.artifacts["table"])
-        as_of = conf.plain(config)["dataset"].get("as_of")
-        html = data_page(told, source=dataset.source, simulated=dataset.source == "simulated", as_of=as_of)
+        html = data_page(files.read_json(progress.artifacts["profile"]))
         files.write_bytes(path, html.encode())
         LOG.info("data: %s", path)
     return path

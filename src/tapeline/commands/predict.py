@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from tapeline.lookup import dataset as kind
 from tapeline.lookup import source, task
 from tapeline.serving import saved_model as servable
 from tapeline.serving.client import Answer, Where, ask, plain, where
-from tapeline.tables import splits
-from tapeline.tables.table import Table
+from tapeline.tables import splits, writing
+from tapeline.tables.table import Table, open_table
 
 Array = np.ndarray[Any, Any]
 
@@ -76,27 +77,39 @@ def _rows(config: Config, own: Mapping[str, str]) -> Rows:
         return read(Path(own["rows"]))
     module = kind(config.dataset)
     frame, origin = source(config.dataset).read(config.dataset, module.simulate)
-    table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+    with TemporaryDirectory() as folder:
+        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        writing.write(Path(folder) / "rows", header, parts)
+        table = open_table(Path(folder) / "rows")
+        return _chosen(config, table, own, chosen, origin)
+
+
+def _chosen(config: Config, table: Table, own: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
+    """One row of the table, or those of a date."""
+    part = table.manifest.parts[0].id
+    time = table.times(part)
     if chosen == ["random"]:
-        train = splits.windows(config.split, table.time)[-1].train
+        window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
+        train = np.arange(len(time))[window.rows(time, "train")]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
-        picked = _dated(table, own["date"], origin)
+        picked = _dated(time, own["date"], origin)
     else:
-        picked = np.array([len(table.time) - 1])
-    return Rows([str(time) for time in table.time[picked]], table.names, table.features[picked])
+        picked = np.array([len(time) - 1])
+    features = table.read(("feature",), {part: picked})["feature"]
+    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
 
 
-def _dated(table: Table, text: str, origin: str) -> Array:
+def _dated(time: Array, text: str, origin: str) -> Array:
     try:
         moment = np.datetime64(text)
     except ValueError:
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12") from None
     if np.isnat(moment):
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12")
-    picked = np.flatnonzero(table.time.astype(moment.dtype) == moment)
+    picked = np.flatnonzero(time.astype(moment.dtype) == moment)
     if not len(picked):
-        first, last = table.time[0], table.time[-1]
+        first, last = time[0], time[-1]
         raise refuse(f"date={text}", f"{origin} has no row of it", f"give a day of trading from {first} to {last}")
     return picked
 

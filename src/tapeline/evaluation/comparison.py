@@ -192,16 +192,15 @@ def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Inte
     return Interval(change - half, change + half, LEVEL, method, blocks=blocks)
 
 
-def changes(
-    before: Tested, after: Tested
-) -> list[Change]:
+def changes(before: Tested, after: Tested) -> list[Change]:
     """The change of every metric that both have; nothing where they are of different tasks."""
     if before.task != after.task:
         return []
     task = task_named(before.task)
     paired = same_rows(before.predictions, after.predictions)
-    each_of = [None if each.predictions is None else answers(task, each.predictions, each.horizon)
-               for each in (before, after)]
+    each_of = [
+        None if each.predictions is None else answers(task, each.predictions, each.horizon) for each in (before, after)
+    ]
     found = []
     for metric in task.METRICS:
         old, new = (value(each.scores, metric.name) for each in (before, after))

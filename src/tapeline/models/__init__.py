@@ -62,9 +62,7 @@ class Family(Protocol):
     def supports(self, spec: Spec) -> Finding | None:
         """Why the family cannot learn a dataset with this spec, and what to choose instead; None where it can."""
 
-    def fit(
-        self, section: Any, train: Rows, validation: Rows | None, training: Training
-    ) -> tuple[Any, list[Point]]:
+    def fit(self, section: Any, train: Rows, validation: Rows | None, training: Training) -> tuple[Any, list[Point]]:
         """Train on the train rows; validation rows, where there are some, may only tell when to stop.
 
         Raises:

@@ -75,6 +75,8 @@ def split_record(fitted: Fitted) -> dict[str, Any]:
     windows = []
     for window, rows in zip(fitted.windows, fitted.rows, strict=True):
         record = window.record()
-        sides = {side: record[side] if window.by == "time" else files.digest(record[side]) for side in periods.SIDES}
+        sides: dict[str, Any] = {
+            side: record[side] if window.by == "time" else files.digest(record[side]) for side in periods.SIDES
+        }
         windows.append({**sides, "rows": rows})
     return {"by": fitted.windows[0].by, "windows": windows}

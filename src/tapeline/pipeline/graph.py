@@ -63,36 +63,39 @@ class Step:
         return run
 
 
-RAW = Artifact("raw", "raw.parquet", kept=None)
-TABLE = Artifact("table", "table.parquet", kept=None)
+RAW = Artifact("raw", "raw", kept=None)
+TABLE = Artifact("table", "table", kept=None)
+PROFILE = Artifact("profile", "profile.json")
+SAMPLE = Artifact("sample", "sample.parquet")
 FITTED = Artifact("fitted", "fitted", kept="fitted.json")
 SERVABLE = Artifact("servable", "servable")
 SCORES = Artifact("scores", "scores.json")
+PREDICTIONS = Artifact("predictions", "predictions.parquet")
 METRICS = Artifact("metrics", "metrics.json")
 REPORT = Artifact("report", "report.html")
 PUBLISHED = Artifact("published", "published.json")
 
 PIPELINE = (
     Step("ingest", reads=("dataset",), takes=(), makes=(RAW,), world="watched"),
-    Step("features", reads=("dataset",), takes=("raw",), makes=(TABLE,)),
+    Step("features", reads=("dataset",), takes=("raw",), makes=(TABLE, PROFILE, SAMPLE)),
     Step(
         "train",
         reads=("model", "split", "seed", "hw.name", "hw.threads", "hw.required", "hw.accelerator"),
         takes=("table",),
         makes=(FITTED,),
     ),
-    Step("export", reads=("serving.name",), takes=("table", "fitted"), makes=(SERVABLE,)),
-    Step("evaluate", reads=("dataset", "split"), takes=("table", "fitted", "servable"), makes=(SCORES,)),
+    Step("export", reads=("serving.name",), takes=("sample", "fitted"), makes=(SERVABLE,)),
+    Step("evaluate", reads=(), takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS)),
     Step(
         "gate",
         reads=("experiment", "seed", "dataset", "model", "hw", "split", "gate", "serving"),
-        takes=("table", "servable", "scores"),
+        takes=("table", "profile", "fitted", "servable", "scores", "predictions"),
         makes=(METRICS,),
         parameters=("accepted",),
         store="read",
         world="fresh",
     ),
-    Step("report", reads=(), takes=("table", "scores", "metrics"), makes=(REPORT,)),
+    Step("report", reads=(), takes=("profile", "fitted", "scores", "predictions", "metrics"), makes=(REPORT,)),
     Step(
         "publish",
         reads=("serving",),

@@ -19,9 +19,7 @@ from tapeline.tasks import interval_key
 Values = Mapping[str, Any]
 
 
-def page(
-    metrics: Values, scores: Values, profile: Values, fitted: Fitted, predictions: Predictions
-) -> str:
+def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predictions: Predictions) -> str:
     """The report of a run, as text.
 
     Args:

@@ -1,6 +1,6 @@
-"""The servable, loaded from disk, scored on the test rows beside naive baselines.
+r"""The servable, loaded from disk, scored on the test rows beside naive baselines.
 
-tapeline step evaluate --in table=table --in fitted=fitted --in servable=servable --out scores=scores.json \\
+tapeline step evaluate --in table=table --in fitted=fitted --in servable=servable --out scores=scores.json \
     --out predictions=predictions.parquet
 """
 
@@ -23,7 +23,7 @@ from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
 from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
-from tapeline.tables.spec import Array, Manifest, Rows
+from tapeline.tables.spec import Array, Manifest, Role, Rows
 from tapeline.tables.table import Batch, Table, open_table
 from tapeline.tables.windows import count, rows_of
 from tapeline.tasks import Scores, Task, metric
@@ -67,7 +67,10 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "test": {"overall": comparison.scores(answers), "by": {}},
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
-                {"score": _score(task, pooled.take(pooled.rows["window"] == at)), "trace": [asdict(each) for each in of]}
+                {
+                    "score": _score(task, pooled.take(pooled.rows["window"] == at)),
+                    "trace": [asdict(each) for each in of],
+                }
                 for at, of in enumerate(fit.traces)
             ],
             "importance": _importance(task, data, fit, models),
@@ -115,8 +118,9 @@ def _features(data: Table, fit: fits.Fitted, number: int) -> Array:
 
 def _names(manifest: Manifest) -> list[str]:
     """What is read of a table to score its rows."""
-    others = [*manifest.names("context"), *manifest.names("group"), *([manifest.axis] if manifest.axis else [])]
-    return ["feature", "target", *manifest.names("weight"), *others]
+    roles: tuple[Role, ...] = ("feature", "target", "weight", "group")
+    axis = [manifest.axis] if manifest.axis else []
+    return [*(role for role in roles if manifest.names(role)), *manifest.names("context"), *axis]
 
 
 def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> list[Predictions]:
@@ -133,11 +137,11 @@ def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> list[Pr
 
 def _train_targets(data: Table, fit: fits.Fitted, number: int) -> tuple[Array, Array | None]:
     """Targets of all rows that a window's model saw, and their weights where there are some."""
-    weights = data.manifest.names("weight")
+    weights = ["weight"] if data.manifest.names("weight") else []
     sides = [rows_of(fit.windows[number], data, side) for side in ("train", "validation")]
     arrays = [data.read(("target", *weights), rows) for rows in sides]
     target = np.concatenate([each["target"] for each in arrays])
-    return target, np.concatenate([each[weights[0]] for each in arrays]) if weights else None
+    return target, np.concatenate([each["weight"] for each in arrays]) if weights else None
 
 
 def _predictions(
@@ -148,9 +152,10 @@ def _predictions(
         rows["time" if manifest.names("time") else "row"] = batch[manifest.axis]
     if len(manifest.parts) > 1:
         rows["partition"] = np.full(len(batch), batch.part, dtype=object)
-    rows |= {"group": batch[name] for name in manifest.names("group")}
+    if manifest.names("group"):
+        rows["group"] = batch["group"]
     context = {name: batch[name] for name in manifest.names("context")}
-    weight = {"weight": batch[name] for name in manifest.names("weight")}
+    weight = {"weight": batch["weight"]} if manifest.names("weight") else {}
     return Predictions(rows, {"target": batch["target"], **weight, **context, **outputs}, naive)
 
 
@@ -192,6 +197,5 @@ def _importance(task: Task, data: Table, fit: fits.Fitted, models: Sequence[Mode
         rows = _thinned(rows_of(fit.windows[number], data, "test"), data)
         arrays = data.read([name for name in _names(data.manifest) if name != data.manifest.axis], rows)
         features = arrays.pop("feature")
-        weight = {"weight": arrays.pop(name) for name in data.manifest.names("weight")}
-        parts.append(Part(model, features, {**arrays, **weight}))
+        parts.append(Part(model, features, arrays))
     return importance(task, metric(task, task.PRIMARY), data.manifest.names("feature"), parts)

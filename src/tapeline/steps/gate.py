@@ -1,13 +1,12 @@
-"""The decision, and metrics.json around it.
+r"""The decision, and metrics.json around it.
 
-tapeline step gate --in table=... --in profile=... --in fitted=... --in servable=... --in scores=... \\
+tapeline step gate --in table=... --in profile=... --in fitted=... --in servable=... --in scores=... \
     --in predictions=... --out metrics=metrics.json
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,9 @@ def _challenge(
     fair = later(forecast.axis, label, horizon or timedelta())
     rows = int(fair.sum())
     if rows < LEAST_ROWS:
-        return f"{rows} test rows are later than the last that trained the served {name}, {label}; {LEAST_ROWS} are needed"
+        return (
+            f"{rows} test rows are later than the last that trained the served {name}, {label}; {LEAST_ROWS} are needed"
+        )
     mine = forecast.take(fair)
     theirs = {**mine.scored, **_answers(data, fit, forecast, fair, served)}
     weight = mine.scored.get("weight")

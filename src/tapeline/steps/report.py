@@ -1,5 +1,7 @@
-"""The report: tapeline step report --in profile=... --in fitted=... --in scores=... --in predictions=... \\
-    --in metrics=... --out report=report.html
+r"""The report, one HTML file.
+
+tapeline step report --in profile=... --in fitted=... --in scores=... --in predictions=... --in metrics=... \
+    --out report=report.html
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tapeline.models import fitted as fits
 from tapeline.tables import splits
 from tapeline.tables.spec import Rows
 from tapeline.tables.table import Table, open_table
-from tapeline.tables.windows import SIDES, count, last_label, rows_of
+from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,9 @@ def _device(config: Config) -> tuple[str, str | None]:
     return "cpu", None
 
 
-def _window(config: Config, data: Table, rows: Mapping[str, Mapping[str, Rows]], folder: Path) -> list[Point]:
+def _window(config: Config, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
-    train, validation = (_examples(data, rows[side]) for side in ("train", "validation"))
+    train, validation = (_examples(data, rows["train"]), _examples(data, rows["validation"]))
     if train is None or not np.isfinite(train.target).any():
         raise refuse(f"split={config.split.name}", "no train row has a label", "choose other train rows")
     of = task(data.manifest.task)

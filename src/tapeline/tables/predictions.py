@@ -25,7 +25,7 @@ class Predictions:
     """The first axis of every array is rows, in the order of (time, partition) or of rows."""
 
     rows: Mapping[str, Array]
-    """What says which row it is: window int64, time datetime64 or row int64, partition and group where there are some."""
+    """Which row it is: window int64, time datetime64 or row int64, partition and group where there are some."""
     scored: Mapping[str, Array]
     """`target`, `weight` where there is one, context columns, and the model's outputs."""
     baselines: Mapping[str, Array]
@@ -67,10 +67,17 @@ def write(path: Path, predictions: Predictions) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """Read what `write` wrote."""
+    """Read what `write` wrote.
+
+    Raises:
+        ValueError: it is no such file.
+    """
     import polars as pl
 
-    frame = pl.read_parquet(path)
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path}: {error}") from None
     groups: dict[str, list[str]] = {}
     for name in frame.columns:
         numbered = NUMBERED.fullmatch(name)

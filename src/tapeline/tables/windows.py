@@ -65,7 +65,7 @@ def last_label(window: Window) -> str | int | None:
     """Time of the last row that a window's model saw, in training or validation; None where rows have no time."""
     if window.by != "time":
         return None
-    return format_time(max(period.last for period in (*window.train, *window.validation)))  # type: ignore[union-attr]
+    return format_time(max(each.last for each in (*window.train, *window.validation) if isinstance(each, Period)))
 
 
 def as_periods(moments: Array, chosen: Array) -> tuple[Period, ...]:

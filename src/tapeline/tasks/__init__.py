@@ -109,7 +109,7 @@ class Task(Protocol):
     def sentence(self, metric: str) -> str:
         """What the score means, with fields as {accuracy:.1%} for the test's scores, and {unit} for what a row is."""
 
-    def kfp(self, test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, Any]:
+    def kfp(self, test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
         """What Kubeflow Pipelines shows of scores.json: metadata of its artifact, by KFP's names."""
 
 

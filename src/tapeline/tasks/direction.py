@@ -129,7 +129,7 @@ def sentence(metric: str) -> str:
     return plain_sentence(metric)
 
 
-def kfp(test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, Any]:
+def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
     """The confusion of up and down, and the ROC curve of the probability of down."""
     shown: dict[str, Any] = {}
     if counts := test.get("confusion"):
@@ -137,12 +137,12 @@ def kfp(test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, An
         names = [{"displayName": name} for name in ("up", "down")]
         shown["confusionMatrix"] = {"annotationSpecs": names, "rows": [{"row": row} for row in rows]}
     target, probability = predictions.get("target"), predictions.get("probability")
-    if target and probability and len(set(target)) == 2:
-        shown["confidenceMetrics"] = _roc(target, [down for _, down in probability])
+    if target is not None and probability is not None and len(np.unique(target)) == 2:
+        shown["confidenceMetrics"] = _roc(target, probability[:, 1])
     return shown
 
 
-def _roc(target: list[int], down: list[float]) -> list[dict[str, float]]:
+def _roc(target: Array, down: Array) -> list[dict[str, float]]:
     from sklearn.metrics import roc_curve
 
     points = zip(*roc_curve(target, down), strict=True)

@@ -72,7 +72,7 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
     row |= {"rank": place, "job": " ".join(job["overrides"]) or "as configured", "status": job["status"]}
     if best is None:
         return row | {"beside the best": job["problem"]}
-    test, name = job["metrics"]["test"], _metric(job)
+    test, name = job["metrics"]["test"]["overall"], _metric(job)
     found = interval(test, metric(job["metrics"]))
     return row | {
         "metric": name,
@@ -81,7 +81,9 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
         "test": value(test, name),
         "low": found["low"] if found else "",
         "high": found["high"] if found else "",
-        "beside the best": "the best" if job is best else _beside(value(best["metrics"]["test"], name), found),
+        "beside the best": "the best"
+        if job is best
+        else _beside(value(best["metrics"]["test"]["overall"], name), found),
         "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
         "run": Path(job["run"]).name,
     }
@@ -99,7 +101,7 @@ def _metric(job: Job) -> str:
 
 
 def _score(job: Job, rows_of: str) -> float | None:
-    return value(job["metrics"][rows_of], _metric(job))
+    return value(job["metrics"][rows_of]["overall"], _metric(job))
 
 
 def _loss(job: Job, rows_of: str) -> float:

@@ -144,4 +144,4 @@ def _score(record: dict[str, Any]) -> float | None:
     """The gate's metric on the test rows; None for a job that failed."""
     if record["status"] != "finished":
         return None
-    return value(record["metrics"]["test"], record["metrics"]["config"]["gate"]["metric"])
+    return value(record["metrics"]["test"]["overall"], record["metrics"]["config"]["gate"]["metric"])

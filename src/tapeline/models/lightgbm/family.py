@@ -117,9 +117,7 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     task = training.task
     score = task.trace_score(predict(model, learnt.features)["prediction"], learnt.target)
     if kept < section.steps:
-        why = (
-            f"the loss on the {len(watched.target):,} validation rows is least there" if watched else "no split helps"
-        )
+        why = f"the loss on the {len(watched.target):,} validation rows is least there" if watched else "no split helps"
         # the bar is done, too
         log.info("    keeps %d rounds: %s; %s %.6f", kept, why, task.TRACE, score, extra={"progress": (1, 1)})
     return model, [*(point for point in trace if point.step < kept), Point(kept, score)]

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from tapeline import lookup, tasks
-from tapeline.report import curves
 from tapeline.models.fitted import Fitted
+from tapeline.report import curves
 from tapeline.report.page import Number
 from tapeline.tables.predictions import Predictions
 

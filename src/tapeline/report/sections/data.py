@@ -274,7 +274,7 @@ def _known(profile: Told, number: Number) -> Iterator[Plate]:
         [
             name,
             each["when"],
-            number("table", "known", name, "hours", form=".1f"),
+            number("profile", "notes", "known", name, "hours", form=".1f"),
             "late" if each["hours"] < 0 else "known",
         ]
         for name, each in last.items()
