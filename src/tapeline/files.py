@@ -1,17 +1,19 @@
-"""Whole files or none: temporary siblings, renames, content digests and locks."""
+"""Whole files or none: temporary siblings, renames, content digests and locks; and what lies in a folder."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,18 @@ def point(link: Path, name: str) -> None:
     with scratch(link.parent, link.name) as folder:
         (folder / link.name).symlink_to(name)
         os.replace(folder / link.name, link)
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of files and folders, links not followed; what another process removes meanwhile counts nothing."""
+    total = 0
+    for path in paths:
+        for file in (path, *path.rglob("*")):
+            with suppress(FileNotFoundError):
+                total += 0 if file.is_dir() else file.lstat().st_size
+    return total
+
+
+def modules(package: str) -> list[str]:
+    """Names of the modules and packages in a package, by file name; only the package itself is imported."""
+    return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(package).__path__))

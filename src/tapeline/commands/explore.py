@@ -8,28 +8,39 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tapeline import files
-from tapeline.config.schema import Config
-from tapeline.console import LOG, logged
-from tapeline.pipeline import run_locally as local
-from tapeline.pipeline.graph import step
-from tapeline.report import data_page
+GROUP = "run and look"
+HELP = "write a page about the data, before any training"
+OPTIONS = ()
+READS = ("dataset", "experiment", "hw", "target")
+EXAMPLES = (
+    ("tapeline explore", "writes explore/indices_simulated.html: prices, gaps, correlations by lag"),
+    ("tapeline explore dataset.source=csv dataset.path=closes.csv", "does the same for a CSV file"),
+)
 
 
-def run(config: Config) -> Path:
-    """Write `explore/<dataset>_<source>.html`; return its path.
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Write `explore/<dataset>_<source>.html`.
 
     Raises:
         Refused: the data is not what the dataset takes.
     """
+    from tapeline import files
+    from tapeline.checks import before_run
+    from tapeline.console import LOG, logged
+    from tapeline.lookup import configure
+    from tapeline.pipeline import run_locally
+    from tapeline.pipeline.graph import step
+    from tapeline.report import data_page
+
+    config = configure(overrides)
+    before_run(config)
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
-        local.begin(folder, config, datetime.now(UTC))
-        progress = local.Progress(folder)
+        run_locally.begin(folder, config, datetime.now(UTC))
+        progress = run_locally.Progress(folder)
         for name in ("ingest", "features"):
-            local.take(step(name), config, progress)
+            run_locally.take(step(name), config, progress)
         html = data_page(files.read_json(progress.artifacts["profile"]))
         files.write_bytes(path, html.encode())
         LOG.info("data: %s", path)
-    return path

@@ -6,11 +6,12 @@ the step could have seen, part by part, so that a miss can be explained.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -113,8 +114,44 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
         files.write_json(run / RECORD, {**record, "entries": [*record["entries"], f"{step.name}/{entry.name}"]})
 
 
-def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
-    """Entries that no run names but those that are going; without them, only what nobody had for a day.
+@dataclass(frozen=True)
+class Kept:
+    """An entry as it lies on the disk."""
+
+    folder: Path
+    step: str
+    bytes: int
+    seconds: float
+    """Since it was made or last found."""
+    named: bool
+    """By a run."""
+
+
+def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
+    """All entries, the last used first.
+
+    Args:
+        root: of the cache.
+        folders: of runs, beside those that the cache knows of.
+    """
+    free = set(unused(root, folders, (), left_seconds=-math.inf))
+    found = []
+    for path in root.glob("*/*/entry.json"):
+        entry = path.parent
+        found.append(Kept(entry, entry.parent.name, files.size([entry]), _age(entry), entry not in free))
+    return sorted(found, key=lambda each: (each.seconds, str(each.folder)))
+
+
+def set_aside(entries: Iterable[Path], aside: Path) -> None:
+    """Move entries into a folder that is going to be removed; the caller holds the cache's lock."""
+    for entry in entries:
+        os.rename(entry, aside / f"{entry.parent.name}-{entry.name}")
+
+
+def unused(
+    root: Path, folders: Sequence[Path], going: Sequence[Path], *, left_seconds: float = LEFT_SECONDS
+) -> list[Path]:
+    """Entries that no run names but those that are going; without them, only what nobody had for so long.
 
     Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
     still want what is new among them.
@@ -123,6 +160,7 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
         root: of the cache.
         folders: of runs, beside those that the cache knows of.
         going: runs' folders.
+        left_seconds: how long nobody must have used an entry that no run names.
     """
     known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
     leaving = {run.resolve() for run in going}
@@ -130,8 +168,8 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
     used = set[str]().union(*(named(run) for run in staying if not run.is_symlink()))
     freed = set[str]().union(*(named(run) for run in leaving))
     found = {f"{path.parent.parent.name}/{path.parent.name}": path.parent for path in root.glob("*/*/entry.json")}
-    going_too = (entry for name, entry in found.items() if name not in used and (name in freed or _old(entry)))
-    return sorted(going_too)
+    left = {name for name, entry in found.items() if _age(entry) > left_seconds}
+    return sorted(found[name] for name in (left | freed & found.keys()) - used)
 
 
 def named(run: Path) -> set[str]:
@@ -142,12 +180,11 @@ def named(run: Path) -> set[str]:
         return set()
 
 
-def _old(entry: Path) -> bool:
-    return _age(entry) > LEFT_SECONDS
-
-
 def _age(entry: Path) -> float:
-    return time.time() - entry.stat().st_mtime
+    try:
+        return time.time() - entry.stat().st_mtime
+    except FileNotFoundError:  # another process removed it meanwhile
+        return 0
 
 
 def _folder(root: Path, step: Step, wanted: Parts) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tapeline import files
+from tapeline.config.schema import Config, Serving
 from tapeline.errors import Refused, nearest, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.evaluation.comparison import Tested
@@ -208,6 +209,22 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
         raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
     fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
+
+
+def accepted(name: str, config: Config) -> tuple[Path, Serving]:
+    """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
+
+    Raises:
+        Refused: no such run finished, or its gate rejected the model.
+    """
+    folder = Path(config.target.runs) / name
+    if not Run(folder).finished:
+        problem = f"no run of that name finished in {config.target.runs}"
+        raise refuse(f"run={name}", problem, "name one that did; tapeline runs lists them")
+    metrics = files.read_json(folder / SUMMARY.file)
+    if not metrics["gate"]["accepted"]:
+        raise refuse(f"run={name}", "the gate rejected this model", "choose a run that it accepted")
+    return folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
 
 
 def decision(metrics: Mapping[str, Any]) -> str:
