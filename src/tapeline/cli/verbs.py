@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb needs it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +32,18 @@ class Verb:
 def run(overrides: list[str], own: dict[str, str]) -> None:
     """The whole pipeline, on this machine."""
     from tapeline.checks import before_run
+    from tapeline.clusters import built
     from tapeline.clusters import run_status as outcome
     from tapeline.pipeline import run_locally as local
+    from tapeline.pipeline.graph import FETCHED, pipeline
 
     config = _composed(overrides)
     before_run(config)
+    if "built" in own:
+        built.check(own["built"], config, [], pipeline(config))
     folder = local.run(config, why=own.get("why") == "true", publish=own.get("publish") != "false")
     if own.get("files") == "true":
-        print(*outcome.pack(folder / made.file for made in outcome.FETCHED), sep="\n")
+        print(*outcome.pack(folder / made.file for made in FETCHED), sep="\n")
 
 
 def explore(overrides: list[str], own: dict[str, str]) -> None:
@@ -76,6 +81,8 @@ def build(overrides: list[str], own: dict[str, str]) -> None:
     before_write(config, texts)
     for path in build.write(config, texts):
         print(path)
+    for sentence in build.limits(config, overrides):
+        print(f"tapeline: {sentence}", file=sys.stderr)
 
 
 def check(overrides: list[str], own: dict[str, str]) -> None:
@@ -194,16 +201,9 @@ def config(overrides: list[str], own: dict[str, str]) -> None:
 
 def step(words: list[str], own: dict[str, str]) -> None:
     """Steps as a program, for containers."""
-    from tapeline.checks import before_build
     from tapeline.commands import step as program
-    from tapeline.pipeline.graph import PIPELINE
 
-    call = program.read(words)
-    composed = _composed(call.overrides)
-    if PIPELINE[0] in call.steps:
-        # the first step answers for the whole configuration; others see a part of it
-        before_build(composed)
-    program.run(call, composed)
+    program.run(words)
 
 
 def summary(overrides: list[str], own: dict[str, str]) -> None:
@@ -254,7 +254,7 @@ def verify_cluster(overrides: list[str], own: dict[str, str]) -> None:
 
 
 RUN, WHY = "latest, or a folder's name in runs", "TEXT for the store's log"
-RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false"}
+RUN_KEYS = {"why": "true|false", "publish": "true|false", "files": "true|false", "built": "JSON"}
 ENDED = ("name", "status", "duration", "failures", "metrics", "files")
 IMAGES = {"image": "cpu|gpu|gpu-k80", "builder": "COMMAND, which gets CONTEXT -f FILE -t TAG"}
 RUNS = {"compare": "RUN,RUN", "repeat": "RUN", "remove": "RUN,RUN", "keep": "N", "older": "30d", "yes": "true|false"}

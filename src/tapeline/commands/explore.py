@@ -12,7 +12,7 @@ from tapeline.config import compose as conf
 from tapeline.config.schema import Config
 from tapeline.console import LOG, logged
 from tapeline.pipeline import run_locally as local
-from tapeline.pipeline.graph import step
+from tapeline.pipeline.graph import TABLE, pipeline, until
 from tapeline.report import data_page
 from tapeline.tables.table import about
 
@@ -27,9 +27,9 @@ def run(config: Config) -> Path:
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
         progress = local.Progress(folder)
-        for name in ("ingest", "features"):
-            local.take(step(name), config, progress)
-        told = about(progress.artifacts["table"])
+        for step in until(TABLE, pipeline(config)):
+            local.take(step, config, progress)
+        told = about(progress.artifacts[TABLE.name])
         as_of = conf.plain(config)["dataset"].get("as_of")
         html = data_page(told, source=dataset.source, simulated=dataset.source == "simulated", as_of=as_of)
         files.write_bytes(path, html.encode())

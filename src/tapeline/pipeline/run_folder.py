@@ -16,7 +16,7 @@ from tapeline import files
 from tapeline.errors import nearest, refuse
 from tapeline.evaluation.metrics import METRICS, value
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import PIPELINE, SCORES
+from tapeline.pipeline.graph import SCORES, STEPS, artifacts
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
 """Begins the name of a run."""
@@ -92,8 +92,8 @@ class Run:
         damaged = [name for name, told in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not told]
         if damaged:
             return f"damaged: {' and '.join(damaged)} cannot be read"
-        artifacts = (made.file for step in PIPELINE for made in step.makes)
-        gone = [name for name in artifacts if _dangles(self.folder / name)]
+        made = (each.file for each in artifacts(STEPS).values())
+        gone = [name for name in made if _dangles(self.folder / name)]
         return f"no longer in the cache: {', '.join(gone)}" if gone else ""
 
     @property

@@ -6,7 +6,7 @@ tapeline step evaluate --in table=... --in fitted=... --in servable=... --out sc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Dataset, Split
 from tapeline.evaluation import metrics
 from tapeline.evaluation.importance import importance
 from tapeline.lookup import dataset as kind
@@ -31,7 +31,15 @@ SAME = 1e-6
 """How far the servable's numbers may be from the fitted model's."""
 
 
-def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Path) -> None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    dataset: Dataset
+    split: Split
+
+
+def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Path) -> None:
     """Pool the test rows of all windows, score them, and write scores.json."""
     data, fit = read(table), fits.read(fitted)
     tf.load(fit.threads)
@@ -115,7 +123,7 @@ def _same(fitted: Mapping[str, Array], served: Mapping[str, Array]) -> None:
 
 
 def _baselines(
-    config: Config, task: str, data: Table, windows: Sequence[splits.Window]
+    config: Reads, task: str, data: Table, windows: Sequence[splits.Window]
 ) -> dict[str, tuple[metrics.Scores, Array]]:
     """Scores of what needs no training, on the same pooled rows, and its answers."""
     naive = kind(config.dataset).baselines(data)

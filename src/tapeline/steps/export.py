@@ -5,11 +5,11 @@ tapeline step export --in table=table.parquet --in fitted=fitted --out servable=
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
 from tapeline.lookup import family, served
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
@@ -19,7 +19,21 @@ VERSION_DIGITS = 12
 WARM_UP_ROWS = 8
 
 
-def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
+@dataclass(frozen=True)
+class Name:
+    """Keys of serving."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    serving: Name
+
+
+def run(config: Reads, *, table: Path, fitted: Path, servable: Path) -> None:
     """Write the servable; its `model_version` is the digest of weights, feature names and name."""
     data, fit = tables.read(table), fits.read(fitted)
     last = fits.window(fitted, len(fit.traces) - 1)

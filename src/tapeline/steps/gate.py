@@ -6,6 +6,7 @@ tapeline step gate --in table=... --in servable=... --in scores=... --out metric
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.config import compose as conf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Dataset, Gate, Hardware, Model, Serving, Split
 from tapeline.errors import refuse
 from tapeline.evaluation import metrics as measures
 from tapeline.evaluation.gate import Champion, decide, later
@@ -29,7 +30,22 @@ LEAST_ROWS = 30
 """Fewer than that tell nothing about two models."""
 
 
-def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str, metrics: Path) -> dict[str, str]:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    experiment: str | None
+    seed: int
+    dataset: Dataset
+    model: Model
+    hw: Hardware
+    split: Split
+    gate: Gate
+    serving: Serving
+    environment: Mapping[str, str]
+
+
+def run(config: Reads, *, table: Path, servable: Path, scores: Path, store: str, metrics: Path) -> dict[str, str]:
     """Write metrics.json, a public interface (README.md); nothing in it names a place.
 
     Raises:
@@ -76,7 +92,7 @@ def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str
 
 
 def _challenge(
-    config: Config, table: Path, scored: Mapping[str, Any], candidate: Mapping[str, Any], served: Path | None
+    config: Reads, table: Path, scored: Mapping[str, Any], candidate: Mapping[str, Any], served: Path | None
 ) -> Champion | str:
     """The served version's score beside the candidate's on test rows that it never learnt, or why there is none."""
     if served is None:
@@ -104,5 +120,5 @@ def _challenge(
     return Champion(told["model_version"], told["last_label"], rows, score=found[0], candidate=found[1])
 
 
-def _score(config: Config, task: str, target: Array, outputs: Mapping[str, Array]) -> float | None:
+def _score(config: Reads, task: str, target: Array, outputs: Mapping[str, Array]) -> float | None:
     return measures.value(measures.score(task, target, outputs), config.gate.metric)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Accelerator, Model, Split
 from tapeline.errors import refuse
 from tapeline.lookup import family
 from tapeline.models import SCORE, How, Point, Rows
@@ -22,7 +23,27 @@ from tapeline.tables.table import Table, read
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, table: Path, fitted: Path) -> None:
+@dataclass(frozen=True)
+class Device:
+    """Keys of hw."""
+
+    name: str
+    threads: int
+    required: bool
+    accelerator: Accelerator | None
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    model: Model
+    split: Split
+    seed: int
+    hw: Device
+
+
+def run(config: Reads, *, table: Path, fitted: Path) -> None:
     """Train, and write what evaluate and export need.
 
     Raises:
@@ -48,7 +69,7 @@ def run(config: Config, *, table: Path, fitted: Path) -> None:
     fits.write(told, fitted)
 
 
-def _device(config: Config) -> tuple[str, str | None]:
+def _device(config: Reads) -> tuple[str, str | None]:
     """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
     if config.model.trains_with_tensorflow:
         driver = config.hw.accelerator.driver if config.hw.accelerator else None
@@ -62,7 +83,7 @@ def _device(config: Config) -> tuple[str, str | None]:
     return "cpu", None
 
 
-def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
+def _window(config: Reads, data: Table, window: splits.Window, folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     rows = Rows(data.features[window.train], data.target[window.train])
     task: str = data.about["task"]

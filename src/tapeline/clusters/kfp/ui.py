@@ -17,6 +17,7 @@ from tapeline import files
 from tapeline.config.compose import flat
 from tapeline.errors import refuse
 from tapeline.evaluation.metrics import OF_CLASSES, best
+from tapeline.pipeline.graph import METRICS, SCORES
 
 
 @dataclass(frozen=True)
@@ -88,5 +89,5 @@ def _roc(target: list[int], down: list[float]) -> list[dict[str, float]]:
     ]
 
 
-SHOWN: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"metrics": _scalars, "scores": _curves}
+SHOWN: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {METRICS.name: _scalars, SCORES.name: _curves}
 """Artifacts of which KFP's pages show more than the file."""

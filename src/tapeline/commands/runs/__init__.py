@@ -39,11 +39,12 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> None:
     from tapeline.commands.runs import list as listing
     from tapeline.commands.runs import remove as removal
     from tapeline.commands.runs import repeat as repeating
+    from tapeline.config.overrides import parse
     from tapeline.pipeline import run_folder as past
 
     _check_together(own)
-    places = [text for text in overrides if text.lstrip("+").startswith(("target=", "target."))]
-    target = compose(places if "repeat" in own else overrides).target
+    of_target = [each.text for each in parse(overrides) if each.section == "target"]
+    target = compose(of_target if "repeat" in own else overrides).target
     folder = Path(target.runs)
     if "compare" in own:
         comparing.show(past.named(own["compare"], folder, "compare"), folder)
