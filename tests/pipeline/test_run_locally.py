@@ -17,7 +17,7 @@ from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
@@ -41,7 +41,7 @@ def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, fo
 def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
     assert subprocess_tapeline("run", *SMALL, cwd=folder).returncode == 0
     script = (
-        "import sys; from tapeline.cli import main; "
+        "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{SMALL}]) == 0; print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
@@ -100,7 +100,7 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     latest = folder / "runs" / "latest"
     assert latest.is_symlink()
-    kept = {"config.yaml", "log.txt", "run.json", *(made.file for each in PIPELINE for made in each.makes)}
+    kept = {"config.yaml", "log.txt", "run.json", *(made.file for each in STEPS for made in each.makes)}
     assert {path.name for path in latest.iterdir() if "tfevents" not in path.name} == kept
     told = metrics(folder)
     assert list(told) == [
@@ -160,7 +160,7 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     made: dict[str, str] = {}
-    for step in PIPELINE:
+    for step in STEPS:
         arguments = ["step", step.name, *SMALL, "serving.store=other"]
         for name in step.takes:
             arguments += ["--in", f"{name}={made[name]}"]
@@ -182,7 +182,7 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
 
 def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    these = [step for step in PIPELINE if not step.when]
+    these = [step for step in STEPS if not step.when]
     arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
     for artifact in (made for step in these for made in step.makes):
         arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
@@ -197,7 +197,7 @@ def whole(folder: Path) -> None:
     """Everything under a final name is complete."""
     for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):
         told = files.read_json(entry / "entry.json")
-        step = next(each for each in PIPELINE if each.name == entry.parent.name)
+        step = next(each for each in STEPS if each.name == entry.parent.name)
         assert {made.name: files.digest_path(entry / made.file) for made in step.makes} == told["digests"]
     for version in folder.glob("store/*/[0-9]*"):
         assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
