@@ -29,7 +29,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     from tapeline.console import LOG, logged
     from tapeline.lookup import configure
     from tapeline.pipeline import run_locally
-    from tapeline.pipeline.graph import step
+    from tapeline.pipeline.graph import PROFILE, pipeline, until
     from tapeline.report import data_page
 
     config = configure(overrides)
@@ -39,8 +39,8 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
         run_locally.begin(folder, config, datetime.now(UTC))
         progress = run_locally.Progress(folder)
-        for name in ("ingest", "features"):
-            run_locally.take(step(name), config, progress)
-        html = data_page(files.read_json(progress.artifacts["profile"]))
+        for step in until(PROFILE, pipeline(config)):
+            run_locally.take(step, config, progress)
+        html = data_page(files.read_json(progress.artifacts[PROFILE.name]))
         files.write_bytes(path, html.encode())
         LOG.info("data: %s", path)

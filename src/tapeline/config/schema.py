@@ -5,7 +5,8 @@ A dataset's, a family's and a split's module has a `Section` that adds its own k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -190,3 +191,7 @@ class Config:
     gate: Gate
     serving: Serving
     target: Target
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
+    linked: bool = False
+    """A key refers to another key, so that an override of one may change a second."""

@@ -5,11 +5,11 @@ tapeline step export --in sample=sample.parquet --in fitted=fitted --out servabl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
 from tapeline.lookup import family, served, task
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
@@ -19,7 +19,21 @@ VERSION_DIGITS = 12
 WARM_UP_ROWS = 8
 
 
-def run(config: Config, *, sample: Path, fitted: Path, servable: Path) -> None:
+@dataclass(frozen=True)
+class Name:
+    """Keys of serving."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    serving: Name
+
+
+def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
     """Write the servable; its `model_version` is the digest of weights, feature names and name."""
     data, fit = open_table(sample), fits.read(fitted)
     names = data.manifest.names("feature")

@@ -5,11 +5,12 @@ tapeline step features --in raw=raw --out table=table --out profile=profile.json
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tapeline import files
-from tapeline.config.schema import Config
+from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import task
 from tapeline.tables import profile as profiles
@@ -19,7 +20,14 @@ from tapeline.tables.digests import digest_frame
 from tapeline.tables.table import Table
 
 
-def run(config: Config, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    dataset: Dataset
+
+
+def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
     """Write the table that models learn from, its profile, and 64 of its rows."""
     module, frame = kind(config.dataset), raws.read(raw)
     header, parts = module.table(config.dataset, frame)

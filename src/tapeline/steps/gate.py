@@ -7,6 +7,7 @@ tapeline step gate --in table=... --in profile=... --in fitted=... --in servable
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.config import compose as conf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Dataset, Gate, Hardware, Model, Serving, Split
 from tapeline.errors import choose, refuse
 from tapeline.evaluation import comparison
 from tapeline.evaluation.gate import Champion, decide, later
@@ -37,8 +38,23 @@ LEAST_ROWS = 30
 """Fewer than that say nothing about two models."""
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    experiment: str | None
+    seed: int
+    dataset: Dataset
+    model: Model
+    hw: Hardware
+    split: Split
+    gate: Gate
+    serving: Serving
+    environment: Mapping[str, str]
+
+
 def run(
-    config: Config,
+    config: Reads,
     *,
     table: Path,
     profile: Path,

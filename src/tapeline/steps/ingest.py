@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from tapeline.config.schema import Config
+from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
 from tapeline.tables import raw as raws
 
 
-def seen(config: Config) -> str | None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    dataset: Dataset
+
+
+def seen(config: Reads) -> str | None:
     """A digest of what `run` would read, or None where only reading tells."""
     return source(config.dataset).seen(config.dataset)
 
 
-def run(config: Config, *, raw: Path) -> None:
+def run(config: Reads, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
     module = kind(config.dataset)
     frame, where = source(config.dataset).read(config.dataset, module.simulate)

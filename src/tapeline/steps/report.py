@@ -6,17 +6,22 @@ tapeline step report --in profile=... --in fitted=... --in scores=... --in predi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config.schema import Config
 from tapeline.models import fitted as fits
 from tapeline.report import page
 from tapeline.tables import predictions as forecasts
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration: nothing."""
+
+
 def run(
-    config: Config, *, profile: Path, fitted: Path, scores: Path, predictions: Path, metrics: Path, report: Path
+    config: Reads, *, profile: Path, fitted: Path, scores: Path, predictions: Path, metrics: Path, report: Path
 ) -> None:
     """Write one HTML file that needs no network."""
     html = page(

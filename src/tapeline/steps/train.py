@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Accelerator, Model, Split
 from tapeline.errors import refuse
 from tapeline.lookup import family, spec, task
 from tapeline.models import Point, Training
@@ -27,7 +28,27 @@ from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, table: Path, fitted: Path) -> None:
+@dataclass(frozen=True)
+class Device:
+    """Keys of hw."""
+
+    name: str
+    threads: int
+    required: bool
+    accelerator: Accelerator | None
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    model: Model
+    split: Split
+    seed: int
+    hw: Device
+
+
+def run(config: Reads, *, table: Path, fitted: Path) -> None:
     """Train, and write what evaluate and export need.
 
     Raises:
@@ -59,7 +80,7 @@ def run(config: Config, *, table: Path, fitted: Path) -> None:
     fits.write(record, fitted)
 
 
-def _device(config: Config) -> tuple[str, str | None]:
+def _device(config: Reads) -> tuple[str, str | None]:
     """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
     if config.model.trains_with_tensorflow:
         driver = config.hw.accelerator.driver if config.hw.accelerator else None
@@ -73,7 +94,7 @@ def _device(config: Config) -> tuple[str, str | None]:
     return "cpu", None
 
 
-def _window(config: Config, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
+def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     train, validation = (_examples(data, rows["train"]), _examples(data, rows["validation"]))
     if train is None or not np.isfinite(train.target).any():

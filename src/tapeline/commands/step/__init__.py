@@ -33,14 +33,6 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     Raises:
         Refused: a word is out of place, an artifact is missing, or what a step refuses.
     """
-    from tapeline.checks import before_build
     from tapeline.commands.step import program
-    from tapeline.lookup import configure
-    from tapeline.pipeline.graph import PIPELINE
 
-    call = program.read(overrides)
-    config = configure(call.overrides)
-    if PIPELINE[0] in call.steps:
-        # the first step answers for the whole configuration; others see a part of it
-        before_build(config)
-    program.run(call, config)
+    program.run(overrides)
