@@ -96,10 +96,12 @@ def fit(section: Section, rows: Rows, training: Training) -> tuple[Model, list[P
     Rows without a label are left out.
 
     Raises:
-        Refused: too few rows are left for one side.
+        Refused: the target is several numbers a row, or too few rows are left for one side.
     """
     import lightgbm
 
+    if (outputs := rows.target.size // len(rows.target)) > 1:
+        raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
     held = section.validation_rows(len(rows.target))
     cut = len(rows.target) - held
     learnt, watched = _labelled(rows, slice(0, cut)), _labelled(rows, slice(cut, None))
