@@ -42,7 +42,7 @@ def main() -> None:
         folder = Path(name)
         for family in FAMILIES:
             for steps in (100, 200):
-                line = ["run", f"model={family}", f"model.steps={steps}", "gate.threshold=0", f"serving.name={family}"]
+                line = ["run", f"model={family}", f"model.steps={steps}", "gate.threshold=0", "gate.baseline_margin=null", f"serving.name={family}"]
                 subprocess.run(
                     [sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True
                 )

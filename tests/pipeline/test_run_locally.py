@@ -20,7 +20,7 @@ from tapeline.pipeline import cache
 from tapeline.pipeline.graph import PIPELINE
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
 
 

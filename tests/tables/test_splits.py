@@ -16,13 +16,13 @@ from tapeline.checks.configuration import purge_covers_the_label
 from tapeline.cli import main as cli
 from tapeline.datasets import indices
 from tapeline.errors import Refused
-from tapeline.evaluation import metrics
 from tapeline.lookup import configure as compose
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
 from tapeline.tables import splits
 from tapeline.tables.splits import Chronological, Dates, WalkForward, windows
 from tapeline.tables.table import Table
+from tapeline.tasks import direction
 
 DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CLOSING = DATA / "indices" / "closing_data.csv"
@@ -193,10 +193,10 @@ def scores(table: Table, target: Array) -> tuple[dict[str, Any], dict[str, Any]]
     for window in windows(walk(windows=5, train=0.5), table.time):
         fitted = LogisticRegression(C=100, max_iter=500).fit(table.features[window.train], target[window.train])
         model.append(fitted.predict(table.features[window.test]))
-        naive.append(metrics.majority("direction", target[window.train], len(window.test)))
+        naive.append(direction.baselines(target[window.train], None, len(window.test))["majority"])
         test.append(target[window.test])
     truth = np.concatenate(test)
-    both = [metrics.score("direction", truth, {"prediction": np.concatenate(each)}) for each in (model, naive)]
+    both = [direction.score({"target": truth, "prediction": np.concatenate(each)}) for each in (model, naive)]
     return both[0], both[1]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tapeline.datasets import toy
 from tapeline.datasets.toy import HORIZON, Section, baselines, ingest, simulate, table
+
+from tapeline.datasets import toy
 
 __all__ = ["HORIZON", "SPEC", "Section", "baselines", "ingest", "simulate", "table"]
 

@@ -27,8 +27,25 @@ from tapeline.tasks.regression import (
 )
 
 __all__ = [
-    *("FIGURES", "LIGHTGBM", "NOTE", "OUTPUTS", "PRIMARY", "TRACE", "baselines", "describe", "encode", "kfp"),
-    *("loss", "outputs", "sentence", "trace_score", "train_score"),
+    "FIGURES",
+    "LIGHTGBM",
+    "METRICS",
+    "NOTE",
+    "OUTPUTS",
+    "PRIMARY",
+    "TRACE",
+    "baselines",
+    "describe",
+    "encode",
+    "from_sums",
+    "kfp",
+    "loss",
+    "outputs",
+    "score",
+    "sentence",
+    "sums",
+    "trace_score",
+    "train_score",
 ]
 METRICS = (*regression.METRICS, Metric("profit", "a unit held", -math.inf, math.inf, "higher", "bootstrap"))
 
