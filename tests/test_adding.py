@@ -72,7 +72,7 @@ def test_a_fourth_family_is_one_module_and_one_file(
     monkeypatch.setenv("TAPELINE_CONF", str(folder / "conf"))
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(folder / "modules")])
     try:
-        code, _, err = tapeline("run", "model=share", "gate.threshold=0")
+        code, _, err = tapeline("run", "model=share", "gate.threshold=0", "gate.baseline_margin=null")
         assert (code, err) == (0, "")
         told = metrics(folder)
         assert told["ran"]["model"] == "share"

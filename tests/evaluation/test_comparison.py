@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapeline.evaluation import metrics
-from tapeline.evaluation.comparison import PAIRED, UNPAIRED, changes, paired_shares, unpaired_shares
+from tapeline.evaluation.comparison import NO_ROWS, PAIRED, UNPAIRED, changes
+from tapeline.intervals import paired_shares, unpaired_shares
+from tapeline.tasks import direction
 
 
 def both(yes: int, first: int, second: int, neither: int) -> tuple[Any, Any]:
@@ -50,8 +51,8 @@ def scored(target: Any, probability: Any, times: int = 0) -> dict[str, Any]:
         "probability": np.stack([1 - probability, probability], 1),
     }
     listed = {name: values.tolist() for name, values in outputs.items()}
-    time = [str(times + row) for row in range(len(target))]
-    test = metrics.score("direction", target, outputs)
+    time = [str(np.datetime64("2000-01-01") + times + row) for row in range(len(target))]
+    test = direction.score({"target": target, **outputs})
     return {"task": "direction", "test": test, "predictions": {"time": time, "target": target.tolist(), **listed}}
 
 
@@ -67,25 +68,23 @@ def models() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
 
 def test_the_same_rows_are_compared_row_by_row_and_so_more_surely(models: Any) -> None:
     worse, better, elsewhere = models
-    paired = {each.metric: each for each in changes(worse, better)}
-    unpaired = {each.metric: each for each in changes(worse, elsewhere)}
-    assert list(paired) == list(metrics.METRICS["direction"]) == list(unpaired)
+    paired = {each.metric.name: each for each in changes(worse, better)}
+    unpaired = {each.metric.name: each for each in changes(worse, elsewhere)}
+    assert list(paired) == [each.name for each in direction.METRICS] == list(unpaired)
     assert (paired["accuracy"].method, unpaired["accuracy"].method) == (PAIRED, UNPAIRED)
     for name, each in paired.items():
         other = unpaired[name]
-        assert each.low is not None
-        assert each.high is not None
-        assert other.low is not None
-        assert other.high is not None
-        assert each.low < each.after - each.before < each.high
-        assert each.high - each.low < (other.high - other.low) * 0.7, name
-        assert (each.method.split(",")[0], other.method.split(",")[0]) == ("paired", "unpaired")
+        assert each.interval is not None
+        assert other.interval is not None
+        assert each.interval.low < each.after - each.before < each.interval.high
+        assert each.interval.high - each.interval.low < (other.interval.high - other.interval.low) * 0.7, name
+        assert (each.method.startswith("paired"), other.method.startswith("unpaired")) == (True, True)
     assert {each.verdict for each in paired.values()} == {"better"}
     assert unpaired["accuracy"].verdict == "may be chance"
 
 
 def test_less_is_better_where_it_is(models: Any) -> None:
-    loss = next(each for each in changes(models[0], models[1]) if each.metric == "log_loss")
+    loss = next(each for each in changes(models[0], models[1]) if each.metric.name == "log_loss")
     assert loss.after < loss.before
     assert loss.verdict == "better"
 
@@ -95,23 +94,26 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     random = np.random.default_rng(0)
     target = random.integers(0, 2, 50)
     first, second = (np.clip(random.uniform(size=50), 0.05, 0.95) for _ in range(2))
-    found = next(each for each in changes(scored(target, first), scored(target, second)) if each.metric == "log_loss")
+    found = next(
+        each for each in changes(scored(target, first), scored(target, second)) if each.metric.name == "log_loss"
+    )
     losses = [-np.log(np.where(target == 1, each, 1 - each)) for each in (first, second)]
     half = 2.009575 * (losses[1] - losses[0]).std(ddof=1) / np.sqrt(50)
     moved = found.after - found.before
-    assert [found.low, found.high] == pytest.approx([moved - half, moved + half], rel=1e-5)
+    assert found.interval is not None
+    assert [found.interval.low, found.interval.high] == pytest.approx([moved - half, moved + half], rel=1e-5)
 
 
 def test_without_answers_row_by_row_only_shares_have_an_interval(models: Any) -> None:
-    bare = [{"test": each["test"]} for each in models[:2]]
-    told = {each.metric: each for each in changes(*bare)}
+    bare = [{"task": "direction", "test": each["test"]} for each in models[:2]]
+    told = {each.metric.name: each for each in changes(*bare)}
     assert told["accuracy"].method == UNPAIRED
-    assert told["auc"].low is None
-    assert told["auc"].method == "no interval: the answers row by row are not there"
+    assert told["auc"].interval is None
+    assert told["auc"].method == NO_ROWS
     assert told["auc"].verdict == ""
 
 
 def test_a_model_beside_itself_is_the_same(models: Any) -> None:
-    told = {each.metric: each for each in changes(models[0], models[0])}
+    told = {each.metric.name: each for each in changes(models[0], models[0])}
     assert told["auc"].verdict == "the same"
     assert told["accuracy"].verdict == "may be chance"

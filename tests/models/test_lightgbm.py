@@ -12,7 +12,7 @@ import pytest
 
 from tapeline import lookup
 from tapeline.errors import Refused
-from tapeline.models import Array, How, Rows, fitted
+from tapeline.models import Array, Rows, Training, fitted
 from tapeline.models.lightgbm import family as lightgbm
 from tapeline.serving import saved_model as servable
 from tapeline.steps import train
@@ -32,8 +32,8 @@ def section(*overrides: str) -> lightgbm.Section:
     return model
 
 
-def how(task: str = "direction", seed: int = 0) -> How:
-    return How(task, seed, lambda step, score: None, 2)
+def how(task: str = "direction", seed: int = 0) -> Training:
+    return Training(lookup.task(task), seed, lambda step, score: None, 2)
 
 
 @pytest.mark.parametrize("seed", [0, 2**40])
@@ -48,7 +48,7 @@ def test_same_rows_and_seed_give_the_same_bytes(seed: int, tmp_path: Path) -> No
 
 
 def test_threads_are_no_part_of_the_model() -> None:
-    one = lightgbm.fit(section(), ROWS, How("direction", 0, lambda *_: None, 1))[0]
+    one = lightgbm.fit(section(), ROWS, Training(lookup.task("direction"), 0, lambda *_: None, 1))[0]
     assert one == lightgbm.fit(section(), ROWS, how())[0]
 
 
@@ -58,7 +58,7 @@ def test_servable_equals_the_model_from_disk(boosting: str, task: str, tmp_path:
     rows = ROWS if task == "direction" else Rows(FEATURES, SCORE[:, None].astype(np.float64))
     model, _ = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), rows, how(task))
     lightgbm.save(model, tmp_path)
-    model = lightgbm.load(tmp_path)
+    model = lightgbm.load(tmp_path, lookup.task(task))
     servable.write(
         lightgbm.servable(model), {"name": "n", "model_version": "1", "features": "12345"}, FEATURES[:3], tmp_path / "s"
     )
@@ -81,7 +81,7 @@ ALL_ROUNDS = ("model.early_stopping_rounds=null",)
 @pytest.mark.parametrize("boosting", ["gbdt", "rf", "dart"])
 def test_the_trace_ends_with_the_model_that_is_kept(boosting: str) -> None:
     calls: list[tuple[int, float]] = []
-    told = How("direction", 0, lambda step, score: calls.append((step, score)), 1)
+    told = Training(lookup.task("direction"), 0, lambda step, score: calls.append((step, score)), 1)
     model, trace = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), ROWS, told)
     assert [point.step for point in trace] == [10, 20, 30, 40, 50, 60]
     assert trace[-1].score == np.mean(lightgbm.predict(model, FEATURES)["prediction"] == DOWN)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tapeline import lookup
 from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
-from tapeline.models import How, Rows, deep, fitted, flat
+from tapeline.models import Rows, Training, deep, fitted, flat
 from tapeline.models.network import dense as network
 
 RANDOM = np.random.default_rng(0)
@@ -22,8 +23,8 @@ def section(*overrides: str) -> flat.Section:
     return found
 
 
-def how(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> How:
-    return How(task, seed, lambda step, score: seen.append(step) if seen is not None else None)
+def how(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> Training:
+    return Training(lookup.task(task), seed, lambda step, score: seen.append(step) if seen is not None else None)
 
 
 def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Section) -> np.ndarray:
@@ -53,13 +54,13 @@ def test_the_loop_is_adam() -> None:
 
 def test_what_is_saved_is_the_same_bytes_in_every_python(tmp_path: Path) -> None:
     """Up to 3.11.3, zipfile notes another version than later ones for what np.savez writes."""
-    model = network.Network("direction", (FEATURES[:5, :2], np.zeros(2, np.float32)))
+    model = network.Network(lookup.task("direction"), (FEATURES[:5, :2], np.zeros(2, np.float32)))
     network.save(model, tmp_path)
     with zipfile.ZipFile(tmp_path / "network.npz") as archive:
         told = [(each.filename, each.create_version, each.extract_version, each.extra) for each in archive.infolist()]
     assert told == [(f"{name}.npy", 20, 20, b"") for name in ("task", "array_0", "array_1")]
-    again = network.load(tmp_path)
-    assert again.task == "direction"
+    again = network.load(tmp_path, lookup.task("direction"))
+    assert again.task == model.task
     assert all(map(np.array_equal, again.arrays, model.arrays))
 
 
@@ -117,7 +118,7 @@ def test_what_is_saved_is_read_back_and_the_same_bytes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         flat.save(model, tmp_path / name)
     assert (tmp_path / "a" / "network.npz").read_bytes() == (tmp_path / "b" / "network.npz").read_bytes()
-    read = flat.load(tmp_path / "a")
+    read = flat.load(tmp_path / "a", lookup.task("direction"))
     for name, values in flat.predict(model, FEATURES).items():
         np.testing.assert_array_equal(values, flat.predict(read, FEATURES)[name])
 

@@ -23,7 +23,7 @@ from tapeline.pipeline.graph import STEPS
 from tapeline.steps import train
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
 
 

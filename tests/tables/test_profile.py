@@ -8,6 +8,7 @@ import pytest
 from tapeline.features.returns import log_returns
 from tapeline.tables import profile as overview
 from tapeline.tables.profile import Series, of_series, of_table
+from tapeline.tasks import direction, regression
 
 DRAW = np.random.default_rng(0)
 NAN = np.nan
@@ -97,11 +98,16 @@ def test_a_table_tells_of_its_target() -> None:
     time = np.datetime64("2020-01-01") + np.arange(1500)
     features = DRAW.normal(size=(1500, 70)).astype(np.float32)
     names = tuple(f"x{at}" for at in range(70))
-    told = of_table(time, names, features, (time < np.datetime64("2021-01-01")).astype(np.int64), "direction")
+    told = of_table(
+        time,
+        names,
+        features,
+        direction.describe(time, (time < np.datetime64("2021-01-01")).astype(np.int64), ("down",)),
+    )
     assert told["down"]["share"] == [1, 0, 0, 0, 0]
     assert (told["columns"], len(told["features"])) == (70, 60)
     target = np.array([[1.0, NAN]] * 1500)
-    told = of_table(time, names, features, target, "regression")
+    told = of_table(time, names, features, regression.describe(time, target, ("output 0", "output 1")))
     assert told["outputs"]["output 0"]["count"] == 1500
     assert told["outputs"]["output 1"]["count"] == 0
     json.dumps(told, allow_nan=False)

@@ -97,10 +97,12 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     Rows without a label are left out.
 
     Raises:
-        Refused: it shall stop early, and no validation row has a label.
+        Refused: the target is several numbers a row, or it shall stop early and no validation row has a label.
     """
     import lightgbm
 
+    if (outputs := train.target.size // len(train.target)) > 1:
+        raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
     learnt, watched = _labelled(train), _labelled(validation) if validation and section.early_stopping_rounds else None
     if section.early_stopping_rounds and (watched is None or not len(watched.target)):
         key = f"model.early_stopping_rounds={section.early_stopping_rounds}"

@@ -1,0 +1,13 @@
+"""The toy again, with a task of its own that reads the context column."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tapeline.datasets.toy import HORIZON, Section, baselines, ingest, simulate, table
+
+from tapeline.datasets import toy
+
+__all__ = ["HORIZON", "SPEC", "Section", "baselines", "ingest", "simulate", "table"]
+
+SPEC = replace(toy.SPEC, task="profit")
