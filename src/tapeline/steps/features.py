@@ -5,7 +5,7 @@ tapeline step features --in raw=raw --out table=table --out profile=profile.json
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
     """Write the table that models learn from, its profile, and 64 of its rows."""
     module, frame = kind(config.dataset), raws.read(raw)
     header, parts = module.table(config.dataset, frame)
+    header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
     made = Table(table, writing.write(table, header, parts))
     writing.write_sample(made, sample)
     offer = getattr(module, "series", None)

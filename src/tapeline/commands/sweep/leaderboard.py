@@ -30,7 +30,7 @@ def shown(job: Job) -> str:
     """A finished job in a few words."""
     name = _metric(job)
     decision = "accepted" if job["metrics"]["gate"]["accepted"] else "rejected"
-    return f"{name} {value(job['metrics']['test'], name):.6f}, {decision}"
+    return f"{name} {value(job['metrics']['test']['overall'], name):.6f}, {decision}"
 
 
 def write(jobs: Sequence[Job], folder: Path) -> None:
