@@ -71,7 +71,7 @@ def test_context_is_in_no_models_input(place: Path) -> None:
 
 def test_the_page_shows_numbers_and_no_classes(place: Path) -> None:
     page = (place / "first" / "report.html").read_text()
-    for shown in ('id="errors"', 'id="pairs"', 'id="over-time"', "the model's rmse is", "Rows without a label"):
+    for shown in ('id="errors"', 'id="pairs"', 'id="over-time"', "rmse is", "Rows without a label"):
         assert shown in page
     for absent in ('id="roc"', 'id="confusion"', "accuracy", "Positive is down"):
         assert absent not in page
@@ -136,7 +136,7 @@ def test_served_and_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> No
             raw = toy_dataset.simulate(0)
             row = raw.filter(raw["day"] == date(2020, 6, 1)).select("first", "second").to_numpy()
             row = row.astype(np.float32)
-            own = servable.load(place / "first" / "servable")(row)["prediction"]
+            own = servable.load(place / "store" / "toy-simulated" / str(answer["version"]))(row)["prediction"]
             assert answer["prediction"] == pytest.approx(own[0].tolist())
 
 
@@ -155,9 +155,8 @@ def test_a_task_of_its_own_reads_the_context(place: Path) -> None:
     model = ["dataset=traded", *toy.MODEL[1:]]
     assert cli.main(["run", *model, "gate.metric=profit", "gate.threshold=0.1"]) == 0
     metrics = told(place / "runs" / "latest")
-    scores = told(place / "runs" / "latest", "scores.json")["predictions"]
-    held = np.sign(np.array(scores["prediction"])[:, 0])
-    earned = np.mean(held * np.r_[np.diff(scores["close"]), 0])
+    rows = predictions.read(place / "runs" / "latest" / "predictions.parquet").scored
+    earned = np.mean(np.sign(rows["prediction"][:, 0]) * np.r_[np.diff(rows["close"]), 0])
     assert metrics["test"]["overall"]["profit"] == pytest.approx(earned)
     assert metrics["gate"]["accepted"] is True
     assert "profit" in (place / "runs" / "latest" / "report.html").read_text()
