@@ -30,14 +30,13 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     """Of the original closes."""
     if not CLOSING.is_file():
         pytest.skip(f"no real data at {CLOSING}; set TAPELINE_DATA")
     dataset = compose(["dataset.source=csv", f"dataset.path={CLOSING}"]).dataset
-    return kind(dataset).table(
-        dataset, kind(dataset).ingest(dataset, *source(dataset).read(dataset, kind(dataset).simulate))
-    )
+    frame, where = source(dataset).read(dataset, kind(dataset).simulate, tmp_path_factory.mktemp("source"))
+    return kind(dataset).table(dataset, kind(dataset).ingest(dataset, frame, where))
 
 
 def walk(**keys: Any) -> WalkForward:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.lookup import dataset as kind
@@ -75,8 +76,9 @@ def _rows(config: Config, own: Mapping[str, str]) -> Rows:
     if chosen == ["rows"]:
         return read(Path(own["rows"]))
     module = kind(config.dataset)
-    frame, origin = source(config.dataset).read(config.dataset, module.simulate)
-    table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+    with files.scratch(Path(config.target.cache), "predict") as folder:
+        frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
+        table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
     if chosen == ["random"]:
         train = splits.windows(config.split, table.time)[-1].train
         picked = np.random.default_rng(config.seed).choice(train, 1)

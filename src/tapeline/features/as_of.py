@@ -13,6 +13,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+CALENDAR = 146_097
+"""Days of 400 years, after which dates fall on the same days of the week."""
+LISTED = int(np.datetime64("2100-01-01").astype(np.int64))
+"""The day, since 1970, from which every zone follows a rule."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -23,18 +28,45 @@ class Clock:
     """The time of day from each date on."""
 
     def instants(self, dates: Array) -> Array:
-        """The moment on each date (datetime64[D], ascending or not), as datetime64[s] in UTC."""
-        zone = ZoneInfo(self.zone)
-        since = sorted(self.times)
-        moments = []
-        for day in dates.astype("datetime64[D]").tolist():
-            applies = max((start for start in since if start <= day), default=since[0])
-            moments.append(int(datetime.combine(day, self.times[applies], zone).timestamp()))
-        return np.array(moments, dtype="datetime64[s]")
+        """The moment on each date (datetime64[D], in any order), as datetime64[s] in UTC.
+
+        A time that clocks repeat is the first of the two, and one that they skip has the offset of before,
+        as `datetime.combine(day, time, zone)` has it with fold 0. Seconds are the finest unit.
+        """
+        days = dates.astype("datetime64[D]").astype(np.int64)
+        starts = sorted(self.times)
+        since = np.array(starts, "datetime64[D]").astype(np.int64)
+        applies = np.maximum(np.searchsorted(since, days, side="right") - 1, 0)
+        moments = np.empty(len(days), np.int64)
+        for at, start in enumerate(starts):
+            rows = applies == at
+            clock = self.times[start]
+            local = days[rows] * 86_400 + (clock.hour * 60 + clock.minute) * 60 + clock.second
+            moments[rows] = local - _offsets(days[rows], clock, ZoneInfo(self.zone))
+        return moments.astype("datetime64[s]")
 
     def __str__(self) -> str:
         latest = self.times[max(self.times)]
         return f"{latest:%H:%M} {self.zone}"
+
+
+def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
+    """Seconds that the zone's clocks are ahead of UTC at that time of each day (days since 1970).
+
+    Each distinct day is looked up once. No zone's list of changes goes beyond 2037; after it follows a rule for
+    every year, so a later day is looked up 400 years earlier, where the calendar is the same.
+    """
+    days = np.where(days < LISTED, days, LISTED + (days - LISTED) % CALENDAR)
+    if not len(days):
+        return days
+    first = int(days.min())
+    distinct = np.flatnonzero(np.bincount(days - first))
+    offsets = np.zeros(int(distinct[-1]) + 1, np.int64)
+    dates = (distinct + first).astype("datetime64[D]").tolist()
+    ahead = [datetime.combine(day, clock, zone).utcoffset() for day in dates]
+    offsets[distinct] = [each.days * 86_400 + each.seconds for each in ahead if each is not None]
+    found: Array = offsets[days - first]
+    return found
 
 
 def daily(zone: str, *times: str, changed: tuple[str, ...] = ()) -> Clock:

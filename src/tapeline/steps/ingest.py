@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
@@ -17,5 +18,7 @@ def seen(config: Config) -> str | None:
 
 def run(config: Config, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
-    frame, where = source(config.dataset).read(config.dataset, kind(config.dataset).simulate)
-    write_frame(kind(config.dataset).ingest(config.dataset, frame, where), raw, {})
+    module = kind(config.dataset)
+    with files.scratch(raw.parent, "source") as folder:
+        frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
+        write_frame(module.ingest(config.dataset, frame, where), raw, {})
