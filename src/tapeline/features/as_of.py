@@ -13,10 +13,10 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-CALENDAR = 146_097
-"""Days of 400 years, after which dates fall on the same days of the week."""
 LISTED = int(np.datetime64("2100-01-01").astype(np.int64))
-"""The day, since 1970, from which every zone follows a rule."""
+"""The day, since 1970, from which on every zone follows a rule: the last list of changes, Morocco's, ends in 2087."""
+YEARS = np.arange("2104", "2132", dtype="datetime64[Y]")
+"""Each kind of year is among them: one that begins on a given day of the week, with a leap day or without."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Clock:
 def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
     """Seconds that the zone's clocks are ahead of UTC at that time of each day (days since 1970).
 
-    Each distinct day is looked up once. No zone's list of changes goes beyond 2037; after it follows a rule for
-    every year, so a later day is looked up 400 years earlier, where the calendar is the same.
+    Each distinct day is looked up once, and late ones in years of YEARS.
     """
-    days = np.where(days < LISTED, days, LISTED + (days - LISTED) % CALENDAR)
     if not len(days):
         return days
+    if days.max() >= LISTED:
+        days = np.where(days < LISTED, days, _in_alike_year(np.maximum(days, LISTED)))
     first = int(days.min())
     distinct = np.flatnonzero(np.bincount(days - first))
     offsets = np.zeros(int(distinct[-1]) + 1, np.int64)
@@ -67,6 +67,24 @@ def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
     offsets[distinct] = [each.days * 86_400 + each.seconds for each in ahead if each is not None]
     found: Array = offsets[days - first]
     return found
+
+
+def _in_alike_year(days: Array) -> Array:
+    """The same day of the year of YEARS whose calendar is the same. A zone's rule knows nothing else of a year."""
+    ends = np.array([days.min(), days.max()]).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
+    first, length, kind = _calendars(np.arange(ends[0], ends[1] + 1).astype("datetime64[Y]"))
+    starts, _, kinds = _calendars(YEARS)
+    alike = np.zeros(14, np.int64)
+    alike[kinds] = starts
+    moved: Array = days + np.repeat(alike[kind] - first, length)[days - first[0]]
+    return moved
+
+
+def _calendars(years: Array) -> tuple[Array, Array, Array]:
+    """First day (since 1970) and length of each year, and a number for its length and first day of the week."""
+    first = years.astype("datetime64[D]").astype(np.int64)
+    length = (years + 1).astype("datetime64[D]").astype(np.int64) - first
+    return first, length, first % 7 * 2 + (length == 366)
 
 
 def daily(zone: str, *times: str, changed: tuple[str, ...] = ()) -> Clock:

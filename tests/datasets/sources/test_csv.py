@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapeline.datasets import parsing
 from tapeline.datasets.sources import csv as source
 from tapeline.datasets.sources import fetch, parquet
 from tapeline.errors import Refused
@@ -59,7 +60,7 @@ def test_what_the_standard_library_writes_is_read(
     ("content", "says"),
     [
         (b"a,b\n1,2\n3,4,5\n", "table.csv, row 2: has 3 values, and the header 2; give each row as many values"),
-        (b"a,b\n1,2\n3\n4,5\n6\n", "table.csv, row 2: has 1 values, and the header 2 (2 rows; also 4)"),
+        (b"a,b\n1,2\n3\n4,5\n6\n", "table.csv, row 2: has 1 value, and the header 2 (2 rows; also 4)"),
         (b"a,b\n1,2\n\n4,5\n", "table.csv, row 2: is blank"),
         (b"a,b\n1,\xe9\n", "is not UTF-8 text (byte 7)"),
         ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text (byte 1)"),
@@ -137,3 +138,15 @@ def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(Refused, match="is not a whole Parquet file"):
         parquet.scan(path, "a.parquet")
+
+
+def test_damage_that_only_reading_shows_is_refused(tmp_path: Path) -> None:
+    import polars as pl
+
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": range(100_000)}).write_parquet(path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    content[1000:3000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(Refused, match="a.parquet: cannot be read to its end"):
+        parsing.scan(parquet.scan(path, "a.parquet"), {"a": parsing.number_reader()}, "a.parquet")

@@ -115,12 +115,11 @@ def of_dates() -> list[Form]:
     return [form for date_format in DATE_FORMATS for form in of_format(date_format)] + epochs()
 
 
-def of_times(value: str) -> list[Form]:
-    """The forms of times that end as this value does: those of days, and days with such a time of day."""
+def of_clock(value: str) -> list[Form]:
+    """The forms of times that end as this value does: a day and such a time of day; none where it ends in none."""
     found = CLOCK.search(value)
-    days = of_dates()
     if not found or not (found["minute"] or found["half"]):
-        return days
+        return []
     hour = "%I" if found["half"] else "%H"
     clock = found["gap"] + hour + (found["colon"] + "%M" if found["minute"] else "")
     clock += found["colon"] + "%S%.f" if found["second"] else ""
@@ -131,7 +130,7 @@ def of_times(value: str) -> list[Form]:
     elif zone:
         clock += found["zone"]
     timed = [form for date_format in DATE_FORMATS for form in of_format(date_format + clock)]
-    return days + ([replace(form, local=False) for form in timed] if zone else timed)
+    return [replace(form, local=False) for form in timed] if zone else timed
 
 
 def epochs() -> list[Form]:

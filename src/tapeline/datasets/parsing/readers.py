@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from tapeline.errors import refuse
 if TYPE_CHECKING:
     import polars as pl
 
-OFFSET_AT_END = r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
-MIDNIGHT = r"([T ]|, )00:00(:00(\.0+)?)?( ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?))?$"
-"""Of any zone: a day's row is dated by the day that its text names."""
+OFFSET = r"(:[0-9]{2}(?:\.[0-9]+)?) ?(?:Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+"""Behind a time of day. A day's row is dated by the day that its text names, whatever the zone."""
+MIDNIGHT = r"([T ]|, )00:00(:00(\.0+)?)?$"
 MISSING = ("", "-", ".", "na", "n/a", "#n/a", "nan", "null", "none")
 """What stands for a missing number, in small letters."""
 YEARS = (1800, 2100)
@@ -34,7 +35,7 @@ def date_reader(date_format: str | None = None) -> Reader:
     reader = partial(Reader, "date", "Date", typed=_typed_day, checks=checks, finish=_to_date, complete=True)
     if not date_format:
         strange = ("{!r} is not a date", "set dataset.date_format, as in %d/%m/%Y")
-        return reader(lambda sample: forms.of_dates(), strange=strange, clean=_without_midnight, one_form=True)
+        return reader(_day_forms, strange=strange, clean=_without_offset, one_form=True)
     offset = re.search(" ?%#?z$", date_format)
     own = _own(date_format, date_format[: offset.start()] if offset else date_format)
     strange = (f"{{!r}} is not a date of the form {date_format}", "correct it, or set dataset.date_format")
@@ -50,7 +51,7 @@ def time_reader(date_format: str | None = None, zone: str = "UTC") -> Reader:
     reader = partial(Reader, "time", "Datetime", typed=_typed_time, checks=checks, finish=finish, complete=True)
     if not date_format:
         strange = ("{!r} is not a time", "set dataset.date_format, as in %Y-%m-%d %H:%M:%S or epoch_ms")
-        return reader(lambda sample: forms.of_times(sample[0]), strange=strange, clean=_strip, one_form=True)
+        return reader(_time_forms, strange=strange, clean=_strip, one_form=True)
     own = _own(date_format, date_format)
     strange = (f"{{!r}} is not a time of the form {date_format}", "correct it, or set dataset.date_format")
     return reader(lambda sample: own, strange=strange, clean=_strip)
@@ -105,6 +106,29 @@ def _own(shown: str, date_format: str) -> Sequence[Form]:
     except ValueError as error:
         fix = "write as in %d/%m/%Y, %Y-%m-%d %H:%M or epoch_s"
         raise refuse(f"dataset.date_format={shown}", f"is no format of dates ({error})", fix) from None
+
+
+def _day_forms(sample: pl.Series) -> list[Form]:
+    """Of days, which midnight may follow; and of times, so that their hours are what is found."""
+    days = [
+        replace(form, read=partial(_read_day, read=form.read), shape=form.shape.removesuffix("$"))
+        for form in forms.of_dates()
+    ]
+    return days + _clock_forms(sample)
+
+
+def _time_forms(sample: pl.Series) -> list[Form]:
+    return forms.of_dates() + _clock_forms(sample)
+
+
+def _clock_forms(sample: pl.Series) -> list[Form]:
+    """Of times that end as the first value does that ends in a time of day."""
+    return next((found for value in sample if (found := forms.of_clock(value))), [])
+
+
+def _read_day(text: pl.Series, read: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    values = read(text)
+    return values if values.null_count() == text.null_count() else read(text.str.replace(MIDNIGHT, ""))
 
 
 def _typed_day(dtype: pl.DataType) -> Form | None:
@@ -212,12 +236,12 @@ def _strip(text: pl.Series) -> pl.Series:
     return text.to_frame().select(pl.when(text != "").then(pl.first()).alias(text.name)).to_series()
 
 
-def _without_midnight(text: pl.Series) -> pl.Series:
-    return _strip(text).str.replace(MIDNIGHT, "")
-
-
 def _without_offset(text: pl.Series) -> pl.Series:
-    return _strip(text).str.replace(OFFSET_AT_END, "")
+    return _strip(text).str.replace(OFFSET, "${1}")
+
+
+def _without_midnight(text: pl.Series) -> pl.Series:
+    return _without_offset(text).str.replace(MIDNIGHT, "")
 
 
 def _without_marks(text: pl.Series) -> pl.Series:

@@ -102,9 +102,8 @@ def _records(chunk: bytes, separator: bytes) -> tuple[Array, Array]:
     """Where separators stand outside quotes, and where rows end."""
     data = np.frombuffer(chunk, np.uint8)
     separators, ends = data == separator[0], data == ord("\n")
-    quotes = data == ord('"')
-    if quotes.any():
-        outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0
+    if b'"' in chunk:
+        outside = np.cumsum(data == ord('"'), dtype=np.uint8) % 2 == 0
         separators &= outside
         ends &= outside
     return np.flatnonzero(separators), np.flatnonzero(ends)
@@ -137,7 +136,10 @@ def _uneven(name: str, numbers: Array, counts: Array, names: int) -> Iterator[Fi
         rows = numbers[counts == count]
         also = f" ({len(rows)} rows; also {', '.join(map(str, rows[1:5]))})" if len(rows) > 1 else ""
         if count:
-            problem, fix = f"has {count} values, and the header {names}", "give each row as many values as the header"
+            problem, fix = (
+                f"has {count} value{'s' if count > 1 else ''}, and the header {names}",
+                "give each row as many values as the header",
+            )
         else:
             problem, fix = "is blank", "remove the line"
         yield Finding(f"{name}, row {rows[0]}", problem + also, fix)
@@ -150,18 +152,24 @@ def _chunks(path: Path, name: str, start: int) -> Iterator[bytes]:
         file.seek(start)
         while new := file.read(CHUNK):
             rest += new
-            ends = _records(rest, b"\n")[1]
-            if not len(ends):
+            if not (cut := _end(rest)):
                 if len(rest) > LONGEST:
                     raise refuse(name, f"the row that begins at byte {at + 1} has no end", "close its quotes")
                 continue
-            cut = int(ends[-1]) + 1
             yield _text(rest[:cut], name, at)
             rest, at = rest[cut:], at + cut
     if rest:
         if rest.count(b'"') % 2:
             raise refuse(name, f"the row that begins at byte {at + 1} has a quote that is not closed", "close it")
         yield _text(rest + b"\n", name, at)
+
+
+def _end(chunk: bytes) -> int:
+    """Where the last whole row ends; 0 where none does."""
+    if b'"' not in chunk:
+        return chunk.rfind(b"\n") + 1
+    ends = _records(chunk, b"\n")[1]
+    return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def _text(chunk: bytes, name: str, at: int) -> bytes:
