@@ -31,7 +31,7 @@ def section(**keys: Any) -> indices.Section:
 
 
 def ingest(frame: pl.DataFrame, **keys: Any) -> pl.DataFrame:
-    return indices.ingest(section(**keys), frame, "closes.csv")
+    return indices.ingest(section(**keys), frame.lazy(), "closes.csv")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def text() -> pl.DataFrame:
     return simulate(0).head(200).with_columns(pl.all().cast(pl.String))
 
 
-def test_the_original_table(closing_data: Path) -> None:
+def test_the_original_table(closing_data: Path, tmp_path: Path) -> None:
     told = section(source="csv", path=closing_data)
-    frame, where = source(told).read(told, indices.simulate)
+    frame, where = source(told).read(told, indices.simulate, tmp_path)
     table = indices.table(told, indices.ingest(told, frame, where))
     assert table.features.shape == (1440, 24)
     assert table.names[:4] == ("snp_log_return_1", "snp_log_return_2", "snp_log_return_3", "nyse_log_return_1")
@@ -132,7 +132,7 @@ def test_leading_days_without_every_market_are_left_out() -> None:
         (lambda f: f.with_columns(ftse=pl.when(pl.int_range(200) == 6).then(pl.lit("inf")).otherwise("ftse")),
          "column ftse, row 7: 'inf' is not a price above zero"),
         (lambda f: f.with_columns(date=pl.when(pl.int_range(200) == 6).then(pl.lit("")).otherwise("date")),
-         "column date, row 7: '' is not a date written as"),
+         "column date, row 7: the date is missing"),
         (lambda f: f.with_columns(date=pl.when(pl.int_range(200) == 6).then(pl.lit("31/12/2010")).otherwise("date")),
          "column date, row 7: '31/12/2010' is not a date written as"),
     ],

@@ -35,7 +35,7 @@ class Kind(Protocol):
         """A polars frame."""
 
     def ingest(self, section: Any, frame: Any, where: str) -> Any:
-        """A polars frame; `where` names its origin in refusals."""
+        """A polars frame, from the LazyFrame of a source; `where` names its origin in refusals."""
 
     def table(self, section: Any, raw: Any) -> tuple[Manifest, Parts]:
         """What models learn from: the header of its manifest, and its parts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapeline import files
 from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
@@ -26,5 +27,6 @@ def seen(config: Reads) -> str | None:
 def run(config: Reads, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
     module = kind(config.dataset)
-    frame, where = source(config.dataset).read(config.dataset, module.simulate)
-    raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])
+    with files.scratch(raw.parent, "source") as folder:
+        frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
+        raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ MARKETS = list(indices.CLOSES)
 
 def ingest(*overrides: str) -> pl.DataFrame:
     dataset = compose(overrides).dataset
-    raw: pl.DataFrame = kind(dataset).ingest(dataset, *source(dataset).read(dataset, kind(dataset).simulate))
+    with tempfile.TemporaryDirectory() as folder:
+        frame, where = source(dataset).read(dataset, kind(dataset).simulate, Path(folder))
+        raw: pl.DataFrame = kind(dataset).ingest(dataset, frame, where)
     return raw
 
 

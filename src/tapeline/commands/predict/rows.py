@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.lookup import dataset as kind
@@ -54,12 +54,11 @@ def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
     if chosen == ["rows"]:
         return read(Path(options["rows"]))
     module = kind(config.dataset)
-    frame, origin = source(config.dataset).read(config.dataset, module.simulate)
-    with TemporaryDirectory() as folder:
+    with files.scratch(Path(config.target.cache), "predict") as folder:
+        frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
         header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
-        writing.write(Path(folder) / "rows", header, parts)
-        table = open_table(Path(folder) / "rows")
-        return _chosen(config, table, options, chosen, origin)
+        writing.write(folder / "rows", header, parts)
+        return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
 
 
 def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:

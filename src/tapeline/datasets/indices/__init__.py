@@ -82,7 +82,7 @@ class Section(singles.Section):
     """The moment of decision, `HH:MM Zone`; what is not known by then is no feature."""
 
 
-def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def ingest(section: Section, frame: pl.LazyFrame, where: str) -> pl.DataFrame:
     """Dates and eight closes: typed, sorted, unique.
 
     Raises:
