@@ -19,8 +19,10 @@ def run(config: Config, *, raw: Path, table: Path) -> None:
 
     frame = pl.read_parquet(raw)
     made = kind(config.dataset).table(config.dataset, frame)
-    seen = _overview(config, frame, made)
-    write(replace(made, about={**made.about, "dataset": config.dataset.name, "overview": seen}), table)
+    seen, spec = _overview(config, frame, made), kind(config.dataset).SPEC
+    write(
+        replace(made, about={**made.about, "task": spec.task, "dataset": config.dataset.name, "overview": seen}), table
+    )
 
 
 def _overview(config: Config, raw: Any, table: Table) -> dict[str, Any]:

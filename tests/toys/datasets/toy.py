@@ -48,7 +48,7 @@ def table(section: Section, raw: pl.DataFrame) -> Table:
         names=names,
         features=raw.select(names).to_numpy().astype(np.float32),
         target=move,
-        about={"task": SPEC.task, "digest": digest_frame(raw)},
+        about={"digest": digest_frame(raw)},
         context={"close": close},
     )
 

@@ -126,7 +126,6 @@ def table(section: Section, raw: pl.DataFrame) -> Table:
         features=np.stack(list(kept.values()), axis=1).astype(np.float32),
         target=(returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
         about={
-            "task": SPEC.task,
             "digest": digest_frame(raw),
             "late": late,
             "known": known,
