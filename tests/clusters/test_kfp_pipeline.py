@@ -201,7 +201,7 @@ def test_a_missing_kfp_is_said(tapeline: Tapeline, monkeypatch: pytest.MonkeyPat
 
 def test_a_build_imports_neither_tensorflow_nor_the_other_emitter_nor_a_client(folder: Path) -> None:
     script = (
-        "import sys; from tapeline.cli import main; assert main(['build', 'target=kfp', 'hw=gpu']) == 0; "
+        "import sys; from tapeline.cli.main import main; assert main(['build', 'target=kfp', 'hw=gpu']) == 0; "
         "print(sorted({'tensorflow', 'hera', 'kubernetes', 'kfp.client', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)

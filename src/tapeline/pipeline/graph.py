@@ -26,6 +26,8 @@ class Artifact:
     name: str
     file: str
     """The name that people see in a run's folder; one without ending is a folder."""
+    kept: str | None = ""
+    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
 
     @property
     def folder(self) -> bool:
@@ -61,9 +63,9 @@ class Step:
         return run
 
 
-RAW = Artifact("raw", "raw.parquet")
-TABLE = Artifact("table", "table.parquet")
-FITTED = Artifact("fitted", "fitted")
+RAW = Artifact("raw", "raw.parquet", kept=None)
+TABLE = Artifact("table", "table.parquet", kept=None)
+FITTED = Artifact("fitted", "fitted", kept="fitted.json")
 SERVABLE = Artifact("servable", "servable")
 SCORES = Artifact("scores", "scores.json")
 METRICS = Artifact("metrics", "metrics.json")

@@ -63,6 +63,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
+            begin(folder, config, started)
             _say_what_it_is(config)
             progress = Progress(folder)
             for step in PIPELINE:
@@ -70,6 +71,9 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
             finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
+        raise
+    except KeyboardInterrupt:
+        files.write_json(folder / cache.RECORD, {**files.read_json(folder / cache.RECORD), "state": "stopped"})
         raise
     return folder
 
@@ -87,6 +91,19 @@ def new_folder(config: Config, started: datetime) -> Path:
             continue
         return parent / name
     raise RuntimeError(f"no free name for a run in {parent}")
+
+
+def begin(folder: Path, config: Config, started: datetime) -> None:
+    """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
+    record = {
+        "state": "running",
+        "target": config.target.name,
+        "host": platform.node(),
+        "started": started.isoformat(timespec="seconds"),
+        "folder": str(folder.absolute()),
+        "entries": [],
+    }
+    files.write_json(folder / cache.RECORD, record)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
@@ -137,6 +154,9 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
 def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> None:
     for made in step.makes:
         progress.artifacts[made.name] = entry.folder / made.file
+        if entry.folder != progress.folder and made.kept is not None:
+            file = made.kept or made.file
+            files.clone(entry.folder / made.file / made.kept, progress.folder / file)
     progress.digests |= entry.digests
     progress.parameters |= entry.parameters
     _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)
@@ -159,11 +179,10 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
         LOG.info("%s", served["sentence"])
     LOG.info("report: %s", folder / "report.html")
     record = {
-        "target": config.target.name,
-        "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        **files.read_json(folder / cache.RECORD),
+        "state": "finished",
         "seconds": (datetime.now(UTC) - started).total_seconds(),
-        "folder": str(folder.absolute()),
+        "digests": progress.digests,
         "store": absolute(config.serving.store),
         "dataset.path": config.dataset.path,
         "published": served,
@@ -171,5 +190,5 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
         "versions": versions(),
         **facts,
     }
-    files.write_json(folder / "run.json", record)
+    files.write_json(folder / cache.RECORD, record)
     files.point(folder.parent / "latest", folder.name)
