@@ -65,7 +65,9 @@ def ours(family: str, steps: int) -> float:
 
     tf.device(told.hw.threads, None, required=False)
     begun = time.perf_counter()
-    lookup.family(family).fit(told.model, Rows(*table()), Training(lookup.task("direction"), 0, lambda step, score: None))
+    lookup.family(family).fit(
+        told.model, Rows(*table()), Training(lookup.task("direction"), 0, lambda step, score: None)
+    )
     return steps / (time.perf_counter() - begun)
 
 

@@ -25,7 +25,11 @@ class Section(config.Model):
     floor: float
 
 
-def fit(section, rows, how):
+def supports(spec):
+    return None
+
+
+def fit(section, rows, training):
     share = max(float(rows.target.mean()), section.floor)
     return share, [Point(section.steps, float(np.mean(rows.target == (share > 0.5))))]
 
@@ -39,7 +43,7 @@ def save(model, folder):
     (folder / "share.json").write_text(json.dumps(model))
 
 
-def load(folder):
+def load(folder, task):
     return json.loads((folder / "share.json").read_text())
 
 

@@ -132,9 +132,11 @@ def test_keys_that_do_not_go_together_are_refused(overrides: list[str], what: st
 
 
 def test_what_cannot_be_learnt_is_refused() -> None:
-    with pytest.raises(Refused, match="predicts one number, and the target has 2"):
+    with pytest.raises(Refused, match="forecasts one number, and the target has 2"):
         lightgbm.fit(section(), Rows(FEATURES, np.zeros((600, 2))), how("regression"))
-    with pytest.raises(Refused, match=r"model\.validation=0\.15: of 6 train rows it leaves none to one side"):
+    with pytest.raises(
+        Refused, match=r"model\.validation=0\.15: of 6 train rows it leaves none with a label to one side"
+    ):
         lightgbm.fit(section(), Rows(FEATURES[:6], DOWN[:6]), how())
 
 

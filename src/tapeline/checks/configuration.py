@@ -46,10 +46,11 @@ def threshold_can_be_met(config: Config) -> Iterator[Finding]:
     if metric is None or threshold is None or metric.allows(threshold):
         return
     if metric.better == "higher":
-        ends = f"{metric.low:g} or more and below {metric.high:g}"
+        problem = f"{metric.name} is {'never' if threshold >= metric.high else 'always'} above it"
+        ends = (f"from {metric.low:g} on and " if math.isfinite(metric.low) else "") + f"below {metric.high:g}"
     else:
-        ends = f"above {metric.low:g}" + (f" and {metric.high:g} or less" if math.isfinite(metric.high) else "")
-    problem = f"{metric.name} is never {'above' if metric.better == 'higher' else 'below'} it, or always"
+        problem = f"{metric.name} is {'never' if threshold <= metric.low else 'always'} below it"
+        ends = f"above {metric.low:g}" + (f" and up to {metric.high:g}" if math.isfinite(metric.high) else "")
     yield Finding(f"gate.threshold={threshold:g}", problem, f"set a number {ends}")
 
 

@@ -5,7 +5,6 @@ tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapeline.commands import Option
@@ -44,7 +43,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     import json
 
     from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
-    from tapeline.lookup import configure, dataset, task
+    from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
     from tapeline.serving.store import operations
 
@@ -56,7 +55,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     names = served_features(config, number) if server.host in LOCAL else None
     answer = client.ask(server, in_order(rows, names), number)
     print(*_lines(server, rows, answer), sep="\n")
-    print(json.dumps(_summary(rows, answer, task(dataset(config.dataset).SPEC.task).OUTPUTS)))
+    print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
 
 
 def _lines(server: Where, rows: Rows, answer: Answer) -> list[str]:
@@ -86,7 +85,7 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Answer, names: Sequence[str]) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Answer, names: tuple[str, ...]) -> dict[str, Any]:
     """The object of the last line: values for one row, lists for several."""
     from tapeline.serving.client import plain
 
