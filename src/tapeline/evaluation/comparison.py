@@ -220,14 +220,14 @@ def _change(
     ours, theirs = answers
     if ours and theirs:
         interval = (difference if paired else _unpaired)(metric, ours, theirs)
-        return Change(metric, *values, interval, _told(interval) if interval else TOO_FEW)
+        return Change(metric, *values, interval, _described(interval) if interval else TOO_FEW)
     if metric.interval == "wilson" and all("rows" in test for test in tests):
         old, new = ((round(each * test["rows"]), test["rows"]) for each, test in zip(values, tests, strict=True))
         return Change(metric, *values, Interval(*intervals.unpaired_shares(old, new), LEVEL, UNPAIRED), UNPAIRED)
     return Change(metric, *values, None, NO_ROWS)
 
 
-def _told(interval: Interval) -> str:
+def _described(interval: Interval) -> str:
     """The method, with what it was given."""
     parts = [interval.method]
     if interval.blocks:

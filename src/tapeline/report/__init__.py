@@ -48,7 +48,7 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
         between=interval_key(metrics["test"]["overall"], inputs.metric),
         sentence=model.sentence(inputs, f"{every}s" if every and alone else "rows"),
         beside=model.beside(inputs),
-        model=model.plates(inputs),
+        model=model.figures(inputs),
         others=model.others(inputs),
         intervals=model.intervals(inputs),
         configuration=[
@@ -65,7 +65,7 @@ def data_page(profile: Values) -> str:
 
 def _rendered(template: str, profile: Values, number: Any, **more: Any) -> str:
     shown = {
-        "data": data.plates(profile, number),
+        "data": data.figures(profile, number),
         "summaries": data.summaries(profile, number),
         "late": data.late(profile),
     }

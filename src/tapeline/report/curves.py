@@ -77,23 +77,23 @@ def wilson(share: float, rows: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def moving(told: Answers) -> tuple[int, Array, Array, Array] | None:
+def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
     """Over a moving window of rows: its width, the last row's time, the model's score and the baseline's.
 
     The score is the task's first metric; NaN where it is not defined. None where rows are few.
     """
-    rows = len(told.time)
+    rows = len(answers.time)
     width = min(USUAL, rows // 3)
     if width < LEAST:
         return None
     ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
 
     def score(prediction: Array) -> Array:
-        sums = told.task.sums(told.task.PRIMARY, {"target": told.target, "prediction": prediction})
-        assert sums is not None, f"{told.task.PRIMARY} is a task's first metric, and follows from no sums"
-        return told.task.from_sums(told.task.PRIMARY, _sums(sums, width)[ends])
+        sums = answers.task.sums(answers.task.PRIMARY, {"target": answers.target, "prediction": prediction})
+        assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
+        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[ends])
 
-    return width, told.time[ends], score(told.prediction), score(told.reference)
+    return width, answers.time[ends], score(answers.prediction), score(answers.reference)
 
 
 def _sums(values: Array, width: int) -> Array:
@@ -103,15 +103,15 @@ def _sums(values: Array, width: int) -> Array:
     return sums
 
 
-def pairs(told: Answers) -> tuple[Array, Array]:
+def pairs(answers: Answers) -> tuple[Array, Array]:
     """True and predicted numbers of a regression that are there, at most 500, at equal distances."""
-    known = np.flatnonzero(np.isfinite(told.target.reshape(-1)))
+    known = np.flatnonzero(np.isfinite(answers.target.reshape(-1)))
     some = known[:: max(1, len(known) // 500)][:500]
-    return told.target.reshape(-1)[some], told.prediction.reshape(-1)[some]
+    return answers.target.reshape(-1)[some], answers.prediction.reshape(-1)[some]
 
 
-def errors(told: Answers) -> Array:
+def errors(answers: Answers) -> Array:
     """Prediction less truth, where there is one."""
-    gaps: Array = told.prediction.reshape(-1) - told.target.reshape(-1)
+    gaps: Array = answers.prediction.reshape(-1) - answers.target.reshape(-1)
     known: Array = gaps[np.isfinite(gaps)]
     return known

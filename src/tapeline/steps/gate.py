@@ -142,7 +142,7 @@ def _challenge(
     candidate: Mapping[str, Any],
     served: Path,
 ) -> Champion | str:
-    """The served version's score beside the candidate's on test rows that it never learnt, or why there is none."""
+    """The served version's score beside the candidate's on test rows that did not train it, or why there is none."""
     about = servables.about(served)
     name, label = about["model_version"], about["last_label"]
     if name == candidate["model_version"]:

@@ -128,6 +128,6 @@ def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
     from tapeline.report.page import Grid, environment
 
     cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
-    grid = Grid(COLUMNS, cells, words=WORDS)
+    grid = Grid(COLUMNS, cells, text_columns=WORDS)
     template = environment(Path(__file__).parent).get_template("leaderboard.html")
     return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)

@@ -103,23 +103,28 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
 
     if (outputs := train.target.size // len(train.target)) > 1:
         raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
-    learnt, watched = _labelled(train), _labelled(validation) if validation and section.early_stopping_rounds else None
-    if section.early_stopping_rounds and (watched is None or not len(watched.target)):
+    labelled, stopping = (
+        _labelled(train),
+        _labelled(validation) if validation and section.early_stopping_rounds else None,
+    )
+    if section.early_stopping_rounds and (stopping is None or not len(stopping.target)):
         key = f"model.early_stopping_rounds={section.early_stopping_rounds}"
         raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")
-    data = lightgbm.Dataset(learnt.features, learnt.target)
+    data = lightgbm.Dataset(labelled.features, labelled.target)
     trace: list[Point] = []
     callbacks, validation_sets = [_tracing(section, training, trace)], []
-    if section.early_stopping_rounds and watched:
-        validation_sets = [data.create_valid(watched.features, watched.target)]
+    if section.early_stopping_rounds and stopping:
+        validation_sets = [data.create_valid(stopping.features, stopping.target)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
     booster = lightgbm.train(_parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks)
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
-    score = task.trace_score(predict(model, learnt.features)["prediction"], learnt.target)
+    score = task.trace_score(predict(model, labelled.features)["prediction"], labelled.target)
     if kept < section.steps:
-        why = f"the loss on the {len(watched.target):,} validation rows is least there" if watched else "no split helps"
+        why = (
+            f"the loss on the {len(stopping.target):,} validation rows is least there" if stopping else "no split helps"
+        )
         # the bar is done, too
         log.info("    keeps %d rounds: %s; %s %.6f", kept, why, task.TRACE, score, extra={"progress": (1, 1)})
     return model, [*(point for point in trace if point.step < kept), Point(kept, score)]
@@ -173,10 +178,10 @@ def predict(model: Model, features: Array) -> Outputs:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=model.text)
-    told, raw = booster.predict(features), booster.predict(features, raw_score=True)
+    answer, raw = booster.predict(features), booster.predict(features, raw_score=True)
     if not model.binary:
-        return {"prediction": told[:, None], "raw_score": raw}
-    probability = np.stack([1 - told, told], axis=1)
+        return {"prediction": answer[:, None], "raw_score": raw}
+    probability = np.stack([1 - answer, answer], axis=1)
     return {"prediction": (raw > 0).astype(np.int64), "probability": probability, "raw_score": raw}
 
 

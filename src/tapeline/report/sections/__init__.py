@@ -16,16 +16,16 @@ from tapeline.report import curves
 from tapeline.report.page import Number
 from tapeline.tables.predictions import Predictions
 
-Told = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Inputs:
     """A run's files."""
 
-    metrics: Told
+    metrics: Values
     """metrics.json."""
-    scores: Told
+    scores: Values
     """scores.json."""
     fitted: Fitted
     predictions: Predictions
