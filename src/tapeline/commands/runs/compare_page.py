@@ -63,9 +63,7 @@ def _curves(told: Comparison) -> Figure:
     at = {letter: {point["step"]: point["score"] for point in trace} for letter, trace in traces.items()}
     steps = sorted({step for points in at.values() for step in points})
     rows = [[f"{step:,}", *(_score(points.get(step)) for points in at.values())] for step in steps]
-    caption = (
-        "Score on the training rows by training step, each run as it went: the model learns here, it is not tested."
-    )
+    caption = "Score on the train rows by training step, for each run."
     svg = picture("curves", caption, draw, height=3.2, width=WIDE)
     return Figure("curves", "Training curves", caption, svg, Grid(["step", *traces], rows), wide=True)
 
