@@ -103,10 +103,8 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
 
     if (outputs := train.target.size // len(train.target)) > 1:
         raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
-    labelled, stopping = (
-        _labelled(train),
-        _labelled(validation) if validation and section.early_stopping_rounds else None,
-    )
+    labelled = _labelled(train)
+    stopping = _labelled(validation) if validation and section.early_stopping_rounds else None
     if section.early_stopping_rounds and (stopping is None or not len(stopping.target)):
         key = f"model.early_stopping_rounds={section.early_stopping_rounds}"
         raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")

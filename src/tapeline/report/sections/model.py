@@ -66,7 +66,7 @@ def beside(inputs: Inputs) -> Figure:
         caption += " The bars are intervals: where two overlap, the difference may be chance."
     svg = picture("beside", caption, draw, 0.75 + 0.24 * len(known))
     return Figure(
-        "beside", "The score beside simple rules", caption, svg, Grid(["who", metric.name, "from", "to"], rows)
+        "beside", "The score beside naive baselines", caption, svg, Grid(["who", metric.name, "from", "to"], rows)
     )
 
 
@@ -123,7 +123,7 @@ def _importance(scores: Values, number: Number) -> Iterator[Figure]:
     ]
     caption = (
         f"How much {importance['metric']} on the test rows falls where a column is shuffled: mean and spread of "
-        f"{importance['repeats']} shuffles. Grey is no more than noise. Columns that move together share their importance."
+        f"{importance['repeats']} shuffles. Grey: no more than noise. Correlated columns share their importance."
     )
     svg = picture("importance", caption, draw, 0.8 + 0.155 * len(shown))
     yield Figure("importance", "Permutation importance", caption, svg, Grid(["column", "loss", "spread"], rows))
