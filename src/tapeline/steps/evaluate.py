@@ -52,7 +52,8 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
     pooled = _pooled(data.manifest, [_window(data, fit, at, model) for at, model in enumerate([*models[:-1], served])])
     forecasts.write(predictions, pooled)
     answers = comparison.answers(task, pooled, horizon)
-    validation = _validation(data, fit, models)
+    kept = _validation(data, fit, models)
+    validation = comparison.scores(comparison.answers(task, kept, horizon)) if kept else None
     trace = fit.traces[-1]
     files.write_json(
         scores,
@@ -63,7 +64,7 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "horizon": horizon.total_seconds() if horizon else None,
             "rows": {**fit.rows[-1], "test": len(pooled)},
             "train": {task.TRACE: trace[-1].score, "trace": [asdict(point) for point in trace]},
-            "validation": None if validation is None else {"overall": _score(task, validation), "by": {}},
+            "validation": None if validation is None else {"overall": validation, "by": {}},
             "test": {"overall": comparison.scores(answers), "by": {}},
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
