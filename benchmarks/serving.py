@@ -43,9 +43,7 @@ def main() -> None:
         for family in FAMILIES:
             for steps in (100, 200):
                 line = ["run", f"model={family}", f"model.steps={steps}", "gate.threshold=0", f"serving.name={family}"]
-                subprocess.run(
-                    [sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True
-                )
+                subprocess.run([sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True)
         port = _free_port()
         listen = [f"serving.rest_port={port}", "serving.grpc_port=0", "serving.poll_seconds=0.2"]
         with (folder / "serve.log").open("w") as log:

@@ -140,9 +140,7 @@ def test_following_survives_errors_and_ends_when_asked(
     log, mirror = tmp_path / "log", tmp_path / "mirror"
     words = ["store", "sync", f"{bucket}/x", str(mirror), "follow=true", "seconds=0.2"]
     with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tapeline", *words], stdout=out, stderr=out, cwd=ROOT
-        )
+        process = subprocess.Popen([sys.executable, "-m", "tapeline", *words], stdout=out, stderr=out, cwd=ROOT)
     try:
         eventually(lambda: "there is no bucket" in log.read_text())
         fsspec.filesystem("s3").mkdir(bucket)

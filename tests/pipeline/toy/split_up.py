@@ -31,4 +31,10 @@ def run(config: Reads, *, partition: str, part: Path) -> dict[str, Any]:
     frame = pl.DataFrame({"time": range(len(partition)), "value": [config.seed] * len(partition)})
     frame.write_parquet(part)
     last = len(frame) - 1
-    return {"rows": len(frame), "first": 0, "last": last, "process": os.getpid(), "digest": files.digest(frame.to_dicts())}
+    return {
+        "rows": len(frame),
+        "first": 0,
+        "last": last,
+        "process": os.getpid(),
+        "digest": files.digest(frame.to_dicts()),
+    }
