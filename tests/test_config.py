@@ -114,7 +114,7 @@ def test_what_comes_from_the_environment_is_used_and_not_written(monkeypatch: py
 
 def test_a_finding_about_a_value_of_the_environment_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEPS", "hush")
-    with pytest.raises(Refused, match="model.steps") as error:
+    with pytest.raises(Refused, match=r"model\.steps") as error:
         lookup.configure(["model.steps=${oc.env:STEPS}"])
     assert "hush" not in str(error.value)
 

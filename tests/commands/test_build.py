@@ -11,8 +11,8 @@ EMITTERS = {"argo": "hera", "kfp": "kfp", "tfjob": None}
 HEAVY = ("hera", "kfp", "kubernetes", "tensorflow", "lightgbm", "polars", "matplotlib", "sklearn")
 CODE = """
 import json, sys
-from tapeline.cli.main import main
-code = main(["build", "target={target}"])
+from tapeline.cli import main as cli
+code = cli.main(["build", "target={target}"])
 print(json.dumps([code, sorted({{name.partition(".")[0] for name in sys.modules}})]))
 """
 

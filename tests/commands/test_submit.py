@@ -17,7 +17,7 @@ from tapeline.clusters.argo import submit as on_argo
 from tapeline.clusters.argo import template as argo
 from tapeline.clusters.run_status import Part, Seen
 from tapeline.clusters.tfjob import submit as as_tfjob
-from tapeline.commands import submit
+from tapeline.commands.submit import follow as submit
 from tapeline.errors import Refused
 from tests.conftest import Tapeline
 

@@ -74,7 +74,7 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
 def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     script = (
-        "import sys; from tapeline.cli import main; "
+        "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{[*GOOD, MARGIN]}]) == 0; print('tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
 
-from tapeline.config.compose import NO_KEYS
-from tapeline.config.schema import Config
+from tapeline.config.schema import NO_KEYS, Config
 
 Parameters = dict[str, str]
 """What a step says beside its artifacts, as text: {"accepted": "true"}."""
@@ -30,6 +29,8 @@ class Artifact:
     """As what the page of a cluster shows it."""
     optional: bool = False
     """The step may make none."""
+    kept: str | None = ""
+    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
 
     @property
     def folder(self) -> bool:
@@ -102,9 +103,9 @@ def _keys(shape: type[Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-RAW = Artifact("raw", "raw.parquet", kind="data")
-TABLE = Artifact("table", "table.parquet", kind="data")
-FITTED = Artifact("fitted", "fitted", kind="model")
+RAW = Artifact("raw", "raw.parquet", kind="data", kept=None)
+TABLE = Artifact("table", "table.parquet", kind="data", kept=None)
+FITTED = Artifact("fitted", "fitted", kind="model", kept="fitted.json")
 SERVABLE = Artifact("servable", "servable", kind="model")
 SCORES = Artifact("scores", "scores.json", kind="figures")
 METRICS = Artifact("metrics", "metrics.json", kind="numbers")

@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from tapeline import files
+from tapeline.config.schema import Config, Serving
 from tapeline.errors import nearest, refuse
 from tapeline.evaluation.metrics import METRICS, value
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import SCORES, STEPS, artifacts
+from tapeline.pipeline.graph import SCORES
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
 """Begins the name of a run."""
@@ -80,21 +81,25 @@ class Run:
     @cached_property
     def at_work(self) -> bool:
         """Whether a process is, or may be."""
-        return not (self.folder / RECORD).exists() and files.in_use(self.folder)
+        if not (self.folder / RECORD).exists():
+            return files.in_use(self.folder)
+        # the folder is owned before run.json is there
+        return self.record.get("state") == "running" and files.is_owned(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end; runs of older versions have no state, and wrote run.json last."""
+        return bool(self.record) and self.record.get("state", "finished") == "finished"
 
     @property
     def problem(self) -> str:
         """What is wrong with it; empty where nothing is."""
         if self.at_work:
-            return "at work"
-        if not (self.folder / RECORD).exists():
-            return "did not finish"
-        damaged = [name for name, told in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not told]
-        if damaged:
-            return f"damaged: {' and '.join(damaged)} cannot be read"
-        made = (each.file for each in artifacts(STEPS).values())
-        gone = [name for name in made if _dangles(self.folder / name)]
-        return f"no longer in the cache: {', '.join(gone)}" if gone else ""
+            return "running"
+        if not (self.folder / RECORD).exists() or (self.record and not self.finished):
+            return "stopped"
+        damaged = [name for name, content in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not content]
+        return f"damaged: {' and '.join(damaged)} cannot be read" if damaged else ""
 
     @property
     def decision(self) -> str:
@@ -137,10 +142,6 @@ def _is_summary(told: Mapping[str, Any]) -> bool:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
-
-
-def _dangles(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
 
 
 def runs(folder: Path) -> list[Run]:
@@ -193,6 +194,22 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
         raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
     fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
+
+
+def accepted(name: str, config: Config) -> tuple[Path, Serving]:
+    """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
+
+    Raises:
+        Refused: no such run finished, or its gate rejected the model.
+    """
+    folder = Path(config.target.runs) / name
+    if not Run(folder).finished:
+        problem = f"no run of that name finished in {config.target.runs}"
+        raise refuse(f"run={name}", problem, "name one that did; tapeline runs lists them")
+    metrics = files.read_json(folder / SUMMARY.file)
+    if not metrics["gate"]["accepted"]:
+        raise refuse(f"run={name}", "the gate rejected this model", "choose a run that it accepted")
+    return folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
 
 
 def decision(metrics: Mapping[str, Any]) -> str:

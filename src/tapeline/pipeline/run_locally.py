@@ -66,6 +66,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
+            begin(folder, config, started)
             _say_what_it_is(config)
             progress = Progress(folder)
             for step in pipeline(config):
@@ -73,6 +74,9 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
             finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
+        raise
+    except KeyboardInterrupt:
+        files.write_json(folder / cache.RECORD, {**files.read_json(folder / cache.RECORD), "state": "stopped"})
         raise
     return folder
 
@@ -90,6 +94,19 @@ def new_folder(config: Config, started: datetime) -> Path:
             continue
         return parent / name
     raise RuntimeError(f"no free name for a run in {parent}")
+
+
+def begin(folder: Path, config: Config, started: datetime) -> None:
+    """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
+    record = {
+        "state": "running",
+        "target": config.target.name,
+        "host": platform.node(),
+        "started": started.isoformat(timespec="seconds"),
+        "folder": str(folder.absolute()),
+        "entries": [],
+    }
+    files.write_json(folder / cache.RECORD, record)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
@@ -145,6 +162,9 @@ def _taken(step: Step, known: Mapping[str, T]) -> dict[str, T]:
 def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> None:
     for made in (each for each in step.makes if each.name in entry.digests):
         progress.artifacts[made.name] = entry.folder / made.file
+        if entry.folder != progress.folder and made.kept is not None:
+            file = made.kept or made.file
+            files.clone(entry.folder / made.file / made.kept, progress.folder / file)
     progress.digests |= entry.digests
     progress.parameters |= entry.parameters
     _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)
@@ -180,11 +200,10 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
     written = conf.plain(config)
     store = written["serving"]["store"]
     record = {
-        "target": config.target.name,
-        "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        **files.read_json(folder / cache.RECORD),
+        "state": "finished",
         "seconds": (datetime.now(UTC) - started).total_seconds(),
-        "folder": str(folder.absolute()),
+        "digests": progress.digests,
         "store": store if "serving.store" in config.environment else absolute(store),
         "dataset.path": written["dataset"]["path"],
         "published": served,
@@ -192,5 +211,5 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
         "versions": versions(),
         **facts,
     }
-    files.write_json(folder / "run.json", record)
+    files.write_json(folder / cache.RECORD, record)
     files.point(folder.parent / "latest", folder.name)

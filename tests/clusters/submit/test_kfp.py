@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tapeline.clusters.kfp import submit as place
-from tapeline.commands import submit
+from tapeline.commands.submit import follow as submit
 from tests.clusters.submit.kfp_api import RUN, Backend, served
 from tests.conftest import Tapeline, steps
 

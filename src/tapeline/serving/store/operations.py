@@ -18,6 +18,19 @@ from tapeline.serving.store.state import CANARY
 from tapeline.serving.store.versions import Change, Store, Version
 
 
+def number(text: str | None) -> int | None:
+    """The number that an option version=N gives; None without it.
+
+    Raises:
+        Refused: it is no number that a version can have.
+    """
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise refuse(f"version={text}", "is no number of a version", "write one as tapeline versions prints it")
+    return int(text)
+
+
 @retried
 def publish(model: Path, metrics: Path, root: Path | str, serving: Serving, why: str = "") -> tuple[Version, bool]:
     """Make a servable the live version under `serving.name`; a canary stays beside it.

@@ -44,7 +44,8 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
     name = own.get("run") or place.begin(config, overrides, apply=own.get("apply") == "true")
     folder = local.new_folder(config, started)
     try:
-        with logged(folder / "log.txt"):
+        with files.owned(folder), logged(folder / "log.txt"):
+            local.begin(folder, config, started)
             LOG.info("%s: %s", config.target.name, name)
             steps = _follow(place, config, name)
             _keep(place.fetch(config, name), config, local.Progress(folder, steps=steps), started, name)
