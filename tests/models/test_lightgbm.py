@@ -14,6 +14,7 @@ from tapeline import lookup
 from tapeline.errors import Refused
 from tapeline.models import Array, Rows, Training, fitted
 from tapeline.models.lightgbm import family as lightgbm
+from tapeline.pipeline.execution import view
 from tapeline.serving import saved_model as servable
 from tapeline.steps import train
 from tapeline.tables import table as tables
@@ -149,24 +150,25 @@ def small_table(folder: Path) -> Path:
 def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tapeline")
     composed = lookup.configure(["model=lightgbm", "model.steps=3", "hw=gpu"])
-    train.run(composed, table=small_table(tmp_path), fitted=tmp_path / "fitted")
+    train.run(view(composed, train.Reads), table=small_table(tmp_path), fitted=tmp_path / "fitted")
     assert "lightgbm trains on the CPU" in caplog.text
     told = fitted.read(tmp_path / "fitted")
     assert (told.device, told.tensorflow, told.validation) == ("cpu", None, 72)
     required = lookup.configure(["model=lightgbm", "hw=gpu", "hw.required=true"])
     with pytest.raises(Refused, match=r"set hw\.required=false"):
-        train.run(required, table=tmp_path / "t", fitted=tmp_path / "never")
+        train.run(view(required, train.Reads), table=tmp_path / "t", fitted=tmp_path / "never")
 
 
 def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from tapeline import config
+from tapeline import lookup
 composed = lookup.configure(["model=lightgbm", "model.steps=3"])
 assert "lightgbm" not in sys.modules
+from tapeline.pipeline.execution import view
 from tapeline.steps import train
-train.run(composed, table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))
+train.run(view(composed, train.Reads), table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))
 assert "lightgbm" in sys.modules
 assert "tensorflow" not in sys.modules
 """

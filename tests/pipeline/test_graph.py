@@ -111,7 +111,7 @@ RECORDS = {
     ("commands/runs/list.py", "published"): "run.json",
     ("pipeline/run_locally.py", "published"): "run.json",
     ("checks/argo.py", "raw"): "a key of Argo's artifacts",
-    ("cli/verbs.py", "metrics"): "an option of summary",
+    ("commands/summary.py", "metrics"): "an option",
 }
 """Literals that look like the name of an artifact, and what they are."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 
-from tapeline.config.compose import NO_KEYS
-from tapeline.config.schema import Config
+from tapeline.config.schema import NO_KEYS, Config
 from tapeline.errors import Finding, nearest
 from tapeline.lookup import GROUPS
 from tapeline.pipeline.graph import Step

@@ -122,7 +122,7 @@ def nothing_is_left_to_fill_in(pod: Pod) -> Iterator[Finding]:
     for container in pod.containers:
         known = {variable.at("name").value for variable in container.at("env").each()}
         for node in container.walk():
-            for found in re.findall(r"\$\{(?!oc\.env:)[^}]*\}|<no value>|\bTODO\b", node.text):
+            for found in re.findall(r"\$\{(?!oc\.)[^}]*\}|<no value>|\bTODO\b", node.text):
                 yield node.wrong(f"{found} is not filled in", "write the value")
             yield from _unknown_variables(container, node, known)
 

@@ -16,7 +16,7 @@ import yaml
 
 from tapeline import files
 from tapeline.config.overrides import Override, parse
-from tapeline.config.schema import Config, Section
+from tapeline.config.schema import NO_KEYS, Config, Section
 from tapeline.errors import Finding, Refused, choose, refuse
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ PLACES = (
     *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "tune.storage"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""
-
-NO_KEYS = ("environment", "linked")
-"""Of Config: about its keys."""
 
 
 def root() -> Path:

@@ -30,7 +30,7 @@ class Override:
     @property
     def section(self) -> str:
         """The first part of the key: the section of the configuration that it changes."""
-        return re.split(r"[./@]", self.key)[0]
+        return section_of(self.text)
 
     @property
     def assignment(self) -> str:
@@ -46,6 +46,11 @@ class Override:
     def forced(self) -> str:
         """The text for Hydra with which it takes a key that no file has; validation names unknown ones."""
         return self.text if self.op == "delete" else f"++{self.assignment}"
+
+
+def section_of(text: str) -> str:
+    """The first part of an override's key, where nothing else of it matters yet."""
+    return re.split(r"[=./@]", text.lstrip("+~"), maxsplit=1)[0]
 
 
 def parse(texts: Iterable[str]) -> tuple[Override, ...]:

@@ -195,3 +195,7 @@ class Config:
     """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
     linked: bool = False
     """A key refers to another key, so that an override of one may change a second."""
+
+
+NO_KEYS = ("environment", "linked")
+"""Fields of Config that are about its keys."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
 
-from tapeline.config.compose import NO_KEYS
-from tapeline.config.schema import Config
+from tapeline.config.schema import NO_KEYS, Config
 
 Parameters = dict[str, str]
 """What a step says beside its artifacts, as text: {"accepted": "true"}."""

@@ -175,6 +175,17 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
     LOG.info("  %-10s %-7s %s", step.name, how, detail)
 
 
+def _without_place(record: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The record with text instead of the store's place, where that comes from the environment."""
+    text = config.environment.get("serving.store")
+    if text is None:
+        return record
+    return {
+        key: value.replace(config.serving.store, text) if isinstance(value, str) else value
+        for key, value in record.items()
+    }
+
+
 def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
     """Say the decision, write run.json last, with those facts instead of its own, and let `latest` name this run."""
     folder = progress.folder
@@ -182,7 +193,7 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
     events.write(metrics, folder)
     LOG.info("%s", decision(metrics))
     published = progress.artifacts.get(PUBLISHED.name)
-    served = files.read_json(published) if published else None
+    served = _without_place(files.read_json(published), config) if published else None
     if served:
         LOG.info("%s", served["sentence"])
     LOG.info("report: %s", folder / REPORT.file)

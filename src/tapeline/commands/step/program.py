@@ -8,6 +8,7 @@ An output parameter is an output too: `--out accepted=PATH`. What is not named i
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -66,10 +67,14 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
                 LOG.info("%s", step.name)
             outputs = dict[str, Path]()
             for made in step.makes:
-                path = call.outputs.get(made.name)
+                path = None if made.optional else call.outputs.get(made.name)
                 outputs[made.name] = stack.enter_context(files.whole(path)) if path else unnamed / made.file
             parameters |= execute(step, config, paths, outputs)
             paths |= {name: path for name, path in outputs.items() if path.exists()}
+        for made in artifacts(steps).values():
+            if made.optional and made.name in call.outputs and made.name in paths:
+                target = stack.enter_context(files.whole(call.outputs[made.name]))
+                shutil.copy(paths[made.name], target)
     return parameters
 
 
