@@ -5,8 +5,8 @@ An array with two axes is stored as columns `name.0`, `name.1`, ...; a naive bas
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ from tapeline import files
 from tapeline.tables.spec import Array, format_time
 
 BASELINE = "baseline:"
-NUMBERED = re.compile(r"(.*)\.(\d+)")
+METADATA = "tapeline"
+"""Of the file: `width` of each array with two axes, by name."""
+ROWS = ("window", "time", "row", "partition", "group")
+"""Columns that say which row it is."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,15 @@ def write(path: Path, predictions: Predictions) -> None:
     """Write a Parquet file; the same predictions give the same bytes."""
     import polars as pl
 
-    columns: dict[str, Array] = {}
     baselines = {f"{BASELINE}{name}": values for name, values in predictions.baselines.items()}
-    for name, values in {**predictions.rows, **predictions.scored, **baselines}.items():
-        flat = values.reshape(len(values), -1) if values.ndim > 1 else None
-        columns |= {name: values} if flat is None else {f"{name}.{at}": each for at, each in enumerate(flat.T)}
+    arrays = {**predictions.rows, **predictions.scored, **baselines}
+    width = {name: values.shape[1] for name, values in arrays.items() if values.ndim > 1}
+    columns: dict[str, Array] = {}
+    for name, values in arrays.items():
+        columns |= dict(zip(_columns(name, width), values.T if name in width else [values], strict=True))
     frame = pl.DataFrame({name: np.ascontiguousarray(values) for name, values in columns.items()}, nan_to_null=False)
     with files.whole(path) as temporary:
-        frame.write_parquet(temporary)
+        frame.write_parquet(temporary, metadata={METADATA: json.dumps({"width": width})})
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
 
@@ -76,18 +80,22 @@ def read(path: Path) -> Predictions:
 
     try:
         frame = pl.read_parquet(path)
+        width: dict[str, int] = json.loads(pl.read_parquet_metadata(path)[METADATA])["width"]
+    except KeyError:
+        raise ValueError(f"{path}: no predictions of test rows") from None
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path}: {error}") from None
-    groups: dict[str, list[str]] = {}
-    for name in frame.columns:
-        numbered = NUMBERED.fullmatch(name)
-        groups.setdefault(numbered[1] if numbered else name, []).append(name)
+    parts = {column: name for name in width for column in _columns(name, width)}
     arrays = {
-        name: frame[columns[0]].to_numpy() if columns == [name] else frame.select(columns).to_numpy()
-        for name, columns in groups.items()
+        name: frame.select(_columns(name, width)).to_numpy() if name in width else frame[name].to_numpy()
+        for name in dict.fromkeys(parts.get(column, column) for column in frame.columns)
     }
-    known = ("window", "time", "row", "partition", "group")
-    rows = {name: values for name, values in arrays.items() if name in known}
+    rows = {name: values for name, values in arrays.items() if name in ROWS}
     baselines = {name.removeprefix(BASELINE): each for name, each in arrays.items() if name.startswith(BASELINE)}
-    others = {name: each for name, each in arrays.items() if name not in known and not name.startswith(BASELINE)}
+    others = {name: each for name, each in arrays.items() if name not in ROWS and not name.startswith(BASELINE)}
     return Predictions(rows, others, baselines)
+
+
+def _columns(name: str, width: Mapping[str, int]) -> list[str]:
+    """The columns that hold an array."""
+    return [f"{name}.{at}" for at in range(width[name])] if name in width else [name]

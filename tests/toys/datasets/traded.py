@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tapeline.datasets.toy import Section, baselines, ingest, simulate, table
-
-from tapeline.datasets import toy
+from tests.toys.datasets import toy
+from tests.toys.datasets.toy import Section, baselines, ingest, simulate, table
 
 __all__ = ["SPEC", "Section", "baselines", "ingest", "simulate", "table"]
 
