@@ -51,7 +51,7 @@ def test_what_2_14_fits_is_exported_loaded_and_answers_the_same_in_2_20(family: 
         said = answers(made, run)
         assert said["prediction"].tolist() == told["prediction"]
         np.testing.assert_allclose(said["probability"], told["probability"], rtol=0, atol=1e-6)
-        assert servable.about(made)["model_version"] == metrics(folder)["model_version"]
+        assert servable.read_metadata(made)["model_version"] == metrics(folder)["model_version"]
 
 
 def test_the_protobuf_modules_are_read_by_both() -> None:

@@ -17,7 +17,7 @@ from tapeline.errors import Refused
 
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with files.whole(tmp_path / "a") as path:
+        with files.atomic_path(tmp_path / "a") as path:
             path.write_text("half")
             raise KeyError
 
@@ -28,7 +28,7 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_takes_its_name_when_whole(tmp_path: Path) -> None:
     for content in ("old", "new"):
-        with files.whole(tmp_path / "folder") as path:
+        with files.atomic_path(tmp_path / "folder") as path:
             path.mkdir()
             (path / content).touch()
             assert not (tmp_path / "folder" / content).exists()

@@ -65,7 +65,7 @@ def test_it_is_accepted_by_its_lead_over_the_best_baseline(place: Path) -> None:
 
 
 def test_context_is_in_no_models_input(place: Path) -> None:
-    assert servable.about(place / "first" / "servable")["features"] == ["first", "second"]
+    assert servable.read_metadata(place / "first" / "servable")["features"] == ["first", "second"]
     assert "close" in predictions.read(place / "first" / "predictions.parquet").scored
 
 
@@ -161,7 +161,7 @@ def test_a_task_of_its_own_reads_the_context(place: Path) -> None:
     assert metrics["test"]["overall"]["profit"] == pytest.approx(earned)
     assert metrics["gate"]["accepted"] is True
     assert "profit" in (place / "runs" / "latest" / "report.html").read_text()
-    assert servable.about(place / "runs" / "latest" / "servable")["features"] == ["first", "second"]
+    assert servable.read_metadata(place / "runs" / "latest" / "servable")["features"] == ["first", "second"]
 
 
 def test_what_cannot_work_is_refused_with_what_can(

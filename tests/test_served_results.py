@@ -33,7 +33,7 @@ def served(closing_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert cli.main(["run", f"experiment=snp_{name}", f"serving.name={name}", *data, *places]) == 0
     with running(follow_store(str(folder / "store"))) as server:
         for _ in range(600):
-            if not server.versions.missing() and all(server.versions.knows(name) for name in NAMES):
+            if not server.manager.not_live() and all(server.manager.knows(name) for name in NAMES):
                 break
             time.sleep(0.05)
         yield server, folder

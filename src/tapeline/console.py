@@ -1,6 +1,6 @@
-"""What a person sees of a run: plain lines in a log, and on a terminal a bar for the step at work.
+"""Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
-Steps only write log records; one with a `progress` of (done, total) moves the bar.
+Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from tapeline.errors import printable
 
 LOG = logging.getLogger("tapeline")
 
+UNLIMITED = 100_000
+"""Characters per line where the output is not a terminal: a file or a program needs one line per row."""
 
-UNBOUND = 100_000
-"""Columns where nobody looks but a file or another program, which want a line a row."""
 
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of cells, as text whatever they hold; on a terminal long ones are folded."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; cells are plain text (no markup), and on a terminal long cells are wrapped."""
     from rich.console import Console
     from rich.table import Table
 
     drawn = Table(box=None, header_style="", pad_edge=False)
-    for head in heads:
-        drawn.add_column(head, overflow="fold")
+    for name in header:
+        drawn.add_column(name, overflow="fold")
     for row in rows:
         drawn.add_row(*map(printable, row))
-    width = None if sys.stdout.isatty() else UNBOUND
+    width = None if sys.stdout.isatty() else UNLIMITED
     Console(markup=False, highlight=False, emoji=False, width=width).print(drawn)
 
 
 @contextmanager
 def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
-    """Show log records on standard output, and keep them in `file`."""
+    """Write log records to standard output where `shown`, and append them to `file`."""
     handlers: list[logging.Handler] = []
     if shown:
         handlers.append(_Terminal() if sys.stdout.isatty() else _Plain(sys.stdout))
@@ -56,7 +55,7 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
 
 
 class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
-    """One line a record, but for those that only move a bar."""
+    """One line per record; records without a message only move the progress bar and are left out."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage():
@@ -69,7 +68,7 @@ class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _Terminal(logging.Handler):
-    """Lines above a progress bar that is there only while a step reports progress."""
+    """Lines above a progress bar, which is shown only while a step reports progress."""
 
     def __init__(self) -> None:
         super().__init__()

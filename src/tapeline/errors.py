@@ -1,4 +1,4 @@
-"""What a user did wrong, said in one sentence each; everything else that escapes is our bug."""
+"""Errors of the user: one sentence each, with the fix. Any other exception that ends a command is a bug."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ SECRETS = (
     re.compile(r"(?<=://)([^\s:/@]*:)\S+(?=@)"),
     re.compile(r"(?i)([?&][\w-]*(?:password|passwd|passcode|pwd|secret|token)[\w-]*=)[^\s&#]+"),
 )
-"""A password in a URL, before the host or as a parameter."""
+"""Passwords in a URL: before the host, or as a query parameter."""
 
 
 def scrub(text: str) -> str:
-    """The text with *** for every password in a URL."""
+    """The text with each password in a URL replaced by ***."""
     for secret in SECRETS:
         text = secret.sub(r"\1***", text)
     return text
 
 
 def printable(text: str) -> str:
-    """The text in one line, with what a terminal would obey spelt out."""
+    """The text in one line, with control characters escaped, so that a terminal does not interpret them."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One mistake: the key or file that holds it, what is wrong, and what to type instead.
+    """One mistake: the key or file, what is wrong, and what to do.
 
-    As text it is one line, and shows no password of a URL.
+    As text it is one line, without passwords of URLs.
     """
 
     where: str
@@ -43,7 +43,7 @@ class Finding:
 
 
 class Refused(Exception):
-    """Bad input. The command ends with exit code 2 and prints each finding on a line of its own."""
+    """The input is not valid. The command prints one line per finding and ends with exit code 2."""
 
     def __init__(self, *findings: Finding) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
@@ -51,36 +51,36 @@ class Refused(Exception):
 
 
 def refuse(where: object, problem: str, fix: str) -> Refused:
-    """The exception for a single finding, to be raised by the caller."""
+    """The exception for one finding; the caller raises it."""
     return Refused(Finding(str(where), problem, fix))
 
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:
-    """The fix for a misspelt name: the known one that is nearest, or else another word of advice."""
+    """The fix for a name that is not known: the most similar known name, or else `otherwise`."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else otherwise
 
 
 def choose(name: str, known: Sequence[str]) -> str:
-    """The fix for a wrong choice: all that there are, and the nearest."""
+    """The fix for a choice that does not exist: all choices, and the most similar one."""
     near = nearest(name, known, otherwise="")
     return f"choose one of: {', '.join(known)}" + (f" ({near})" if near else "")
 
 
-_ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
-_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
+_SPACE = "free some space, or choose other folders with target.cache, target.runs and serving.store"
+_ACCESS = "change its permissions, or choose another folder with target.cache, target.runs or serving.store"
 MACHINE = {
-    errno.ENOSPC: ("no space is left on the device", _ROOM),
-    errno.EDQUOT: ("the quota of disk space is used up", _ROOM),
-    errno.EFBIG: ("the file would be larger than is allowed here", _ROOM),
+    errno.ENOSPC: ("no space is left on the device", _SPACE),
+    errno.EDQUOT: ("the quota of disk space is used up", _SPACE),
+    errno.EFBIG: ("the file would exceed the maximum file size", _SPACE),
     errno.EACCES: ("access is denied", _ACCESS),
     errno.EPERM: ("access is denied", _ACCESS),
-    errno.ENOENT: ("cannot be found or made", "choose another folder"),
+    errno.ENOENT: ("does not exist and cannot be created", "choose another folder"),
     errno.EROFS: ("the file system is read-only", _ACCESS),
     errno.ENOTDIR: ("a part of this path is a file", "choose another folder"),
-    errno.EEXIST: ("something else has this name", "move it away, or choose another folder"),
-    errno.EISDIR: ("is a folder where a file should be", "move it away, or choose another"),
+    errno.EEXIST: ("a file or folder with this name exists", "move it away, or choose another folder"),
+    errno.EISDIR: ("is a folder, and a file is needed", "move it away, or choose another file"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n"),
+    errno.EMFILE: ("too many files are open", "raise the limit, for example: ulimit -n 4096"),
 }
-"""What a machine can refuse, and what its owner can do."""
+"""By errno: what the operating system refused, and what the user can do."""

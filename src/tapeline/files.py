@@ -1,4 +1,4 @@
-"""Whole files or none: temporary siblings, renames, content digests and locks; and what lies in a folder."""
+"""Atomic writes, locks, digests and sizes of files and folders."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from typing import Any
 from tapeline.errors import refuse
 
 FICLONE = 0x40049409
-"""Linux' ioctl that lets one file share another's blocks."""
+"""The ioctl of Linux that makes a file share the blocks of another (reflink)."""
 HARD_LINK = 64_000_000
-"""Bytes. Files of this size or less are copied."""
+"""Bytes. `clone` copies files of this size or less, and makes hard links to larger ones."""
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path`; it takes the final name only if the block ends well."""
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a file or folder, which is renamed to `path` if the block raises nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch(path.parent, path.name) as folder:
         temporary = folder / path.name
@@ -39,10 +39,10 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Path]:
-    """A private folder in `parent`, removed at the end; those that killed processes left go too.
+    """Yield a temporary folder in `parent`, which is removed at the end, as are those of processes that were killed.
 
-    Its owner holds a lock on it, so a folder that can be locked belongs to nobody, unless it is so
-    new that its owner has not come to lock it.
+    A process locks its temporary folder. So one that is not locked belongs to no process, unless it is so new that
+    its process has not locked it yet.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for stale in parent.glob(".*.partial"):
@@ -58,7 +58,7 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Let others see that a process is at work in the folder, until the block ends or the process does."""
+    """Lock the folder until the block or the process ends, so that other processes see that it is in use."""
     handle = _try_lock(folder)
     try:
         yield
@@ -68,12 +68,12 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process is at work in a folder that it owns, or may be about to own it, since it is so new."""
+    """Whether a process owns the folder, or may be about to, since it was changed in the last 60 s."""
     return _age(folder) <= 60 or is_owned(folder)
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a process owns the folder now."""
+    """Whether a process has locked the folder with `owned`."""
     if (handle := _try_lock(folder)) is None:
         return True
     os.close(handle)
@@ -81,6 +81,7 @@ def is_owned(folder: Path) -> bool:
 
 
 def _age(path: Path) -> float:
+    """Seconds since the last change; 0 where another process removed it."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
@@ -88,6 +89,7 @@ def _age(path: Path) -> float:
 
 
 def _try_lock(path: Path) -> int | None:
+    """A file descriptor that holds the lock; None where another process holds it, or the path does not exist."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -102,10 +104,12 @@ def _try_lock(path: Path) -> int | None:
 
 @contextmanager
 def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, alone or with others who share it; wait at most `seconds`.
+    """Hold a lock on the file `path`, exclusive or shared; wait for it at most `seconds`.
+
+    `what` names in the message what the lock protects.
 
     Raises:
-        Refused: another process held it all that time.
+        Refused: another process held the lock all this time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -122,7 +126,7 @@ def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> It
                     raise refuse(
                         path,
                         f"another process has held the lock of {what} for {seconds:g} s",
-                        "wait until it ends, or stop it, and run again",
+                        "wait until that process ends, or stop it, and run the command again",
                     ) from None
                 time.sleep(0.05)
         yield
@@ -131,21 +135,25 @@ def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> It
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file, on the disk before it takes its name."""
-    with whole(path) as temporary, open(temporary, "wb") as handle:
+    """Write a file atomically; its content is on the disk (fsync) before it is renamed."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that is the same bytes for the same value; NaN and infinity are a bug and raise."""
+    """Write JSON atomically, with the same bytes for the same value.
+
+    Raises:
+        ValueError: the value contains NaN or infinity.
+    """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy contents; unlike shutil.copytree it stops at the first error, and raises that one."""
+    """Copy a folder to `target`, which does not exist; unlike shutil.copytree, the first error is raised at once."""
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
@@ -156,10 +164,10 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def clone(source: Path, target: Path) -> None:
-    """Let `target`, which does not exist, be a file or folder with the content of `source`.
+    """Make `target`, which does not exist, a file or folder with the content of `source`.
 
-    Where the file system can, both share their blocks until one is changed; else the content is copied, and a
-    file of more than HARD_LINK bytes is linked, so that large models do not lie on the disk twice.
+    A file is a reflink where the file system supports it: both share their blocks until one is changed. Otherwise it
+    is a copy, or a hard link above HARD_LINK bytes, so that a large model does not use the disk space twice.
     """
     if source.is_dir():
         target.mkdir()
@@ -170,7 +178,7 @@ def clone(source: Path, target: Path) -> None:
         try:
             fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
             return
-        except OSError:  # not on this file system
+        except OSError:  # this file system has no reflinks
             pass
         if os.fstat(reader.fileno()).st_size <= HARD_LINK:
             shutil.copyfileobj(reader, writer)
@@ -178,17 +186,17 @@ def clone(source: Path, target: Path) -> None:
     target.unlink()
     try:
         os.link(source, target)
-    except OSError:  # another file system
+    except OSError:  # on another file system
         shutil.copyfile(source, target)
 
 
 def read_json(path: Path) -> Any:
-    """Read one of our own JSON files."""
+    """Read a JSON file that tapeline wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def digest(*values: object) -> str:
-    """SHA-256, in hex, of JSON values or bytes, in their order."""
+    """SHA-256, in hex, of a sequence of JSON values or bytes."""
     sha = hashlib.sha256()
     for value in values:
         part = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
@@ -197,7 +205,7 @@ def digest(*values: object) -> str:
 
 
 def digest_path(path: Path) -> str:
-    """SHA-256 of a file's content, or of a folder's relative names and contents."""
+    """SHA-256, in hex, of a file's content, or of the relative paths and contents of a folder's files."""
     if not path.is_dir():
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -206,14 +214,14 @@ def digest_path(path: Path) -> str:
 
 
 def point(link: Path, name: str) -> None:
-    """Let the symbolic link `link` name its sibling `name`, in one rename."""
+    """Make `link` a symbolic link to its sibling `name`, atomically."""
     with scratch(link.parent, link.name) as folder:
         (folder / link.name).symlink_to(name)
         os.replace(folder / link.name, link)
 
 
 def size(paths: Iterable[Path]) -> int:
-    """Bytes of files and folders, links not followed; what another process removes meanwhile counts nothing."""
+    """Bytes of files and folders; links are not followed, and files that another process removes count as 0."""
     total = 0
     for path in paths:
         for file in (path, *path.rglob("*")):
@@ -223,5 +231,5 @@ def size(paths: Iterable[Path]) -> int:
 
 
 def modules(package: str) -> list[str]:
-    """Names of the modules and packages in a package, by file name; only the package itself is imported."""
+    """Sorted names of the modules and packages in a package; only the package itself is imported."""
     return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(package).__path__))

@@ -1,7 +1,8 @@
-"""One object, read with its tag, and written only where it still has that tag.
+"""Read one object of an object storage together with its ETag, and write it with a conditional put.
 
-S3 compares ETags (If-Match, If-None-Match: *), Google Cloud Storage generations (ifGenerationMatch);
-of fsspec's file systems only `create` is known to all, so each kind has its functions here.
+A conditional put replaces an object only where it still has the ETag that was read. S3 has the headers If-Match and
+If-None-Match: *. Google Cloud Storage has the parameter ifGenerationMatch, so there the generation stands for the
+ETag. fsspec has no interface for either (only `create`), so each storage has its functions here.
 """
 
 from __future__ import annotations
@@ -13,31 +14,32 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-NONE = ""
-"""The tag of an object that is not there."""
+NO_ETAG = ""
+"""The ETag of an object that does not exist."""
 
 
-class Changed(Exception):
-    """The object does not have that tag."""
+class PreconditionFailed(Exception):
+    """The object has another ETag than the conditional put requires."""
+
+
+class NoSuchBucket(Exception):
+    """The bucket does not exist."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is particular to one kind of object storage."""
+class Driver:
+    """How tapeline uses one object storage."""
 
     extra: str
-    """Of pyproject.toml, that installs the driver; "" where fsspec has it."""
+    """The extra of pyproject.toml that installs the driver; "" where fsspec has it."""
     options: dict[str, Any]
+    """Arguments of fsspec.filesystem."""
     read: Callable[[Any, str], tuple[bytes, str]]
-    """FileNotFoundError where there is no such object, NoBucket where there is no bucket."""
-    write: Callable[[Any, str, bytes, str], str]
-    """The new tag; or Changed."""
+    """(file system, path) to content and ETag. Raises FileNotFoundError or NoSuchBucket."""
+    put: Callable[[Any, str, bytes, str], str]
+    """(file system, path, content, required ETag) to the new ETag. Raises PreconditionFailed or NoSuchBucket."""
     credentials: str
-    """What a person sets for access."""
-
-
-class NoBucket(Exception):
-    """There is no such bucket."""
+    """How a user sets the credentials."""
 
 
 def _read_s3(fs: Any, path: str) -> tuple[bytes, str]:
@@ -46,36 +48,36 @@ def _read_s3(fs: Any, path: str) -> tuple[bytes, str]:
     bucket, key, _ = fs.split_path(path)
 
     async def get() -> tuple[bytes, str]:
-        answer = await fs._call_s3("get_object", Bucket=bucket, Key=key)
-        async with answer["Body"] as body:
-            return await body.read(), answer["ETag"]
+        response = await fs._call_s3("get_object", Bucket=bucket, Key=key)
+        async with response["Body"] as body:
+            return await body.read(), response["ETag"]
 
     try:
         content: tuple[bytes, str] = asyn.sync(fs.loop, get)
     except OSError as error:
-        if _code(error) == "NoSuchBucket":
-            raise NoBucket(bucket) from None
+        if _error_code(error) == "NoSuchBucket":
+            raise NoSuchBucket(bucket) from None
         raise
     return content
 
 
-def _write_s3(fs: Any, path: str, content: bytes, tag: str) -> str:
+def _put_s3(fs: Any, path: str, content: bytes, etag: str) -> str:
     bucket, key, _ = fs.split_path(path)
-    condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+    condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
     try:
-        answer = fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
+        response = fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
     except OSError as error:
-        # 409: another conditional write of this key is under way; 404: an object that had the tag is gone
-        if _code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey"):
-            raise Changed(path) from None
-        if _code(error) == "NoSuchBucket":
-            raise NoBucket(bucket) from None
+        # 409: another conditional put of this key is in progress; 404: the object with the ETag was deleted
+        if _error_code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey"):
+            raise PreconditionFailed(path) from None
+        if _error_code(error) == "NoSuchBucket":
+            raise NoSuchBucket(bucket) from None
         raise
-    return str(answer["ETag"])
+    return str(response["ETag"])
 
 
-def _code(error: BaseException) -> str:
-    """S3's word for an error that s3fs translated."""
+def _error_code(error: BaseException) -> str:
+    """The error code in S3's response; "" where s3fs kept none."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
@@ -85,35 +87,35 @@ def _read_gcs(fs: Any, path: str) -> tuple[bytes, str]:
     try:
         headers, content = fs.call("GET", "b/{}/o/{}", bucket, key, alt="media")
     except FileNotFoundError:
-        _check_gcs(fs, bucket)
+        _check_bucket_gcs(fs, bucket)
         raise
     return content, str(headers["x-goog-generation"])
 
 
-def _write_gcs(fs: Any, path: str, content: bytes, tag: str) -> str:
+def _put_gcs(fs: Any, path: str, content: bytes, etag: str) -> str:
     bucket, key, _ = fs.split_path(path)
-    address = f"{fs._location}/upload/storage/v1/b/{quote(bucket)}/o"
-    kind = {"Content-Type": "application/octet-stream"}
-    condition = {"uploadType": "media", "name": key, "ifGenerationMatch": tag or "0"}
+    url = f"{fs._location}/upload/storage/v1/b/{quote(bucket)}/o"
+    headers = {"Content-Type": "application/octet-stream"}
+    parameters = {"uploadType": "media", "name": key, "ifGenerationMatch": etag or "0"}
     try:
-        made = fs.call("POST", address, headers=kind, data=content, json_out=True, **condition)
+        response = fs.call("POST", url, headers=headers, data=content, json_out=True, **parameters)
     except FileExistsError:
-        raise Changed(path) from None
+        raise PreconditionFailed(path) from None
     except FileNotFoundError:
-        _check_gcs(fs, bucket)
-        raise Changed(path) from None
-    return str(made["generation"])
+        _check_bucket_gcs(fs, bucket)
+        raise PreconditionFailed(path) from None
+    return str(response["generation"])
 
 
-def _check_gcs(fs: Any, bucket: str) -> None:
-    """Tell a bucket that is not there from an object that is not: both are 404."""
+def _check_bucket_gcs(fs: Any, bucket: str) -> None:
+    """Raise NoSuchBucket where the bucket is missing; a missing object and a missing bucket are both status 404."""
     try:
         fs.call("GET", "b/{}/o", bucket, maxResults=1)
     except FileNotFoundError:
-        raise NoBucket(bucket) from None
+        raise NoSuchBucket(bucket) from None
 
 
-_MEMORY = threading.Lock()
+_MEMORY_LOCK = threading.Lock()
 
 
 def _read_memory(fs: Any, path: str) -> tuple[bytes, str]:
@@ -121,22 +123,24 @@ def _read_memory(fs: Any, path: str) -> tuple[bytes, str]:
     return content, hashlib.sha256(content).hexdigest()
 
 
-def _write_memory(fs: Any, path: str, content: bytes, tag: str) -> str:
-    with _MEMORY:
-        if (_read_memory(fs, path)[1] if fs.exists(path) else NONE) != tag:
-            raise Changed(path)
+def _put_memory(fs: Any, path: str, content: bytes, etag: str) -> str:
+    with _MEMORY_LOCK:
+        if (_read_memory(fs, path)[1] if fs.exists(path) else NO_ETAG) != etag:
+            raise PreconditionFailed(path)
         fs.pipe_file(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-_S3 = {"use_listings_cache": False, "config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 3}}}
-_AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server that is not Amazon's)"
-_GOOGLE = "set GOOGLE_APPLICATION_CREDENTIALS, or log in with: gcloud auth application-default login"
-_GCS = Kind("gcs", {"use_listings_cache": False}, _read_gcs, _write_gcs, _GOOGLE)
-KINDS = {
-    "s3": Kind("s3", _S3, _read_s3, _write_s3, _AWS),
+_S3_OPTIONS = {"use_listings_cache": False, "config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 3}}}
+_S3_CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server that is not Amazon's)"
+)
+_GCS_CREDENTIALS = "set GOOGLE_APPLICATION_CREDENTIALS, or log in with: gcloud auth application-default login"
+_GCS = Driver("gcs", {"use_listings_cache": False}, _read_gcs, _put_gcs, _GCS_CREDENTIALS)
+DRIVERS = {
+    "s3": Driver("s3", _S3_OPTIONS, _read_s3, _put_s3, _S3_CREDENTIALS),
     "gs": _GCS,
     "gcs": _GCS,
-    "memory": Kind("", {}, _read_memory, _write_memory, ""),
+    "memory": Driver("", {}, _read_memory, _put_memory, ""),
 }
-"""By the URL's scheme; memory is for tests and ends with the process."""
+"""By the URL's scheme. `memory` is for tests; its objects are lost when the process ends."""

@@ -1,4 +1,4 @@
-"""TensorFlow, loaded once, quiet, with a fixed number of threads."""
+"""Import TensorFlow once, without its log messages, with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ log = logging.getLogger(__name__)
 
 
 def load(threads: int | None = None) -> Any:
-    """The module `tensorflow`. The first call of a process fixes the threads: XLA's sums depend on them.
+    """The module `tensorflow`. The first call in a process fixes the number of threads: XLA's sums depend on it.
 
     Args:
-        threads: what is needed; None takes whatever is fixed already, or 1.
+        threads: the number of threads; None: the number that is fixed already, or 1.
 
     Raises:
-        Refused: another number is fixed already.
+        Refused: this process has fixed another number.
     """
     tensorflow, fixed = _first_load(threads or DEFAULT_THREADS) if not _loaded else _loaded[0]
     if threads not in (None, fixed):
         raise refuse(
-            f"hw.threads={threads}", f"TensorFlow runs with {fixed} in this process already",
-            "use one number in all jobs of a sweep",
+            f"hw.threads={threads}", f"TensorFlow uses {fixed} already in this process",
+            f"use the same number in all jobs of a sweep, for example hw.threads={fixed}",
         )  # fmt: skip
     return tensorflow
 
@@ -49,35 +49,35 @@ def _first_load(threads: int) -> tuple[Any, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out the two lines that TensorFlow's libraries write when XLA first compiles.
+    """Remove from standard error two lines that TensorFlow's libraries write when XLA first compiles.
 
-    They come before absl's logging starts, so no level stops them; other lines on standard error stay.
+    They are written before absl's logging is initialized, so no log level suppresses them. Other lines are kept.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
             noise = (b"absl::InitializeLog()", b"Compiled cluster using XLA")
-            lines = (line for line in caught if not any(each in line for each in noise))
+            lines = (line for line in captured if not any(each in line for each in noise))
             os.write(2, b"".join(lines))
 
 
 def device(threads: int, driver: str | None, *, required: bool) -> str:
-    """Say where training runs: gpu where the profile has one and TensorFlow sees it, else cpu.
+    """The device for training: "gpu" where the hardware profile has one and TensorFlow finds it, else "cpu".
 
     Args:
-        threads: as `load`.
-        driver: releases of NVIDIA's driver that the profile's card needs; None where the profile has no card.
-        required: fail where TensorFlow sees no GPU.
+        threads: as for `load`.
+        driver: the releases of NVIDIA's driver that the profile's GPU needs; None: the profile has no GPU.
+        required: whether a GPU is required.
 
     Raises:
-        Refused: it is required and TensorFlow sees none.
+        Refused: a GPU is required and TensorFlow finds none.
     """
     tf = load(threads)
     if driver is None:
@@ -86,7 +86,7 @@ def device(threads: int, driver: str | None, *, required: bool) -> str:
     if tf.config.list_physical_devices("GPU"):
         return "gpu"
     if required:
-        problem = f"TensorFlow {tf.__version__} sees no GPU, which takes NVIDIA's driver {driver}"
+        problem = f"TensorFlow {tf.__version__} finds no GPU, which needs NVIDIA's driver {driver}"
         raise refuse("hw.required=true", problem, "set hw.required=false to train on the CPU")
-    log.info("    TensorFlow %s sees no GPU: this trains on the CPU", tf.__version__)
+    log.info("    TensorFlow %s finds no GPU: training runs on the CPU", tf.__version__)
     return "cpu"

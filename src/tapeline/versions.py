@@ -1,4 +1,4 @@
-"""What computes here."""
+"""Versions of the software that produces the results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tapeline import __version__
 
 
 def versions() -> dict[str, str]:
-    """Of tapeline, Python and the packages that results depend on."""
+    """The versions of tapeline, Python and the installed packages that results depend on, by name."""
     found = {"tapeline": __version__, "python": sys.version.split()[0]}
     for name in ("hydra-core", "numpy", "polars", "tensorflow", "lightgbm"):
         with suppress(importlib.metadata.PackageNotFoundError):

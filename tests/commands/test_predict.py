@@ -127,9 +127,9 @@ def test_files_that_hold_no_rows(tmp_path: Path, text: str, said: str) -> None:
 
 def test_asking_imports_no_tensorflow() -> None:
     code = (
-        "import sys; from tapeline.serving.client import Where, Grpc, Rest; from tapeline.errors import Refused\n"
-        "for api, kind in (('grpc', Grpc), ('rest', Rest)):\n"
-        "    try: kind(Where('127.0.0.1', 1, 'm', api)).version(None)\n"
+        "import sys; from tapeline.serving.client import Endpoint, GrpcClient, RestClient; from tapeline.errors import Refused\n"
+        "for api, kind in (('grpc', GrpcClient), ('rest', RestClient)):\n"
+        "    try: kind(Endpoint('127.0.0.1', 1, 'm', api)).metadata(None)\n"
         "    except Refused: pass\n"
         "    else: sys.exit(1)\n"
         "sys.exit('tensorflow' in sys.modules)"

@@ -11,8 +11,7 @@ from pathlib import Path
 import fsspec
 
 from tapeline.serving import saved_model as servable
-from tapeline.serving.store import location as places
-from tapeline.serving.store import state, sync
+from tapeline.serving.store import location, state, sync
 from tapeline.serving.store import versions as store
 from tests.serving import servers
 from tests.serving.publisher import publish, stand_in
@@ -43,7 +42,7 @@ def _kill(url: str, times: int, moments: random.Random, folder: Path) -> Counter
         process.wait()
         counted += Counter(runs=1, kills=1)
         try:
-            if "://" in url and state.load(places.at(url)).tag:
+            if "://" in url and state.load(location.backend(url)).etag:
                 sync.once(url, mirror)
             whole(mirror)
         except (AssertionError, OSError, ValueError) as error:

@@ -24,7 +24,7 @@ def stand_in(folder: Path, version: str) -> Path:
     (made / "assets.extra").mkdir()
     (made / "saved_model.pb").write_bytes(version.encode() * SIZE)
     (made / "variables" / "variables.index").write_bytes(b"")
-    (made / servable.ABOUT).write_text(
+    (made / servable.METADATA).write_text(
         json.dumps({"name": "m", "model_version": version, "features": ["a"], "data": "0" * 64})
     )
     (folder / "metrics.json").write_text(json.dumps({"gate": {"accepted": True}}))

@@ -140,7 +140,7 @@ def test_a_killed_publisher_leaves_nothing_that_looks_whole(s3: str, tmp_path: P
 def whole(mirror: Path) -> None:
     """What the mirror's models.config names is there and complete, and so is all that has a number."""
     for folder in mirror.glob("m/[0-9]*"):
-        version = json.loads((folder / servable.ABOUT).read_text())["model_version"]
+        version = json.loads((folder / servable.METADATA).read_text())["model_version"]
         assert (folder / "saved_model.pb").read_bytes() == version.encode() * (len(version) and 100_000)
         assert (folder / "variables" / "variables.index").is_file()
         assert (folder / store.METRICS).is_file()
@@ -261,7 +261,7 @@ def test_a_version_is_opened_as_a_folder(url: str, tmp_path: Path) -> None:
     version = publish(url, model)
     with store.read(url, "m").opened(version) as folder:
         assert (folder / "saved_model.pb").read_bytes() == (model / "saved_model.pb").read_bytes()
-        assert servable.about(folder)["model_version"] == "a" * 12
+        assert servable.read_metadata(folder)["model_version"] == "a" * 12
     assert not folder.exists()
 
 

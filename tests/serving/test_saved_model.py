@@ -163,7 +163,7 @@ def test_features_in_the_graph_are_the_tables_bit_for_bit(
 
 
 def test_a_servable_tells_what_closes_is(made: tuple[Path, Table, Array]) -> None:
-    told = json.loads((made[0] / servable.ABOUT).read_text())["signatures"]
+    told = json.loads((made[0] / servable.METADATA).read_text())["signatures"]
     assert told == {
         "closes": {
             "input": "closes",
@@ -189,7 +189,7 @@ def test_warm_up_asks_each_signature(made: tuple[Path, Table, Array]) -> None:
 def test_a_second_signature_without_answers_is_found(tmp_path: Path) -> None:
     table, _ = tabled(simulate(0))
     folder = written("flat", table, tmp_path)
-    told = servable.about(folder)
+    told = servable.read_metadata(folder)
     blind = Input("blind", (3,), "float64", lambda values: tf.load().repeat(values[:, :1] * np.nan, 24, axis=1))
 
     def total(predictors: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def test_what_a_later_tensorflow_wrote_is_refused(tmp_path: Path) -> None:
     table, _ = tabled(simulate(0))
     folder = written("flat", table, tmp_path)
     for wrote, works in (("2.14.1", True), ("2.20.3", True), ("2.21.0", False), ("3.0.0", False)):
-        files.write_json(folder / servable.ABOUT, {**servable.about(folder), "tensorflow": wrote})
+        files.write_json(folder / servable.METADATA, {**servable.read_metadata(folder), "tensorflow": wrote})
         if works:
             servable.verify(folder)
         else:

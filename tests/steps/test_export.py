@@ -34,5 +34,5 @@ def test_a_dataset_that_offers_nothing_else_has_predictors_only(
     monkeypatch.delattr(indices, "served")
     assert tapeline("run", *SMALL)[0] == 0
     made = folder / "runs" / "latest" / "servable"
-    assert servable.about(made)["signatures"] == {}
+    assert servable.read_metadata(made)["signatures"] == {}
     servable.verify(made)

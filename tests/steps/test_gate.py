@@ -99,7 +99,7 @@ def test_versions_with_other_features_are_not_compared(tapeline: Tapeline, folde
 def test_rows_that_the_served_version_learnt_are_not_compared(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD, "split.train=0.98")[0] == 0
     served = metrics(folder)["model_version"]
-    last = servable.about(folder / "store" / "indices-simulated" / "1")["last_label"]
+    last = servable.read_metadata(folder / "store" / "indices-simulated" / "1")["last_label"]
     assert tapeline("run", *POOR, MARGIN)[0] == 0
     assert reasons(folder)[1] == (
         f"there is no champion to compare with: 29 test rows are later than what the served {served} learnt last, "

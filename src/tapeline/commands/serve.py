@@ -22,7 +22,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     serving = config.serving
     if serving.engine == "tfserving":
         container.run(serving)
-    listen = server.Listen(serving.host, serving.grpc_port, serving.rest_port)
+    listen = server.ListenAddress(serving.host, serving.grpc_port, serving.rest_port)
     with logged():
         poll = server.follow_store(serving.store)
         server.serve(listen, poll, seconds=serving.poll_seconds, threads=config.hw.threads)

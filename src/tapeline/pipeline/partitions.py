@@ -56,7 +56,7 @@ def _part(job: tuple[Step, object, dict[str, Path | None], Path, str]) -> Sequen
     """Make one part in its own process; what is wrong with it."""
     step, config, inputs, folder, name = job
     try:
-        with files.whole(folder / f"{name}.parquet") as path:
+        with files.atomic_path(folder / f"{name}.parquet") as path:
             facts: Mapping[str, Any] = step.program()(config, partition=name, part=path, **inputs)
     except Refused as error:
         return error.findings

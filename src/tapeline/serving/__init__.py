@@ -1,1 +1,1 @@
-"""What TF Serving serves: SavedModels, and the store that holds their versions."""
+"""Servables (SavedModels), the store that holds their versions, and the servers and the client of TF Serving's API."""

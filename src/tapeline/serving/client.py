@@ -1,4 +1,4 @@
-"""Ask a server, TF Serving or ours, over REST or gRPC; no TensorFlow is needed."""
+"""Client of TF Serving or of tapeline serve, over REST or gRPC; it does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import numpy as np
 
 from tapeline.errors import Refused, refuse
 from tapeline.serving import tensors
-from tapeline.serving.saved_model import SIGNATURE
+from tapeline.serving.signatures import DEFAULT, PREDICTORS
 
 Array = np.ndarray[Any, Any]
 
-SECONDS = 10.0
-"""For one answer."""
-INPUT = "predictors"
+TIMEOUT_SECONDS = 10.0
+"""For one request."""
 
 
 @dataclass(frozen=True)
-class Where:
+class Endpoint:
     """A model on a server."""
 
     host: str
     port: int
-    name: str
+    model: str
+    """The model's name on the server."""
     api: Literal["rest", "grpc"]
 
     def __str__(self) -> str:
@@ -38,194 +38,198 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a version said of some rows."""
+class Response:
+    """The response to a predict request."""
 
     version: int
-    """Its number in the store."""
+    """The version number of the model that answered."""
     outputs: dict[str, list[Any]]
-    """By name, a value or list for each row; strings as text."""
+    """For each output, one value or list per row; strings are decoded."""
     milliseconds: float
-    """From the request to the answer, connection and all."""
+    """From the request to the response, connection included."""
 
 
-class Api(Protocol):
-    """One of the two ways to ask."""
+class Client(Protocol):
+    """The two requests that an API answers."""
 
-    def version(self, number: int | None) -> tuple[int, int]:
-        """The version that answers (None: the live one), and how many features it wants; -1: any."""
+    def metadata(self, version: int | None) -> tuple[int, int]:
+        """The version number (None: of the live version) and its number of features; -1: any number."""
 
-    def predict(self, rows: Array, number: int) -> dict[str, list[Any]]:
+    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
         """The outputs of a version for float32 [rows, features]."""
 
 
-def where(host: str, ports: dict[str, int], name: str, api: str) -> Where:
-    """The model that a `host` or `host:port` of a person means.
+def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint:
+    """The endpoint for `host` or `host:port`; `ports` has the default port of each API.
 
     Raises:
-        Refused: it is no such address.
+        Refused: `host` is not a valid address.
     """
     try:
         parts = urlsplit(f"//{host}")
         port = parts.port or ports[api]
     except ValueError:
-        raise refuse(f"host={host}", "is no address", "write host or host:port") from None
+        parts, port = urlsplit(""), 0
     if not parts.hostname or parts.path or parts.query or parts.username:
-        raise refuse(f"host={host}", "is no address", "write host or host:port, without http://")
-    return Where(parts.hostname, port, name, "grpc" if api == "grpc" else "rest")
+        fix = "write HOST or HOST:PORT without http://, for example host=127.0.0.1:8501"
+        raise refuse(f"host={host}", "is not a valid address", fix)
+    return Endpoint(parts.hostname, port, model, "grpc" if api == "grpc" else "rest")
 
 
-def ask(place: Where, rows: Array, number: int | None = None) -> Answer:
-    """Send float32 [rows, features] to a version (None: the live one).
+def predict(server: Endpoint, rows: Array, version: int | None = None) -> Response:
+    """Send float32 [rows, features] to a version of the model (None: the live version).
 
     Raises:
-        Refused: no server, no such model or version, or it wants other rows.
+        Refused: the server does not answer, does not serve the model or version, or refuses the rows.
     """
-    api: Api = Grpc(place) if place.api == "grpc" else Rest(place)
-    found, width = api.version(number)
-    check_width(place, found, width, rows.shape[1])
-    begun = time.perf_counter()
+    client: Client = GrpcClient(server) if server.api == "grpc" else RestClient(server)
+    found, features = client.metadata(version)
+    _check_features(server, found, features, rows.shape[1])
+    start = time.perf_counter()
     try:
-        outputs = api.predict(rows, found)
-    except Gone:
-        # it was replaced since we asked which version is live
-        if number is not None:
+        outputs = client.predict(rows, found)
+    except NotFound:
+        # another version became live after the metadata request
+        if version is not None:
             raise
-        found, width = api.version(None)
-        check_width(place, found, width, rows.shape[1])
-        outputs = api.predict(rows, found)
-    return Answer(found, outputs, (time.perf_counter() - begun) * 1e3)
+        found, features = client.metadata(None)
+        _check_features(server, found, features, rows.shape[1])
+        outputs = client.predict(rows, found)
+    return Response(found, outputs, (time.perf_counter() - start) * 1e3)
 
 
-def check_width(place: Where, number: int, width: int, given: int) -> None:
-    """Refuse rows that are not as wide as the model's input."""
-    if width not in (-1, given):
+def _check_features(server: Endpoint, version: int, expected: int, given: int) -> None:
+    """Raise Refused where rows of `given` features do not fit the model's input."""
+    if expected not in (-1, given):
         raise refuse(
-            f"{place.name} version {number}",
-            f"wants {width} features a row, and these rows have {given}",
-            "give the features it was trained on, with the dataset options of its run",
+            f"{server.model} version {version}",
+            f"expects {expected} features per row, but these rows have {given}",
+            "give the features that it was trained on; use the dataset options of its run",
         )
 
 
-class Gone(Refused):
-    """No such model or version."""
+class NotFound(Refused):
+    """The server does not serve this model or version."""
 
 
-def failure(place: Where, status: str, message: str, number: int | None) -> Refused:
-    """What to tell a person of a server's refusal."""
-    what = place.name if number is None else f"{place.name} version {number}"
+def _refusal(server: Endpoint, status: str, message: str, version: int | None) -> Refused:
+    """The exception for an error response; `status` is an HTTP status or the name of a gRPC status code."""
+    model = server.model if version is None else f"{server.model} version {version}"
     if status in ("404", "NOT_FOUND"):
-        told = refuse(what, f"is not served on {place} ({message})", "see serving.name, version and tapeline serve")
-        return Gone(*told.findings)
+        fix = "check serving.name and version=N; tapeline versions lists what the store has"
+        return NotFound(*refuse(model, f"is not served on {server} ({message})", fix).findings)
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-        what = message.rpartition("last error: ")[2][:150]
-        return refuse(place, f"no server answers gRPC there ({what})", "start one: tapeline serve")
-    return refuse(what, f"the server on {place} refuses these rows ({message})", "mend the rows")
+        reason = message.rpartition("last error: ")[2][:150]
+        return refuse(server, f"no server answers gRPC there ({reason})", "start one: tapeline serve")
+    return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
 
 
-class Rest:
-    """REST, by the standard library."""
+class RestClient:
+    """REST requests, with the HTTP client of the standard library."""
 
-    def __init__(self, place: Where) -> None:
-        self._place = place
+    def __init__(self, server: Endpoint) -> None:
+        self._server = server
 
-    def version(self, number: int | None) -> tuple[int, int]:
-        """The live version and its width."""
-        told = self._call("GET", self._path(number) + "/metadata", None, number)
+    def metadata(self, version: int | None) -> tuple[int, int]:
+        """See Client."""
+        response = self._call("GET", self._path(version) + "/metadata", None, version)
         try:
-            shape = told["metadata"]["signature_def"]["signature_def"][SIGNATURE]["inputs"][INPUT]["tensor_shape"]
+            signatures = response["metadata"]["signature_def"]["signature_def"]
+            shape = signatures[DEFAULT]["inputs"][PREDICTORS]["tensor_shape"]
             sizes = [int(dim["size"]) for dim in shape.get("dim", [])]
-            return int(told["model_spec"]["version"]), sizes[1] if len(sizes) == 2 else -1
+            return int(response["model_spec"]["version"]), sizes[1] if len(sizes) == 2 else -1
         except (KeyError, TypeError, ValueError):
-            raise _strange(self._place) from None
+            raise _not_tf_serving(self._server) from None
 
-    def predict(self, rows: Array, number: int) -> dict[str, list[Any]]:
-        """Column format: names once, not in every row."""
-        body = json.dumps({"inputs": {INPUT: rows.astype(np.float64).tolist()}})
-        outputs = self._call("POST", self._path(number) + ":predict", body, number).get("outputs")
+    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+        """See Client. The request is in TF Serving's column format, which is smaller than its row format."""
+        body = json.dumps({"inputs": {PREDICTORS: rows.astype(np.float64).tolist()}})
+        outputs = self._call("POST", self._path(version) + ":predict", body, version).get("outputs")
         if not isinstance(outputs, dict):
-            raise _strange(self._place)
+            raise _not_tf_serving(self._server)
         return outputs
 
-    def _path(self, number: int | None) -> str:
-        return f"/v1/models/{quote(self._place.name)}" + ("" if number is None else f"/versions/{number}")
+    def _path(self, version: int | None) -> str:
+        return f"/v1/models/{quote(self._server.model)}" + ("" if version is None else f"/versions/{version}")
 
-    def _call(self, method: str, path: str, body: str | None, number: int | None) -> Any:
-        connection = http.client.HTTPConnection(self._place.host, self._place.port, timeout=SECONDS)
+    def _call(self, method: str, path: str, body: str | None, version: int | None) -> Any:
+        connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
         except http.client.HTTPException:
-            raise refuse(
-                self._place, "what answers there speaks no HTTP", "give the port of REST, or api=grpc"
-            ) from None
+            fix = "give the port of REST, for example 8501, or set api=grpc"
+            raise refuse(self._server, "the server there does not answer HTTP", fix) from None
         except OSError as error:
-            what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise refuse(self._place, f"no server answers REST there ({what})", "start one: tapeline serve") from None
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            problem = f"no server answers REST there ({reason})"
+            raise refuse(self._server, problem, "start one: tapeline serve") from None
         finally:
             connection.close()
         try:
-            told = json.loads(text)
+            content = json.loads(text)
         except ValueError:
-            raise _strange(self._place) from None
+            raise _not_tf_serving(self._server) from None
         if response.status != 200:
-            message = told.get("error", text) if isinstance(told, dict) else text
-            raise failure(self._place, str(response.status), str(message), number)
-        return told
+            message = content.get("error", text) if isinstance(content, dict) else text
+            raise _refusal(self._server, str(response.status), str(message), version)
+        return content
 
 
-class Grpc:
-    """gRPC, with messages of our own so that TensorFlow stays out."""
+class GrpcClient:
+    """gRPC requests, with the messages of tapeline.serving.protos, which need no TensorFlow."""
 
-    def __init__(self, place: Where) -> None:
-        self._place = place
+    def __init__(self, server: Endpoint) -> None:
+        self._server = server
 
-    def version(self, number: int | None) -> tuple[int, int]:
-        """The live version and its width."""
+    def metadata(self, version: int | None) -> tuple[int, int]:
+        """See Client."""
         from tapeline.serving.protos import tf_serving_pb2 as protos
 
         request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
-        response = self._call("GetModelMetadata", request, protos.GetModelMetadataResponse, number)
+        response = self._call("GetModelMetadata", request, protos.GetModelMetadataResponse, version)
         signatures = protos.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
-        if INPUT in signatures[SIGNATURE].inputs:
-            sizes = [dim.size for dim in signatures[SIGNATURE].inputs[INPUT].tensor_shape.dim]
+        if PREDICTORS in signatures[DEFAULT].inputs:
+            sizes = [dim.size for dim in signatures[DEFAULT].inputs[PREDICTORS].tensor_shape.dim]
             return int(response.model_spec.version.value), sizes[1] if len(sizes) == 2 else -1
-        raise _strange(self._place)
+        raise _not_tf_serving(self._server)
 
-    def predict(self, rows: Array, number: int) -> dict[str, list[Any]]:
-        """One tensor out, one for each output back."""
+    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+        """See Client."""
         from tapeline.serving.protos import tf_serving_pb2 as protos
 
         request = protos.PredictRequest()
-        tensors.to_proto(rows, request.inputs[INPUT])
-        response = self._call("Predict", request, protos.PredictResponse, number)
+        tensors.to_proto(rows, request.inputs[PREDICTORS])
+        response = self._call("Predict", request, protos.PredictResponse, version)
         arrays = {name: tensors.from_proto(tensor) for name, tensor in response.outputs.items()}
         return {name: tensors.to_json(array, name) for name, array in arrays.items()}
 
-    def _call(self, method: str, request: Any, answer: Any, number: int | None) -> Any:
+    def _call(self, method: str, request: Any, response_type: Any, version: int | None) -> Any:
         import grpc
 
-        request.model_spec.name = self._place.name
-        if number is not None:
-            request.model_spec.version.value = number
-        options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+        request.model_spec.name = self._server.model
+        if version is not None:
+            request.model_spec.version.value = version
+        options = [(f"grpc.max_{direction}_message_length", -1) for direction in ("send", "receive")]
         options.append(("grpc.enable_http_proxy", 0))
-        with grpc.insecure_channel(str(self._place), options=options) as channel:
+        with grpc.insecure_channel(str(self._server), options=options) as channel:
             path = f"/tensorflow.serving.PredictionService/{method}"
-            call = channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
+            call = channel.unary_unary(path, type(request).SerializeToString, response_type.FromString)
             try:
-                return call(request, timeout=SECONDS)
+                return call(request, timeout=TIMEOUT_SECONDS)
             except grpc.RpcError as error:
-                raise failure(self._place, error.code().name, " ".join(error.details().split()), number) from None
+                message = " ".join(error.details().split())
+                raise _refusal(self._server, error.code().name, message, version) from None
 
 
-def _strange(place: Where) -> Refused:
-    return refuse(place, "what answers there is no TF Serving with a model of ours", "check host and port")
+def _not_tf_serving(server: Endpoint) -> Refused:
+    problem = "the server there does not answer as TF Serving does for a model of tapeline"
+    return refuse(server, problem, "check host and port, for example host=127.0.0.1:8501")
 
 
-def plain(value: Any) -> Any:
-    """An output for JSON: NaN and infinity, which JSON does not know, become null."""
+def json_value(value: Any) -> Any:
+    """The output for JSON; NaN and infinity, which JSON does not have, become null."""
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [json_value(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

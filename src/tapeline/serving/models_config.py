@@ -1,4 +1,4 @@
-"""models.config as TF Serving reads it: which versions of which models to serve."""
+"""Parse models.config, the file that names the models and versions that TF Serving serves (model_config_list)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An entry: a model and which of its versions to serve."""
+class ModelConfig:
+    """One entry of model_config_list: a model, and the versions of it to serve."""
 
     name: str
     base_path: Path
-    """Holds a folder for each version, named by its number."""
+    """Holds one folder per version; its name is the version number."""
     specific: tuple[int, ...] = ()
-    """These versions; none: the latest ones."""
+    """The policy `specific`: these versions. Empty: the policy `latest` or `all`."""
     latest: int = 1
-    """How many of the latest, where none is named; 0: all there are."""
+    """The policy `latest`: so many of the latest versions; 0: the policy `all`."""
 
-    def numbers(self) -> list[int]:
-        """The versions to serve now. Pinned ones are in it though they be missing."""
+    def versions(self) -> list[int]:
+        """The version numbers to serve now; specific ones are listed even where their folder does not exist."""
         if self.specific:
             return sorted(self.specific)
         folders = self.base_path.iterdir() if self.base_path.is_dir() else ()
@@ -29,11 +29,11 @@ class Wanted:
         return found[-self.latest :]
 
 
-def message(text: str) -> Any:
-    """The ModelServerConfig that a text holds.
+def parse_message(text: str) -> Any:
+    """The ModelServerConfig message of a text.
 
     Raises:
-        ValueError: it holds none; one sentence.
+        ValueError: the text is not one; the message is one sentence.
     """
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
@@ -44,48 +44,48 @@ def message(text: str) -> Any:
         raise ValueError(f"is not TF Serving's model_config_list ({' '.join(str(error).split())})") from None
 
 
-def parse(content: bytes) -> dict[str, Wanted] | None:
-    """The entries, by name; None where there is no list at all, as in an empty file.
+def parse(content: bytes) -> dict[str, ModelConfig] | None:
+    """The entries by model name; None where there is no model_config_list, as in an empty file.
 
     Raises:
-        ValueError: it is no model_config_list, or not one that can be served; one sentence.
+        ValueError: it is not a model_config_list, or the server cannot serve it; the message is one sentence.
     """
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"is not TF Serving's model_config_list ({error})") from None
-    return entries(message(text))
+    return from_message(parse_message(text))
 
 
-def entries(config: Any) -> dict[str, Wanted] | None:
-    """The same of a ModelServerConfig."""
+def from_message(config: Any) -> dict[str, ModelConfig] | None:
+    """As `parse`, from a ModelServerConfig message."""
     if not config.HasField("model_config_list"):
         return None
-    found: dict[str, Wanted] = {}
+    found: dict[str, ModelConfig] = {}
     for entry in config.model_config_list.config:
         if entry.name in found:
             raise ValueError(f"names the model {entry.name!r} twice")
-        found[entry.name] = _entry(entry)
+        found[entry.name] = _model_config(entry)
     return found
 
 
-def _entry(entry: Any) -> Wanted:
+def _model_config(entry: Any) -> ModelConfig:
     if not entry.name or not entry.base_path:
         raise ValueError("has an entry without name or base_path")
     if entry.model_platform not in ("tensorflow", ""):
         raise ValueError(f"{entry.name}: model_platform {entry.model_platform!r} is not served, only 'tensorflow'")
     if "://" in entry.base_path:
-        raise ValueError(f"{entry.name}: base_path {entry.base_path!r} is no local folder")
+        raise ValueError(f"{entry.name}: base_path {entry.base_path!r} is not a local folder")
     policy = entry.model_version_policy
-    kind = policy.WhichOneof("policy_choice")
+    choice = policy.WhichOneof("policy_choice")
     path = Path(entry.base_path)
-    if kind == "specific":
+    if choice == "specific":
         if not policy.specific.versions:
             raise ValueError(f"{entry.name}: the policy 'specific' names no version")
-        return Wanted(entry.name, path, specific=tuple(policy.specific.versions))
-    return Wanted(entry.name, path, latest=0 if kind == "all" else max(policy.latest.num_versions, 1))
+        return ModelConfig(entry.name, path, specific=tuple(policy.specific.versions))
+    return ModelConfig(entry.name, path, latest=0 if choice == "all" else max(policy.latest.num_versions, 1))
 
 
-def changed(old: Mapping[str, Wanted], new: Mapping[str, Wanted]) -> list[str]:
-    """Names whose entry is new or not as it was."""
+def changed_models(old: Mapping[str, ModelConfig], new: Mapping[str, ModelConfig]) -> list[str]:
+    """Names of the models whose entry is new or has changed."""
     return [name for name, entry in new.items() if old.get(name) != entry]

@@ -1,10 +1,8 @@
-"""A SavedModel with TF Serving's conventions: named inputs and outputs, warm-up, a word about itself.
+"""Write, load and verify a servable: a SavedModel with the conventions of TF Serving.
 
-    serving_default     predictors float32 [None, n] to the outputs
-    <input's name>      the same from what its dataset takes instead, as `closes` of indices
-
-A row of the second kind whose features cannot be told has no answer: its outputs are NaN, and -1 where
-they are whole numbers. TF Serving itself refuses no values.
+<folder>/saved_model.pb, variables/                     the SavedModel with its signatures (signatures.py)
+<folder>/assets.extra/tapeline.json                     the servable's metadata
+<folder>/assets.extra/tf_serving_warmup_requests        a warm-up request for each signature
 """
 
 from __future__ import annotations
@@ -19,83 +17,56 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.errors import refuse
+from tapeline.serving import signatures
+from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables.spec import Input
 
 Array = np.ndarray[Any, Any]
-ABOUT = Path("assets.extra") / "tapeline.json"
+METADATA = Path("assets.extra") / "tapeline.json"
 WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
-SIGNATURE = "serving_default"
 SERVERS = (2, 20)
-"""TensorFlow of the servers: SavedModels load in the version that wrote them and in later ones."""
+"""The TensorFlow release of the servers. A SavedModel loads in the release that wrote it and in later ones."""
 
 
 def write(
-    model: Callable[[Any], dict[str, Any]],
-    about: Mapping[str, Any],
+    model: signatures.Function,
+    metadata: Mapping[str, Any],
     sample: Array,
     folder: Path,
     inputs: Sequence[Input] = (),
 ) -> None:
-    """Export a model under the signature `predictors` float32 [None, n] to its outputs, and one for each input.
+    """Export a model as a servable.
 
     Args:
-        model: a tf.Module called with a tensor.
-        about: what `assets.extra/tapeline.json` tells; `model_version` and `name` are needed here.
-        sample: float32 [rows, n], the warm-up request.
-        folder: to be made.
-        inputs: further signatures.
+        model: a tf.Module, called with float32 [rows, features...].
+        metadata: written to assets.extra/tapeline.json; `model_version` and `name` are required.
+        sample: float32 [rows, features...], the warm-up request.
+        folder: the servable, not there yet.
+        inputs: further inputs, each of which becomes a signature.
 
     Raises:
-        Refused: it cannot be written, for want of space or permission.
+        Refused: the folder cannot be written: no space, or no permission.
     """
     tensorflow = tf.load()
     module = tensorflow.Module()
-    module.model = model
-
-    def signature(name: str, shape: Sequence[int], dtype: Any, answer: Callable[[Any], dict[str, Any]]) -> Any:
-        def serve(values: Any) -> dict[str, Any]:
-            version = tensorflow.repeat(tensorflow.constant(about["model_version"]), tensorflow.shape(values)[0])
-            return {**answer(values), "model_version": version}
-
-        spec = tensorflow.TensorSpec([None, *shape], dtype, name=name)
-        return tensorflow.function(serve, input_signature=[spec])
-
-    signatures = {SIGNATURE: signature("predictors", sample.shape[1:], tensorflow.float32, model)}
-    for each in inputs:
-        signatures[each.name] = signature(each.name, each.shape, each.dtype, _answers(model, each))
+    module.model = model  # a SavedModel keeps only the variables of what the module refers to
+    functions = signatures.build(model, metadata["model_version"], sample.shape[1:], inputs)
     try:
-        tensorflow.saved_model.save(module, str(folder), signatures=signatures)
+        tensorflow.saved_model.save(module, str(folder), signatures=functions)
     except tensorflow.errors.OpError as error:
-        what = error.message.splitlines()[0]
-        raise refuse(
-            folder.parent, f"TensorFlow cannot write there ({what})", "free some space or mend access"
-        ) from None
-    told = {each.name: {"input": each.name, "shape": each.shape, "dtype": each.dtype, **each.about} for each in inputs}
-    files.write_json(folder / ABOUT, {**about, "signatures": told})
-    requests = {SIGNATURE: ("predictors", sample)}
+        problem = f"TensorFlow cannot write there ({error.message.splitlines()[0]})"
+        raise refuse(folder.parent, problem, "free disk space, or change the permissions") from None
+    described = {
+        each.name: {"input": each.name, "shape": each.shape, "dtype": each.dtype, **each.about} for each in inputs
+    }
+    files.write_json(folder / METADATA, {**metadata, "signatures": described})
+    requests = {DEFAULT: (PREDICTORS, sample)}
     requests |= {each.name: (each.name, np.ones((len(sample), *each.shape), each.dtype)) for each in inputs}
-    files.write_bytes(folder / WARM_UP, _warm_up(str(about["name"]), requests))
-
-
-def _answers(model: Callable[[Any], dict[str, Any]], given: Input) -> Callable[[Any], dict[str, Any]]:
-    """The model behind an input; NaN or -1 in rows without features, which trees would answer all the same."""
-    tensorflow = tf.load()
-
-    def answer(values: Any) -> dict[str, Any]:
-        features = given.features(values)
-        known = tensorflow.reduce_all(tensorflow.math.is_finite(features), axis=1)
-        answers = {}
-        for name, output in model(features).items():
-            rows = tensorflow.reshape(known, [-1] + [1] * (len(output.shape) - 1))
-            nothing = tensorflow.constant(np.nan if output.dtype.is_floating else -1, output.dtype)
-            answers[name] = tensorflow.where(rows, output, nothing)
-        return answers
-
-    return answer
+    files.write_bytes(folder / WARM_UP, _warm_up(str(metadata["name"]), requests))
 
 
 def _warm_up(name: str, requests: Mapping[str, tuple[str, Array]]) -> bytes:
-    """A PredictionLog for each signature, with its input's name and values, in a TFRecord."""
+    """A TFRecord with a PredictionLog per signature; `requests` has the input's name and its values."""
     from tensorboard.summary.writer.record_writer import RecordWriter
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -111,29 +82,29 @@ def _warm_up(name: str, requests: Mapping[str, tuple[str, Array]]) -> bytes:
     return records.getvalue()
 
 
-def about(folder: Path) -> dict[str, Any]:
-    """What a servable tells of itself; no TensorFlow is needed."""
-    told: dict[str, Any] = files.read_json(folder / ABOUT)
-    return told
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """The servable's metadata; this does not import TensorFlow."""
+    metadata: dict[str, Any] = files.read_json(folder / METADATA)
+    return metadata
 
 
-def load(folder: Path, signature: str = SIGNATURE) -> Callable[[Array], dict[str, Array]]:
-    """The servable from disk, as a function of what the signature takes: float32 [rows, n] by default.
+def load(folder: Path, signature: str = DEFAULT) -> Callable[[Array], dict[str, Array]]:
+    """Load a servable; returns a function of the signature's input, by default float32 [rows, features...].
 
     Raises:
-        Refused: it is damaged, or has no such signature.
+        Refused: the servable is damaged, or has no such signature.
     """
     return _load(folder, (signature,))[0]
 
 
-def _load(folder: Path, signatures: Sequence[str]) -> list[Callable[[Array], dict[str, Array]]]:
+def _load(folder: Path, names: Sequence[str]) -> list[Callable[[Array], dict[str, Array]]]:
     tensorflow = tf.load()
     try:
         loaded = tensorflow.saved_model.load(str(folder))
-        functions = [loaded.signatures[signature] for signature in signatures]
+        functions = [loaded.signatures[name] for name in names]
     except (OSError, KeyError, ValueError, tensorflow.errors.OpError) as error:
-        what = str(error).splitlines()[0]
-        raise refuse(folder, f"is not a servable that can be loaded ({what})", "export it again") from None
+        reason = str(error).splitlines()[0]
+        raise refuse(folder, f"cannot be loaded as a servable ({reason})", "export it again: tapeline run") from None
 
     def caller(function: Any) -> Callable[[Array], dict[str, Array]]:
         ((name, spec),) = function.structured_input_signature[1].items()
@@ -149,31 +120,34 @@ def _load(folder: Path, signatures: Sequence[str]) -> list[Callable[[Array], dic
 
 
 def verify(folder: Path) -> None:
-    """Load a servable and send two rows to each of its signatures.
+    """Load a servable and send a request of two rows to each of its signatures.
 
     Raises:
-        Refused: it does not load here or on the servers, or answers with what is no number.
+        Refused: it does not load here or on the servers, or an output is not finite.
     """
-    told = about(folder)
-    wrote = told.get("tensorflow", "0.0")
-    if release(wrote) > SERVERS:
+    metadata = read_metadata(folder)
+    written_by = metadata.get("tensorflow", "0.0")
+    if release(written_by) > SERVERS:
         servers = ".".join(map(str, SERVERS))
-        raise refuse(folder, f"was written by TensorFlow {wrote}, later than the servers' {servers}", "export it there")
-    requests = {SIGNATURE: np.zeros((2, len(told["features"])), np.float32)}
-    for name, each in told.get("signatures", {}).items():
+        problem = f"was written by TensorFlow {written_by}, which is later than the servers' {servers}"
+        raise refuse(folder, problem, f"export it with TensorFlow {servers} or earlier")
+    requests = {DEFAULT: np.zeros((2, len(metadata["features"])), np.float32)}
+    for name, each in metadata.get("signatures", {}).items():
         requests[name] = np.ones((2, *each["shape"]), each["dtype"])
     for function, (signature, values) in zip(_load(folder, list(requests)), requests.items(), strict=True):
-        _check_answer(folder, signature, function(values), told["model_version"])
+        _check_outputs(folder, signature, function(values), metadata["model_version"])
 
 
-def _check_answer(folder: Path, signature: str, answer: Mapping[str, Array], version: str) -> None:
-    if answer["model_version"].tolist() != [version.encode()] * 2:
-        raise refuse(folder, f"{signature} does not answer with the servable's own model_version", "export it again")
-    for name, values in answer.items():
+def _check_outputs(folder: Path, signature: str, outputs: Mapping[str, Array], version: str) -> None:
+    if outputs["model_version"].tolist() != [version.encode()] * 2:
+        problem = f"signature {signature} returns another model_version than that of its metadata"
+        raise refuse(folder, problem, "export it again: tapeline run")
+    for name, values in outputs.items():
         if name != "model_version" and not np.isfinite(values).all():
-            raise refuse(folder, f"{signature} answers with a {name} that is no number", "export it again")
+            problem = f"signature {signature} returns NaN or infinity in the output {name}"
+            raise refuse(folder, problem, "check the data and the model section, and run again: tapeline run")
 
 
 def release(version: str) -> tuple[int, ...]:
-    """A TensorFlow version's first two numbers, which tell what loads what."""
+    """The major and minor number of a TensorFlow version; they decide which SavedModels it loads."""
     return tuple(map(int, version.split(".")[:2]))

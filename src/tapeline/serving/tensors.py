@@ -1,4 +1,4 @@
-"""numpy arrays as TensorFlow's TensorProto and as TF Serving's JSON, and back; no TensorFlow is needed."""
+"""Convert NumPy arrays to TensorFlow's TensorProto and to TF Serving's JSON, and back, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ TYPES: dict[int, tuple[Any, str, str]] = {
     22: (np.uint32, "uint32_val", "uint32"),
     23: (np.uint64, "uint64_val", "uint64"),
 }
-"""By TensorFlow's DataType: numpy's, the field of TensorProto that holds values, TensorFlow's word for it."""
-NUMBERS = {np.dtype(kind): number for number, (kind, _, _) in TYPES.items()}
-LARGEST = 256 * 2**20
-"""Bytes of one tensor: a TensorProto can claim any shape with a single value."""
+"""By TensorFlow's DataType number: NumPy's dtype, the field of TensorProto for its values, TensorFlow's name."""
+NUMBERS = {np.dtype(dtype): number for number, (dtype, _, _) in TYPES.items()}
+"""TensorFlow's DataType number by NumPy's dtype."""
+MAX_BYTES = 256 * 2**20
+"""Of one tensor. A TensorProto with a single value may have any shape, so a short request could fill the memory."""
 
 
 def to_proto(array: Array, proto: Any) -> None:
-    """Fill a TensorProto's typed field, as TF Serving does, not tensor_content."""
+    """Fill a TensorProto: the values go into the field of their type, as in TF Serving, not into tensor_content."""
     number = NUMBERS[array.dtype]
     proto.dtype = number
     for size in array.shape:
@@ -44,34 +45,34 @@ def to_proto(array: Array, proto: Any) -> None:
 
 
 def from_proto(proto: Any) -> Array:
-    """The array that a TensorProto holds.
+    """The array of a TensorProto.
 
     Raises:
-        ValueError: it holds no whole tensor of a type we know, or one that is too large.
+        ValueError: the type is not supported, the shape and the values do not agree, or the tensor is too large.
     """
     if proto.dtype not in TYPES:
         raise ValueError(f"the tensor's data type {proto.dtype} is not supported")
-    kind, field, word = TYPES[proto.dtype]
+    dtype, field, type_name = TYPES[proto.dtype]
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
-    if min(shape, default=0) < 0 or count * np.dtype(kind).itemsize > LARGEST:
+    if min(shape, default=0) < 0 or count * np.dtype(dtype).itemsize > MAX_BYTES:
         raise ValueError(f"a tensor of shape {_shape(shape)} is not accepted")
-    if proto.tensor_content and kind is not object:
-        values = np.frombuffer(proto.tensor_content, np.dtype(kind).newbyteorder("<")).astype(kind)
+    if proto.tensor_content and dtype is not object:
+        values = np.frombuffer(proto.tensor_content, np.dtype(dtype).newbyteorder("<")).astype(dtype)
     else:
-        values = np.array(getattr(proto, field)[:], kind)
+        values = np.array(getattr(proto, field)[:], dtype)
         if len(values) and len(values) < count:
-            values = np.concatenate([values, np.full(count - len(values), values[-1], kind)])
+            values = np.concatenate([values, np.full(count - len(values), values[-1], dtype)])
     if len(values) != count:
-        raise ValueError(f"a {word} tensor of shape {_shape(shape)} has {len(values)} values")
+        raise ValueError(f"a {type_name} tensor of shape {_shape(shape)} has {len(values)} values")
     return values.reshape(shape)
 
 
 def from_json(value: Any, number: int) -> Array:
-    """A JSON value, a scalar or nested lists, as an array of TensorFlow's data type `number`.
+    """The array of a JSON value (a scalar or nested lists), with TensorFlow's DataType `number`.
 
     Raises:
-        ValueError: lists of unequal length, or a value that is not of that type; in TF Serving's words.
+        ValueError: lists differ in length, or a value has another type; the message is TF Serving's own.
     """
     shape: list[int] = []
     values = [value]
@@ -86,33 +87,37 @@ def from_json(value: Any, number: int) -> Array:
                 )
         shape.append(size)
         values = list(chain.from_iterable(values))
-    return _typed(values, number).reshape(shape)
+    return _convert(values, number).reshape(shape)
 
 
-def _typed(values: list[Any], number: int) -> Array:
-    kind, _, word = TYPES.get(number, (None, "", f"DataType {number}"))
-    if kind is None:
-        raise ValueError(f"Conversion of JSON to type: {word} is not supported")
-    if kind is object:
-        return np.array([_text(each) for each in values], object)
-    allowed = {np.float32: (int, float), np.float64: (int, float), np.bool_: (bool,)}.get(kind, (int,))
+def _convert(values: list[Any], number: int) -> Array:
+    """The values of a flat list as an array of TensorFlow's DataType `number`."""
+    dtype, _, type_name = TYPES.get(number, (None, "", f"DataType {number}"))
+    if dtype is None:
+        raise ValueError(f"Conversion of JSON to type: {type_name} is not supported")
+    if dtype is object:
+        return np.array([_to_bytes(each) for each in values], object)
+    allowed = {np.float32: (int, float), np.float64: (int, float), np.bool_: (bool,)}.get(dtype, (int,))
     if not set(map(type, values)) <= set(allowed):
         wrong = next(each for each in values if type(each) not in allowed)
         at_level = " (an uneven list)" if type(wrong) is list else ""
-        raise ValueError(f"JSON Value: {_show(wrong)} Type: {_kind(wrong)}{at_level} is not of expected type: {word}")
+        raise ValueError(
+            f"JSON Value: {_show(wrong)} Type: {_json_type(wrong)}{at_level} is not of expected type: {type_name}"
+        )
     try:
         with np.errstate(over="ignore"):
-            array = np.array(values, kind)
+            array = np.array(values, dtype)
     except OverflowError:
-        raise ValueError(f"Cannot convert a JSON value to {word} without loss of precision.") from None
-    if kind is np.float32 and np.isinf(array).any():
+        raise ValueError(f"Cannot convert a JSON value to {type_name} without loss of precision.") from None
+    if dtype is np.float32 and np.isinf(array).any():
         for each, cast in zip(values, array.tolist(), strict=True):
             if math.isinf(cast) and not math.isinf(each):
                 raise ValueError(f"Cannot convert JSON value: {_show(each)} to float without loss of precision.")
     return array
 
 
-def _text(value: Any) -> bytes:
+def _to_bytes(value: Any) -> bytes:
+    """The bytes of a JSON string, or of an object {"b64": ...}."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
     if isinstance(value, dict) and list(value) == ["b64"] and isinstance(value["b64"], str):
@@ -120,13 +125,13 @@ def _text(value: Any) -> bytes:
             return base64.b64decode(value["b64"], validate=True)
         except binascii.Error:
             raise ValueError("Unable to base64 decode") from None
-    raise ValueError(f"JSON Value: {_show(value)} Type: {_kind(value)} is not of expected type: string")
+    raise ValueError(f"JSON Value: {_show(value)} Type: {_json_type(value)} is not of expected type: string")
 
 
-def _kind(value: Any) -> str:
-    """The word that rapidjson has for a JSON type, which TF Serving's errors use."""
-    words = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
-    return words.get(type(value), "Number")
+def _json_type(value: Any) -> str:
+    """The name of a JSON type in rapidjson, which TF Serving's messages use."""
+    names = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
+    return names.get(type(value), "Number")
 
 
 def _show(value: Any) -> str:
@@ -139,12 +144,12 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def to_json(array: Array, name: str) -> Any:
-    """An array as JSON values; strings of outputs named `..._bytes`, and such as are no text, in base64."""
+    """The JSON value of an array; strings are base64 where the output's name ends in _bytes or they are not UTF-8."""
     if array.dtype == np.float32:
-        # the shortest text that reads back as the same float32, not the nearest double's seventeen digits
+        # the shortest decimal that gives the same float32 again; converted to a double it would have up to 17 digits
         values: list[Any] = [float(text) for text in array.ravel().astype(str)]
     elif array.dtype == object:
-        values = [_json_text(each, name) for each in array.ravel()]
+        values = [_json_string(each, name) for each in array.ravel()]
     else:
         return array.tolist()
     for size in reversed(array.shape[1:]):
@@ -152,7 +157,7 @@ def to_json(array: Array, name: str) -> Any:
     return values if array.ndim else values[0]
 
 
-def _json_text(value: bytes | str, name: str) -> Any:
+def _json_string(value: bytes | str, name: str) -> Any:
     raw = value.encode() if isinstance(value, str) else value
     if not name.endswith("_bytes"):
         try:

@@ -76,7 +76,7 @@ def run(
     if config.gate.metric not in known:
         fix = choose(config.gate.metric, list(known))
         raise refuse(f"gate.metric={config.gate.metric}", "no metric of these scores", fix)
-    metric, about = known[config.gate.metric], servables.about(servable)
+    metric, about = known[config.gate.metric], servables.read_metadata(servable)
     forecast = forecasts.read(predictions)
 
     def lead(baseline: str, level: float) -> Interval | None:
@@ -143,7 +143,7 @@ def _challenge(
     served: Path,
 ) -> Champion | str:
     """The served version's score beside the candidate's on test rows that did not train it, or why there is none."""
-    about = servables.about(served)
+    about = servables.read_metadata(served)
     name, label = about["model_version"], about["last_label"]
     if name == candidate["model_version"]:
         return "this very model is served"

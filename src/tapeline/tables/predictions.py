@@ -64,7 +64,7 @@ def write(path: Path, predictions: Predictions) -> None:
     for name, values in arrays.items():
         columns |= dict(zip(_columns(name, width), values.T if name in width else [values], strict=True))
     frame = pl.DataFrame({name: np.ascontiguousarray(values) for name, values in columns.items()}, nan_to_null=False)
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         frame.write_parquet(temporary, metadata={METADATA: json.dumps({"width": width})})
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())

@@ -25,7 +25,7 @@ def write(path: Path, parts: Iterable[tuple[str, pl.DataFrame]]) -> None:
     Raises:
         Refused: an id cannot be the name of a file, occurs twice, or there are several parts for one file.
     """
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         single = path.suffix == ".parquet"
         if not single:
             temporary.mkdir()

@@ -38,7 +38,7 @@ def write(path: Path, header: Manifest, parts: Parts) -> Manifest:
         Refused: several parts for one file.
         ValueError: a frame does not fit the header, or its rows are not in the order of time.
     """
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             return _write_file(path, temporary, header, parts)
         temporary.mkdir()
@@ -78,7 +78,7 @@ def write_sample(table: Table, path: Path, rows: int = SAMPLE_ROWS) -> None:
     if table.manifest.axis:
         frame = frame.sort(table.manifest.axis, maintain_order=True)
     manifest = replace(table.manifest, parts=(_part(table.manifest, "sample", frame),))
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         _write(temporary, manifest.columns, frame, _metadata(manifest))
 
 

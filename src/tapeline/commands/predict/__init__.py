@@ -11,7 +11,7 @@ from tapeline.commands import Option
 
 if TYPE_CHECKING:
     from tapeline.commands.predict.rows import Rows
-    from tapeline.serving.client import Answer, Where
+    from tapeline.serving.client import Endpoint, Response
 
 GROUP = "serve"
 HELP = "ask a server about a date, a random row or a file of rows; without them about the latest day"
@@ -50,18 +50,18 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     config, number = configure(overrides), operations.number(options.get("version"))
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
-    server = client.where(host, ports, config.serving.name, api)
+    server = client.endpoint(host, ports, config.serving.name, api)
     rows = chosen_rows(config, options)
     names = served_features(config, number) if server.host in LOCAL else None
-    answer = client.ask(server, in_order(rows, names), number)
+    answer = client.predict(server, in_order(rows, names), number)
     print(*_lines(server, rows, answer), sep="\n")
     print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
 
 
-def _lines(server: Where, rows: Rows, answer: Answer) -> list[str]:
+def _lines(server: Endpoint, rows: Rows, answer: Response) -> list[str]:
     """A small table."""
     version = _one(answer.outputs.get("model_version"))
-    head = f"{server.name} version {answer.version}" + (f" ({version})" if version else "")
+    head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
     lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
     columns = {"date": [date or "-" for date in rows.dates]}
     for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
@@ -85,12 +85,12 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Answer, names: tuple[str, ...]) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Response, names: tuple[str, ...]) -> dict[str, Any]:
     """The object of the last line: values for one row, lists for several."""
-    from tapeline.serving.client import plain
+    from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
-    listed |= {name: plain(answer.outputs.get(name)) for name in names}
+    listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
         listed = {name: _one(values) for name, values in listed.items()}
     model_version = _one(answer.outputs.get("model_version"))

@@ -143,7 +143,7 @@ def served_features(config: Config, number: int | None) -> tuple[str, ...] | Non
         version = read(store, config.serving.name).live() if "://" not in config.serving.store else None
         number = version.number if version else 0
     try:
-        return tuple(servable.about(store / config.serving.name / str(number))["features"])
+        return tuple(servable.read_metadata(store / config.serving.name / str(number))["features"])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -68,12 +68,12 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
             outputs = dict[str, Path]()
             for made in step.makes:
                 path = None if made.optional else call.outputs.get(made.name)
-                outputs[made.name] = stack.enter_context(files.whole(path)) if path else unnamed / made.file
+                outputs[made.name] = stack.enter_context(files.atomic_path(path)) if path else unnamed / made.file
             parameters |= execute(step, config, paths, outputs)
             paths |= {name: path for name, path in outputs.items() if path.exists()}
         for made in artifacts(steps).values():
             if made.optional and made.name in call.outputs and made.name in paths:
-                target = stack.enter_context(files.whole(call.outputs[made.name]))
+                target = stack.enter_context(files.atomic_path(call.outputs[made.name]))
                 shutil.copy(paths[made.name], target)
     return parameters
 

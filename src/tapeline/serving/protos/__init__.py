@@ -1,1 +1,1 @@
-"""The messages of TF Serving's client, as protobuf modules; `make protos` generates them from the .proto file."""
+"""The protobuf messages of the TF Serving client; `make protos` generates the modules from the .proto file."""

@@ -1,1 +1,1 @@
-"""A server that speaks TF Serving's API, for machines that have not TF Serving itself."""
+"""Servers with TF Serving's API, and TF Serving itself in a container."""

@@ -1,4 +1,4 @@
-"""TF Serving itself on the same store, in a container.
+"""Run TF Serving itself in a container, on the same store.
 
 tapeline serve serving.engine=tfserving
 """
@@ -19,25 +19,27 @@ TOOLS = ("docker", "podman")
 
 
 def run(serving: Serving) -> NoReturn:
-    """Become the container's process; it ends with Ctrl-C.
+    """Replace this process by the container's, which runs until Ctrl-C.
 
     Raises:
-        Refused: neither tool, or not the image, is on this machine, or the store has no models.config.
+        Refused: docker and podman are not installed, the image is not pulled, or the store has no models.config.
     """
     tool = next((found for each in TOOLS if (found := shutil.which(each))), None)
     if not tool:
-        raise refuse("serving.engine=tfserving", "neither docker nor podman is here", "use serving.engine=tapeline")
+        problem, fix = "neither docker nor podman is installed", "install one, or set serving.engine=tapeline"
+        raise refuse("serving.engine=tfserving", problem, fix)
     if subprocess.run([tool, "image", "inspect", IMAGE], capture_output=True, check=False).returncode:
-        fix = f"fetch it with: {Path(tool).name} pull {IMAGE}"
+        fix = f"pull it with: {Path(tool).name} pull {IMAGE}"
         raise refuse("serving.engine=tfserving", f"the image {IMAGE} is not on this machine", fix)
     store = Path(serving.store).absolute()
     if not (store / "models.config").is_file():
-        raise refuse(store / "models.config", "no such file", "publish a model first, or make it: tapeline store init")
+        fix = "publish a model first, or create an empty store: tapeline store init"
+        raise refuse(store / "models.config", "does not exist", fix)
     os.execv(tool, [tool, *command(serving, store)])
 
 
 def command(serving: Serving, store: Path) -> list[str]:
-    """What follows the tool's name. The store keeps its path inside: models.config names it."""
+    """The arguments of docker or podman. The store is mounted at its own path, which models.config contains."""
     return [
         *("run", "--rm", "--read-only", "--cap-drop=ALL", f"--user={os.getuid()}"),
         f"--publish={serving.host}:{serving.grpc_port}:8500",

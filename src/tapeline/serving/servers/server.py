@@ -1,9 +1,9 @@
-"""A local server with TF Serving's gRPC and REST API, on the store that TF Serving reads.
+"""A server with TF Serving's gRPC and REST APIs, for the store that TF Serving reads.
 
     tapeline serve serving.store=./store serving.grpc_port=8500 serving.rest_port=8501
 
-Its ports open before any model is loaded, so it is alive with an empty store too; ready is where
-/v1/models/NAME/metadata answers.
+It listens before it loads a model, so it is alive with an empty store, too. It is ready for a model when
+/v1/models/NAME/metadata has status 200.
 """
 
 from __future__ import annotations
@@ -24,160 +24,166 @@ from typing import Any
 from tapeline import tensorflow as tf
 from tapeline.errors import Refused, refuse
 from tapeline.serving.servers import grpc_api
+from tapeline.serving.servers.manager import Manager
 from tapeline.serving.servers.monitoring import Monitoring
-from tapeline.serving.servers.rest import METRICS, Rest
-from tapeline.serving.servers.versions import Versions
+from tapeline.serving.servers.rest import METRICS, RestServer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Listen:
-    """Where a server listens; port 0 is any free one."""
+class ListenAddress:
+    """Where a server listens; port 0 is a free port that the system chooses."""
 
     host: str
     grpc_port: int
     rest_port: int | None
-    """None: no REST."""
+    """None: no REST API."""
     keys: tuple[str, str] = ("serving.grpc_port", "serving.rest_port")
-    """What people set the ports with."""
+    """The configuration keys of the ports, for messages."""
     metrics: str | None = METRICS
-    """Path of the metrics; None: no metrics."""
+    """URL path of the Prometheus metrics; None: no metrics."""
 
 
 class Server:
-    """A running server."""
+    """A running server; `poll` is called every `seconds` (0: once) to load what the store names."""
 
-    def __init__(self, listen: Listen, versions: Versions, poll: Callable[[Versions], None], seconds: float) -> None:
-        self.versions = versions
+    def __init__(
+        self, listen: ListenAddress, manager: Manager, poll: Callable[[Manager], None], seconds: float
+    ) -> None:
+        self.manager = manager
         self._poll = poll
         self._seconds = seconds
-        self._ended = threading.Event()
-        self._poller = threading.Thread(target=self._follow, name="poll", daemon=True)
+        self._stopped = threading.Event()
+        self._poller = threading.Thread(target=self._poll_store, name="poll", daemon=True)
         monitoring = Monitoring()
         address = f"[{listen.host}]" if ":" in listen.host else listen.host
         try:
-            self._grpc, self.grpc_port = grpc_api.start(versions, monitoring, f"{address}:{listen.grpc_port}")
+            self._grpc, self.grpc_port = grpc_api.start(manager, monitoring, f"{address}:{listen.grpc_port}")
         except OSError:
-            raise _taken(listen.host, listen.grpc_port, listen.keys[0]) from None
-        self._rest: Rest | None = None
+            raise _refused_address(listen.host, listen.grpc_port, listen.keys[0]) from None
+        self._rest: RestServer | None = None
         self.rest_port: int | None = None
         if listen.rest_port is not None:
-            rest = Rest(versions, monitoring, listen.metrics)
+            rest = RestServer(manager, monitoring, listen.metrics)
             try:
                 self.rest_port = rest.start(listen.host, listen.rest_port)
             except OSError:
                 self._grpc.stop(None)
-                raise _taken(listen.host, listen.rest_port, listen.keys[1]) from None
+                raise _refused_address(listen.host, listen.rest_port, listen.keys[1]) from None
             self._rest = rest
         rest_at = f", REST on {address}:{self.rest_port}" if self._rest else ""
         log.info("gRPC on %s:%d%s; stop with Ctrl-C", address, self.grpc_port, rest_at)
         self._poller.start()
 
-    def _follow(self) -> None:
-        while not self._ended.is_set():
+    def _poll_store(self) -> None:
+        while not self._stopped.is_set():
             try:
-                self._poll(self.versions)
+                self._poll(self.manager)
             except Exception:
-                log.exception("looking for new versions failed in a way it should not; what was live stays so")
-            self._ended.wait(self._seconds if self._seconds > 0 else None)
+                log.exception("unexpected error while new versions were loaded; the live versions stay live")
+            self._stopped.wait(self._seconds if self._seconds > 0 else None)
 
     def stop(self) -> None:
-        """Take no new requests, end those in flight, unload."""
-        self._ended.set()
-        ended = self._grpc.stop(grpc_api.GRACE_SECONDS)
+        """Refuse new requests, answer those in flight, and unload the models."""
+        self._stopped.set()
+        grpc_stopped = self._grpc.stop(grpc_api.GRACE_SECONDS)
         if self._rest:
             self._rest.stop()
-        ended.wait()
+        grpc_stopped.wait()
         self._poller.join()
-        self.versions.close()
+        self.manager.close()
 
 
-def check_ports(listen: Listen) -> None:
-    """Refuse ports that cannot be had, before TensorFlow takes its seconds to load.
+def check_ports(listen: ListenAddress) -> None:
+    """Check the ports before TensorFlow is loaded, which takes some seconds.
 
     Raises:
-        Refused: one is in use, or not this machine's or this user's to have.
+        Refused: a port is in use, the host is not an address of this machine, or the user may not use the port.
     """
     for port, key in zip((listen.grpc_port, listen.rest_port), listen.keys, strict=True):
         if port:
-            _try(listen.host, port, key)
+            _try_listen(listen.host, port, key)
 
 
-def _try(host: str, port: int, key: str) -> None:
+def _try_listen(host: str, port: int, key: str) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise refuse(f"{key}={port}", "the port is in use", "stop what uses it, or set another") from None
-        what = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        problem = f"cannot be listened on ({what.lower()})"
-        raise refuse(f"{host}:{port}", problem, f"set another host or {key}") from None
+            raise refuse(
+                f"{key}={port}",
+                "the port is in use",
+                f"stop the program that uses it, or set another, for example {key}=8600",
+            ) from None
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        problem = f"the server cannot listen there ({reason.lower()})"
+        raise refuse(f"{host}:{port}", problem, f"set another host, or another port, for example {key}=8600") from None
 
 
-def _taken(host: str, port: int, key: str) -> Refused:
-    """The refusal of an address, after a second look at why."""
+def _refused_address(host: str, port: int, key: str) -> Refused:
+    """The exception for an address that could not be used, with the reason of a second attempt."""
     try:
-        _try(host, port, key)
+        _try_listen(host, port, key)
     except Refused as refusal:
         return refusal
-    return refuse(f"{key}={port}", "the port was in use", "try again")
+    return refuse(f"{key}={port}", "the port was in use", "run the command again")
 
 
-def follow_store(store: str) -> Callable[[Versions], None]:
-    """What a server polls: the store's models.config.
+def follow_store(store: str) -> Callable[[Manager], None]:
+    """The function `poll` of a server for a store: it reads models.config.
 
     Raises:
         Refused: the store is a URL.
     """
     if "://" in store:
-        raise refuse(
-            f"serving.store={store}", "the server reads local folders only", "copy it: tapeline store sync URL DIR"
-        )
+        fix = f"mirror it to a folder: tapeline store sync {store} ./models"
+        raise refuse(f"serving.store={store}", "the server reads local folders only", fix)
     path = Path(store) / "models.config"
-    return lambda versions: versions.follow(path)
+    return lambda manager: manager.poll_config(path)
 
 
 @contextmanager
 def running(store: str, name: str, *, threads: int = 1, seconds: float = 30) -> Iterator[Server]:
-    """A server inside this process, on free ports of this machine, once it answers for `name`.
+    """A server in this process, on free ports of 127.0.0.1, when a version of the model `name` is live.
 
     Raises:
-        Refused: the store is a URL, or the name is not live in so many seconds.
+        Refused: the store is a URL, or no version of the model is live after `seconds`.
     """
-    server = Server(Listen("127.0.0.1", 0, 0), Versions(threads), follow_store(store), 0.1)
+    server = Server(ListenAddress("127.0.0.1", 0, 0), Manager(threads), follow_store(store), 0.1)
     deadline = time.monotonic() + seconds
     try:
-        while not server.versions.live(name):
+        while not server.manager.live(name):
             if time.monotonic() > deadline:
-                why = "; ".join(server.versions.missing()) or f"{store} has no such name"
-                raise refuse(f"serving.name={name}", f"is not served ({why})", "publish a model under this name first")
+                reason = "; ".join(server.manager.not_live()) or f"{store} has no such model"
+                fix = "publish a model with this name first: tapeline publish run=latest"
+                raise refuse(f"serving.name={name}", f"is not served ({reason})", fix)
             time.sleep(0.05)
         yield server
     finally:
         server.stop()
 
 
-def serve(listen: Listen, poll: Callable[[Versions], None], *, seconds: float, threads: int) -> None:
+def serve(listen: ListenAddress, poll: Callable[[Manager], None], *, seconds: float, threads: int) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        Refused: a port cannot be had.
+        Refused: a port cannot be used.
     """
-    ended = threading.Event()
+    stop = threading.Event()
 
-    def end(number: int, frame: Any) -> None:
-        ended.set()
+    def on_signal(number: int, frame: Any) -> None:
+        stop.set()
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
+    previous = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         check_ports(listen)
         tf.load(threads)
-        server = Server(listen, Versions(threads), poll, seconds)
-        while not ended.wait(0.2):
-            pass  # a signal that another thread's wait takes does not wake this one
-        log.info("stopping, after the requests in flight")
+        server = Server(listen, Manager(threads), poll, seconds)
+        while not stop.wait(0.2):
+            pass  # in short waits, since the signal may be delivered to another thread
+        log.info("stopping when the requests in flight are answered")
         server.stop()
     finally:
-        for each, handler in before.items():
+        for each, handler in previous.items():
             signal.signal(each, handler)

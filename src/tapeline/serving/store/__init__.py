@@ -1,1 +1,1 @@
-"""The store that TF Serving reads: a folder, or object storage and a folder that mirrors it."""
+"""The store of published versions that TF Serving reads: a folder, or an object storage mirrored to a folder."""

@@ -1,9 +1,8 @@
-"""What a store needs of the place it lies in, and how it waits for others.
+"""The interface of a store's backend, and the retry of changes that conflict.
 
-A backend keeps models.config, versions and a log; what they mean is the store's affair.
+A backend stores models.config, the versions of the models and a log, in a folder or in an object storage. It does not
+know what they mean.
 """
-
-# Place says what the methods of each kind do
 
 from __future__ import annotations
 
@@ -16,59 +15,59 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from tapeline.errors import Refused
 
-TRIES = 40
+ATTEMPTS = 40
 
 
 class Conflict(Refused):
-    """Another changed the store in between; what was read has to be read anew."""
+    """Another process changed the file after it was read; read it again and repeat the change."""
 
 
-retried = retry(
+retry_on_conflict = retry(
     retry=retry_if_exception_type(Conflict),
     wait=wait_random_exponential(multiplier=0.02, max=1),
-    stop=stop_after_attempt(TRIES),
+    stop=stop_after_attempt(ATTEMPTS),
     reraise=True,
 )
-"""Runs a function again while others change the store under it; of each round, one succeeds."""
+"""Call a function again after a Conflict. Of the processes that conflict, at least one succeeds in each round."""
 
 
-class Place(Protocol):
-    """What a store needs of the place it lies in."""
+class Backend(Protocol):
+    """Where the files of a store are. Paths are relative to the store, with slashes."""
 
     @property
-    def locks(self) -> bool:
-        """`alone` keeps others out; without it, `replace` tells that they came in between."""
+    def has_lock(self) -> bool:
+        """Whether `lock` keeps other processes out. Without a lock, `put` detects what they changed."""
 
     @property
     def base(self) -> str:
-        """What models.config names as the folder of all models."""
+        """The folder or URL of the store: a model's base_path in models.config is <base>/<model's name>."""
 
     def read(self, path: str) -> tuple[bytes, str]:
-        """A file and its tag; FileNotFoundError where it is not there."""
+        """The content of a file and its ETag; raises FileNotFoundError."""
 
-    def replace(self, path: str, content: bytes, tag: str) -> str:
-        """Write a file that has the tag, "" where there is none; its new tag, or Conflict."""
+    def put(self, path: str, content: bytes, etag: str) -> str:
+        """Write a file that has this ETag ("": that does not exist); returns the new ETag, or raises Conflict."""
 
     def append(self, path: str, line: bytes) -> None:
-        """Add a line to a file; where there is no lock, once, though several may try."""
+        """Append a line to a file. Without a lock, a line that is in the file already is not appended again."""
 
-    def names(self) -> list[str]:
-        """Of models."""
+    def models(self) -> list[str]:
+        """The names of the models, sorted."""
 
-    def numbers(self, name: str) -> list[int]:
-        """Of versions that are whole, the oldest first."""
+    def versions(self, model: str) -> list[int]:
+        """The version numbers of a model's complete versions, ascending."""
 
-    def add(self, name: str, build: Callable[[Path], None]) -> int:
-        """Take the next number for the folder that `build` makes, whole or not at all."""
+    def add(self, model: str, build: Callable[[Path], None]) -> int:
+        """Add the folder that `build` makes under the next version number, atomically; returns the number."""
 
-    def remove(self, name: str, number: int) -> None:
+    def remove(self, model: str, version: int) -> None:
         """Remove a version."""
 
-    def fetch(self, name: str, number: int, folder: Path) -> None:
-        """Copy a version into a folder that is not there yet; Refused where it is not whole."""
+    def download(self, model: str, version: int, folder: Path) -> None:
+        """Copy a version to a folder that does not exist yet; raises Refused where the version is not complete."""
 
-    def opened(self, name: str, number: int) -> AbstractContextManager[Path]:
-        """A version as a folder to read from."""
+    def open_version(self, model: str, version: int) -> AbstractContextManager[Path]:
+        """A local folder with the files of a version, to be read inside the block only."""
 
-    def alone(self, seconds: float) -> AbstractContextManager[None]:
-        """Keep others from changing it, where the place can."""
+    def lock(self, seconds: float) -> AbstractContextManager[None]:
+        """Keep other processes from changing the store, where has_lock; raises Refused after `seconds` of waiting."""

@@ -1,4 +1,4 @@
-"""The version that is served now, for those who only read it."""
+"""The live version of a model (the champion), for steps that only read it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tapeline.serving.store.versions import read
 
 @contextmanager
 def served(store: str, name: str) -> Iterator[Path | None]:
-    """A local folder with the version that is live under the name; None where there is none.
+    """A local folder with the live version of the model `name`; None where no version is live.
 
     Raises:
         Refused: the store is damaged.
     """
-    held = read(store, name)
-    version = held.live()
+    opened = read(store, name)
+    version = opened.live()
     if version is None:
         yield None
         return
-    with held.opened(version) as folder:
+    with opened.open_version(version) as folder:
         yield folder

@@ -1,6 +1,6 @@
-"""A store in a folder of this machine."""
+"""The backend of a store in a local folder."""
 
-# ruff: noqa: D102  # Place says what the methods do
+# ruff: noqa: D102  # the protocol Backend documents the methods
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tapeline.errors import refuse
 
 
 @dataclass(frozen=True)
-class Local:
-    """A folder."""
+class FolderBackend:
+    """A local folder with a lock file."""
 
     root: Path
-    locks: bool = True
+    has_lock: bool = True
 
     def __str__(self) -> str:
         return str(self.root)
@@ -32,8 +32,8 @@ class Local:
         content = (self.root / path).read_bytes()
         return content, files.digest(content)
 
-    def replace(self, path: str, content: bytes, tag: str) -> str:
-        del tag  # the lock keeps others out
+    def put(self, path: str, content: bytes, etag: str) -> str:
+        del etag  # the caller holds the lock, so the file is as it was read
         files.write_bytes(self.root / path, content)
         return files.digest(content)
 
@@ -43,36 +43,37 @@ class Local:
             log.flush()
             os.fsync(log.fileno())
 
-    def names(self) -> list[str]:
+    def models(self) -> list[str]:
         if not self.root.is_dir():
             return []
         return sorted(each.name for each in self.root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
-    def numbers(self, name: str) -> list[int]:
-        folder = self.root / name
+    def versions(self, model: str) -> list[int]:
+        folder = self.root / model
         return sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit()) if folder.is_dir() else []
 
-    def add(self, name: str, build: Callable[[Path], None]) -> int:
-        number = max(self.numbers(name), default=0) + 1
-        with files.whole(self.root / name / str(number)) as temporary:
+    def add(self, model: str, build: Callable[[Path], None]) -> int:
+        version = max(self.versions(model), default=0) + 1
+        with files.atomic_path(self.root / model / str(version)) as temporary:
             build(temporary)
-        return number
+        return version
 
-    def remove(self, name: str, number: int) -> None:
-        with files.scratch(self.root / name, f"old{number}") as scratch:
-            os.replace(self.root / name / str(number), scratch / str(number))
+    def remove(self, model: str, version: int) -> None:
+        with files.scratch(self.root / model, f"old{version}") as scratch:
+            os.replace(self.root / model / str(version), scratch / str(version))
 
-    def fetch(self, name: str, number: int, folder: Path) -> None:
-        source = self.root / name / str(number)
+    def download(self, model: str, version: int, folder: Path) -> None:
+        source = self.root / model / str(version)
         if not source.is_dir():
-            raise refuse(source, "is named by models.config and not there", "publish or promote another version")
+            problem = "models.config names this version, but it does not exist"
+            raise refuse(source, problem, "publish or promote another version, for example: tapeline promote version=1")
         files.copy_folder(source, folder)
 
     @contextmanager
-    def opened(self, name: str, number: int) -> Iterator[Path]:
-        yield self.root / name / str(number)
+    def open_version(self, model: str, version: int) -> Iterator[Path]:
+        yield self.root / model / str(version)
 
     @contextmanager
-    def alone(self, seconds: float) -> Iterator[None]:
+    def lock(self, seconds: float) -> Iterator[None]:
         with files.locked(self.root / ".lock", seconds=seconds, what="the store"):
             yield

@@ -1,28 +1,29 @@
-"""Where a store lies: a folder of this machine, or objects by URL."""
+"""The location of a store: a local folder, or the URL of an object storage."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tapeline.errors import refuse, scrub
-from tapeline.serving.store.backend import Place
-from tapeline.serving.store.folder import Local
-from tapeline.serving.store.object_storage import Objects
+from tapeline.serving.store.backend import Backend
+from tapeline.serving.store.folder import FolderBackend
+from tapeline.serving.store.object_storage import ObjectStorageBackend
 
 
-def at(where: Path | str) -> Place:
-    """The place that a path or URL names; the network is not asked yet.
+def backend(location: Path | str) -> Backend:
+    """The backend of the store at a path or URL; this sends no request yet.
 
     Raises:
-        Refused: no such kind of place, its driver is not installed, or the URL holds a password.
+        Refused: the URL's scheme is not supported, its driver is not installed, or the URL contains a password.
     """
-    if isinstance(where, Path) or "://" not in where:
-        return Local(Path(where))
-    if scrub(where) != where:
-        raise refuse(where, "holds a password", "leave it out; credentials come from the environment")
-    return Objects.of(where)
+    if isinstance(location, Path) or "://" not in location:
+        return FolderBackend(Path(location))
+    if scrub(location) != location:
+        problem = "contains a password"
+        raise refuse(location, problem, "leave it out of the URL; set the credentials in the environment")
+    return ObjectStorageBackend.from_url(location)
 
 
-def absolute(where: str) -> str:
-    """The place's name for a record."""
-    return where if "://" in where else str(Path(where).absolute())
+def absolute(location: str) -> str:
+    """The location with an absolute path, for run.json; a URL is returned unchanged."""
+    return location if "://" in location else str(Path(location).absolute())

@@ -1,14 +1,14 @@
-"""A store in object storage, which has neither locks nor renames.
+"""The backend of a store in an object storage, which has neither locks nor renames.
 
-    <url>/<name>/<number>.claim     who took the number; made by conditional put, so nobody else has it
-    <url>/<name>/<number>/...       the version's files
-    <url>/<name>/<number>.whole     their sizes and digests, made last: without it the version does not count
+    <url>/<model>/<version>.claim     reserves the version number; a conditional put, so only one publisher has it
+    <url>/<model>/<version>/...       the version's files
+    <url>/<model>/<version>.whole     the completion marker: sizes and digests of the files, written last
 
-An empty `.whole` says that its publisher is given up: made by conditional put too, so either the
-publisher completes its version or it is cleared away, never both.
+A version without its marker is not complete, and no method lists it. An empty marker says that the publisher is
+abandoned. Both markers are conditional puts: either the publisher completes the version, or its files are deleted.
 """
 
-# ruff: noqa: D102  # Place says what the methods do
+# ruff: noqa: D102  # the protocol Backend documents the methods
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import json
 import logging
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,48 +25,50 @@ from typing import Any
 
 from tapeline import files
 from tapeline.errors import refuse
-from tapeline.objects import KINDS, NONE, Changed, Kind, NoBucket
-from tapeline.serving.store.backend import TRIES, Conflict, retried
+from tapeline.objects import DRIVERS, NO_ETAG, Driver, NoSuchBucket, PreconditionFailed
+from tapeline.serving.store.backend import ATTEMPTS, Conflict, retry_on_conflict
 
-GIVEN_UP = timedelta(days=1)
-"""A publisher that took a number so long ago and has not completed it was killed."""
+ABANDONED = timedelta(days=1)
+"""A version that is not complete so long after its claim belongs to a publisher that was killed."""
 
 
 @dataclass(frozen=True)
-class Objects:
-    """Objects under a URL."""
+class ObjectStorageBackend:
+    """The objects under a URL."""
 
     url: str
-    kind: Kind
+    driver: Driver
     fs: Any
+    """fsspec's file system."""
     root: str
-    """The path without scheme: bucket/prefix."""
-    locks: bool = False
+    """The URL without its scheme: bucket/prefix."""
+    has_lock: bool = False
 
     @classmethod
-    def of(cls, url: str) -> Objects:
-        """The place of a URL.
+    def from_url(cls, url: str) -> ObjectStorageBackend:
+        """The backend for a URL.
 
         Raises:
-            Refused: no such kind, or its driver is not installed.
+            Refused: the scheme is not supported, or its driver is not installed.
         """
         scheme, _, path = url.partition("://")
         path = path.strip("/")
-        if scheme not in KINDS or not path:
-            raise refuse(url, "is no store", "write a folder, s3://bucket/prefix or gs://bucket/prefix")
-        kind = KINDS[scheme]
+        if scheme not in DRIVERS or not path:
+            fix = "write a folder, s3://bucket/prefix or gs://bucket/prefix"
+            raise refuse(url, "is not the location of a store", fix)
+        driver = DRIVERS[scheme]
         try:
             import fsspec
 
-            filesystem = fsspec.filesystem(scheme, **kind.options)
+            filesystem = fsspec.filesystem(scheme, **driver.options)
         except ImportError:
-            fix = f"pip install 'tapeline[{kind.extra}]'" if kind.extra else "pip install fsspec"
-            raise refuse(url, "the driver of this store is not installed", fix) from None
-        # They log each attempt with its traceback; the last one's sentence is what a person needs.
-        for driver in ("s3fs", "gcsfs"):
-            logging.getLogger(driver).setLevel(logging.CRITICAL)
+            fix = f"pip install 'tapeline[{driver.extra}]'" if driver.extra else "pip install fsspec"
+            raise refuse(url, "the driver of this object storage is not installed", fix) from None
+        # They log every attempt with its traceback; the user gets one sentence about the last one.
+        for module in ("s3fs", "gcsfs"):
+            logging.getLogger(module).setLevel(logging.CRITICAL)
         root = f"/{path}" if scheme == "memory" else path
-        return cls(f"{scheme}://{path}", kind, filesystem, root)
+        return cls(f"{scheme}://{path}", driver, filesystem, root)
 
     def __str__(self) -> str:
         return self.url
@@ -76,178 +78,189 @@ class Objects:
         return self.url
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Turn what drivers raise, each its own kinds, into one sentence; a file not found stays that."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise Refused for the errors of the drivers, but FileNotFoundError and PreconditionFailed unchanged."""
         try:
             yield
-        except (Changed, FileNotFoundError):
+        except (PreconditionFailed, FileNotFoundError):
             raise
-        except NoBucket as error:
-            raise refuse(self.url, f"there is no bucket {error}", "make it, or choose another serving.store") from None
+        except NoSuchBucket as error:
+            fix = "create it, or set another serving.store=s3://BUCKET/PREFIX"
+            raise refuse(self.url, f"the bucket {error} does not exist", fix) from None
         except Exception as error:
-            what = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
             if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"):
-                raise refuse(self.url, "no credentials are in the environment", self.kind.credentials) from None
-            if isinstance(error, PermissionError) or "Forbidden" in what:
-                raise refuse(self.url, f"access is denied ({what})", self.kind.credentials) from None
-            fix = "check the address, the network and the credentials"
-            raise refuse(self.url, f"cannot be used ({what})", fix) from None
+                raise refuse(self.url, "the environment has no credentials", self.driver.credentials) from None
+            if isinstance(error, PermissionError) or "Forbidden" in reason:
+                raise refuse(self.url, f"access is denied ({reason})", self.driver.credentials) from None
+            fix = "check the URL, the network and the credentials"
+            raise refuse(self.url, f"the request failed ({reason})", fix) from None
 
     def read(self, path: str) -> tuple[bytes, str]:
-        with self._said():
-            return self.kind.read(self.fs, f"{self.root}/{path}")
+        with self._translated_errors():
+            return self.driver.read(self.fs, f"{self.root}/{path}")
 
-    def replace(self, path: str, content: bytes, tag: str) -> str:
+    def put(self, path: str, content: bytes, etag: str) -> str:
         try:
-            with self._said():
-                return self.kind.write(self.fs, f"{self.root}/{path}", content, tag)
-        except Changed:
-            # A write whose answer was lost and that the driver sent again: contents are unique.
-            found = self._found(path)
+            with self._translated_errors():
+                return self.driver.put(self.fs, f"{self.root}/{path}", content, etag)
+        except PreconditionFailed:
+            # The driver sends a put again where the response was lost: then our own content is there already.
+            found = self._read_or_none(path)
             if found and found[0] == content:
                 return found[1]
-            problem = "others keep changing it"
-            raise Conflict(*refuse(f"{self.url}/{path}", problem, "run it again").findings) from None
+            problem = "other processes keep changing this object"
+            raise Conflict(*refuse(f"{self.url}/{path}", problem, "run the command again").findings) from None
 
-    def _found(self, path: str) -> tuple[bytes, str] | None:
+    def _read_or_none(self, path: str) -> tuple[bytes, str] | None:
         try:
             return self.read(path)
         except FileNotFoundError:
             return None
 
-    @retried
+    @retry_on_conflict
     def append(self, path: str, line: bytes) -> None:
-        content, tag = self._found(path) or (b"", NONE)
+        content, etag = self._read_or_none(path) or (b"", NO_ETAG)
         if line not in content.split(b"\n"):
-            self.replace(path, content + line + b"\n", tag)
+            self.put(path, content + line + b"\n", etag)
 
-    def names(self) -> list[str]:
+    def models(self) -> list[str]:
         try:
-            with self._said():
+            with self._translated_errors():
                 entries = self.fs.ls(self.root, detail=True)
         except FileNotFoundError:
             return []
         folders = (each["name"].rstrip("/").rpartition("/")[2] for each in entries if each["type"] == "directory")
         return sorted(name for name in folders if name)
 
-    def numbers(self, name: str) -> list[int]:
-        return _whole(self._listed(name))
+    def versions(self, model: str) -> list[int]:
+        return _complete(self._list(model))
 
-    def _listed(self, name: str) -> dict[str, int]:
-        """Sizes of all objects of a model, by their path below it."""
-        with self._said():
+    def _list(self, model: str) -> dict[str, int]:
+        """The sizes of all objects of a model, by their path below the model's."""
+        with self._translated_errors():
             try:
-                found = self.fs.find(f"{self.root}/{name}", detail=True)
+                found = self.fs.find(f"{self.root}/{model}", detail=True)
             except FileNotFoundError:
                 return {}
-        prefix = len(f"{self.root}/{name}/")
+        prefix = len(f"{self.root}/{model}/")
         return {path[prefix:]: int(each["size"]) for path, each in found.items()}
 
-    def add(self, name: str, build: Callable[[Path], None]) -> int:
+    def add(self, model: str, build: Callable[[Path], None]) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "version"
             build(folder)
-            number = self._claim(name)
-            with self._said():
-                for path in _inside(folder):
-                    self.fs.pipe_file(f"{self.root}/{name}/{number}/{path}", (folder / path).read_bytes())
-            told = {
-                path: [(folder / path).stat().st_size, files.digest_path(folder / path)] for path in _inside(folder)
-            }
+            paths = _files_in(folder)
+            version = self._claim(model)
+            with self._translated_errors():
+                for path in paths:
+                    self.fs.pipe_file(f"{self.root}/{model}/{version}/{path}", (folder / path).read_bytes())
+            sizes = {path: [(folder / path).stat().st_size, files.digest_path(folder / path)] for path in paths}
             try:
-                self._download(name, number, told, Path(scratch) / "again")
+                self._download(model, version, sizes, Path(scratch) / "downloaded")
             except FileNotFoundError:
-                finding = refuse(f"{self.url}/{name}/{number}", "was cleared away by another", "run it again").findings
-                raise Conflict(*finding) from None
-        marker = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": uuid.uuid4().hex, "files": told}
-        self.replace(f"{name}/{number}.whole", json.dumps(marker, indent=2).encode(), NONE)
-        return number
+                problem = "another process deleted this version while it was written"
+                findings = refuse(f"{self.url}/{model}/{version}", problem, "run the command again").findings
+                raise Conflict(*findings) from None
+        marker = {**_stamp(), "files": sizes}
+        self.put(f"{model}/{version}.whole", json.dumps(marker, indent=2).encode(), NO_ETAG)
+        return version
 
-    def _claim(self, name: str) -> int:
-        """A number that nobody else has, above all that there are."""
-        listed = self._listed(name)
-        self._clear(name, listed)
-        number = max(_claimed(listed), default=0) + 1
-        claim = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": uuid.uuid4().hex}
-        for _ in range(TRIES):
+    def _claim(self, model: str) -> int:
+        """Reserve a version number above all that exist, for this process alone."""
+        listed = self._list(model)
+        self._remove_abandoned(model, listed)
+        version = max(_numbers(listed), default=0) + 1
+        claim = json.dumps(_stamp()).encode()
+        for _ in range(ATTEMPTS):
             try:
-                self.replace(f"{name}/{number}.claim", json.dumps(claim).encode(), NONE)
-                return number
+                self.put(f"{model}/{version}.claim", claim, NO_ETAG)
+                return version
             except Conflict:
-                number += 1
-        raise refuse(f"{self.url}/{name}", "others keep taking the next number", "run it again")
+                version += 1
+        problem = "other processes keep reserving the next version number"
+        raise refuse(f"{self.url}/{model}", problem, "run the command again")
 
-    def _clear(self, name: str, listed: Mapping[str, int]) -> None:
-        """Give up publishers that were killed a day ago or earlier, and clear away what they left."""
-        for number in set(_claimed(listed)) - set(_whole(listed)):
-            marker = f"{number}.whole"
+    def _remove_abandoned(self, model: str, listed: Mapping[str, int]) -> None:
+        """Mark versions whose publisher was killed more than a day ago as abandoned, and delete their files."""
+        for version in set(_numbers(listed)) - set(_complete(listed)):
+            marker = f"{version}.whole"
             if marker not in listed:
-                found = self._found(f"{name}/{number}.claim")
-                if not found or datetime.now(UTC) - datetime.fromisoformat(json.loads(found[0])["time"]) < GIVEN_UP:
+                found = self._read_or_none(f"{model}/{version}.claim")
+                if not found or datetime.now(UTC) - datetime.fromisoformat(json.loads(found[0])["time"]) < ABANDONED:
                     continue
                 try:
-                    self.replace(f"{name}/{marker}", b"", NONE)
+                    self.put(f"{model}/{marker}", b"", NO_ETAG)
                 except Conflict:
                     continue
-            self._remove(f"{name}/{path}" for path in listed if path.startswith(f"{number}/"))
+            self._delete(f"{model}/{path}" for path in listed if path.startswith(f"{version}/"))
 
-    def _remove(self, paths: Iterator[str]) -> None:
+    def _delete(self, paths: Iterable[str]) -> None:
         for path in paths:
-            with self._said():
+            with self._translated_errors():
                 try:
                     self.fs.rm_file(f"{self.root}/{path}")
                 except FileNotFoundError:
                     continue
 
-    def remove(self, name: str, number: int) -> None:
-        listed = [path for path in self._listed(name) if path.startswith(f"{number}/")]
-        self._remove(f"{name}/{path}" for path in [f"{number}.whole", *listed, f"{number}.claim"])
+    def remove(self, model: str, version: int) -> None:
+        paths = [path for path in self._list(model) if path.startswith(f"{version}/")]
+        self._delete(f"{model}/{path}" for path in [f"{version}.whole", *paths, f"{version}.claim"])
 
-    def fetch(self, name: str, number: int, folder: Path) -> None:
+    def download(self, model: str, version: int, folder: Path) -> None:
         try:
-            told = json.loads(self.read(f"{name}/{number}.whole")[0] or b"{}")
-            self._download(name, number, told["files"], folder)
+            marker = json.loads(self.read(f"{model}/{version}.whole")[0] or b"{}")
+            self._download(model, version, marker["files"], folder)
         except (FileNotFoundError, KeyError):
-            fix = "publish or promote another version"
-            raise refuse(f"{self.url}/{name}/{number}", "is named by models.config and not whole", fix) from None
+            problem = "models.config names this version, but it is not complete"
+            fix = "publish or promote another version, for example: tapeline promote version=1"
+            raise refuse(f"{self.url}/{model}/{version}", problem, fix) from None
 
-    def _download(self, name: str, number: int, told: Mapping[str, list[Any]], folder: Path) -> None:
-        """Get files and compare them with their sizes and digests."""
-        for path, (size, digest) in told.items():
+    def _download(self, model: str, version: int, sizes: Mapping[str, list[Any]], folder: Path) -> None:
+        """Download files and compare each with its size and digest."""
+        for path, (size, digest) in sizes.items():
             target = folder / path
             if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise refuse(f"{self.url}/{name}/{number}", f"names a file outside of it ({path})", "remove it")
+                problem = f"its completion marker names a file outside of the version ({path})"
+                raise refuse(f"{self.url}/{model}/{version}", problem, "remove this version from the bucket")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with self._said():
-                content = self.fs.cat_file(f"{self.root}/{name}/{number}/{path}")
+            with self._translated_errors():
+                content = self.fs.cat_file(f"{self.root}/{model}/{version}/{path}")
             target.write_bytes(content)
             if [target.stat().st_size, files.digest_path(target)] != [size, digest]:
-                problem = "has other content than was published"
-                raise refuse(f"{self.url}/{name}/{number}/{path}", problem, "publish it again")
+                problem = "its content differs from what was published"
+                fix = "publish it again: tapeline publish run=latest"
+                raise refuse(f"{self.url}/{model}/{version}/{path}", problem, fix)
 
     @contextmanager
-    def opened(self, name: str, number: int) -> Iterator[Path]:
+    def open_version(self, model: str, version: int) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / str(number)
-            self.fetch(name, number, folder)
+            folder = Path(scratch) / str(version)
+            self.download(model, version, folder)
             yield folder
 
     @contextmanager
-    def alone(self, seconds: float) -> Iterator[None]:
-        del seconds  # nobody can be kept out
+    def lock(self, seconds: float) -> Iterator[None]:
+        del seconds  # object storage has no locks
         yield
 
 
-def _inside(folder: Path) -> list[str]:
+def _stamp() -> dict[str, str]:
+    """The time, and an id that makes the content of an object unique."""
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": uuid.uuid4().hex}
+
+
+def _files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _claimed(listed: Mapping[str, int]) -> list[int]:
-    """Numbers that something lies under."""
+def _numbers(listed: Mapping[str, int]) -> list[int]:
+    """All version numbers that have an object: a claim, a file or a marker."""
     heads = {path.partition("/")[0].partition(".")[0] for path in listed}
     return sorted(int(head) for head in heads if head.isdecimal())
 
 
-def _whole(listed: Mapping[str, int]) -> list[int]:
+def _complete(listed: Mapping[str, int]) -> list[int]:
+    """The version numbers with a completion marker that is not empty."""
     marked = (path.removesuffix(".whole") for path, size in listed.items() if path.endswith(".whole") and size)
-    return sorted(int(number) for number in marked if number.isdecimal())
+    return sorted(int(version) for version in marked if version.isdecimal())

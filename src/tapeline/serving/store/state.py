@@ -1,4 +1,4 @@
-"""What models.config says, and how it changes: whole, and only where nobody else changed it."""
+"""The state of a store, which is its models.config; it is replaced atomically, and only where nobody changed it."""
 
 from __future__ import annotations
 
@@ -8,81 +8,83 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tapeline.errors import refuse
-from tapeline.serving.store import pins as texts
-from tapeline.serving.store.backend import Conflict, Place
-from tapeline.serving.store.location import at
+from tapeline.serving.store import pins as pinned
+from tapeline.serving.store.backend import Backend, Conflict
+from tapeline.serving.store.location import backend as backend_at
 from tapeline.serving.store.pins import CANARY as CANARY
 
 CONFIG = "models.config"
-_GONE = re.compile(r"^# forgotten: (\S+)/(\d+)$", re.MULTILINE)
-_LINE = re.compile(r"^# last change: (.+)$", re.MULTILINE)
+# Comments of models.config in a store without a lock; the words belong to the layout of stores that exist.
+_REMOVED = re.compile(r"^# forgotten: (\S+)/(\d+)$", re.MULTILINE)
+_LAST_CHANGE = re.compile(r"^# last change: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class State:
-    """models.config as it was read or written; under a lock, only the pins are needed."""
+class StoreState:
+    """The content of models.config. A store with a lock uses `pins` alone."""
 
     pins: Mapping[str, int]
-    """Entry to number."""
-    gone: frozenset[tuple[str, int]] = frozenset()
-    """Names and numbers that are being removed."""
-    line: str = ""
-    """Of the log, about the last change of the pins."""
-    tag: str = ""
-    """The file's; "" where there is none."""
+    """The version number by entry: a model's name, or that of its canary."""
+    removed: frozenset[tuple[str, int]] = frozenset()
+    """Model and version number of the versions that are being removed."""
+    last_change: str = ""
+    """The line of the log about the last change of `pins`."""
+    etag: str = ""
+    """The ETag of models.config; "" where the file does not exist."""
 
 
-def load(place: Place) -> State:
-    """The state of a store.
+def load(backend: Backend) -> StoreState:
+    """Read the state of a store.
 
     Raises:
-        Refused: models.config cannot be read as one.
+        Refused: models.config is not a model_config_list with one version per entry.
     """
     try:
-        content, tag = place.read(CONFIG)
+        content, etag = backend.read(CONFIG)
     except FileNotFoundError:
-        return State({})
+        return StoreState({})
     try:
-        told = content.decode()
-        pins = texts.read(told)
+        text = content.decode()
+        pins = pinned.parse(text)
     except ValueError as error:
-        where = f"{place}/{CONFIG}"
-        raise refuse(where, f"is not a model_config_list of one version each ({error})", "mend or remove it") from None
-    gone = frozenset((name, int(number)) for name, number in _GONE.findall(told))
-    line = _LINE.search(told)
-    return State(pins, gone, line[1] if line else "", tag)
+        problem = f"is not a model_config_list with one version per entry ({error})"
+        fix = "correct it, or remove it and publish again: tapeline publish run=latest"
+        raise refuse(f"{backend}/{CONFIG}", problem, fix) from None
+    removed = frozenset((name, int(version)) for name, version in _REMOVED.findall(text))
+    last_change = _LAST_CHANGE.search(text)
+    return StoreState(pins, removed, last_change[1] if last_change else "", etag)
 
 
-def write(place: Place, wanted: State, tag: str) -> State:
-    """Write models.config in one step, where it has that tag.
+def write(backend: Backend, state: StoreState, etag: str) -> StoreState:
+    """Replace models.config, which must still have this ETag; returns the state with the new ETag.
 
-    Without a lock no two contents are the same: a tag that is made of the content would not show
-    that others came and went in between.
+    Without a lock, every content that is written is unique. Some storages compute the ETag from the content: if two
+    contents could be equal, a change and its undoing in between would not be detected.
 
     Raises:
-        Conflict: it has another.
+        Conflict: models.config has another ETag.
     """
     comments = []
-    if not place.locks:
-        comments = [f"forgotten: {name}/{number}" for name, number in sorted(wanted.gone)]
-        comments += [f"last change: {wanted.line}"] if wanted.line else []
+    if not backend.has_lock:
+        comments = [f"forgotten: {name}/{version}" for name, version in sorted(state.removed)]
+        comments += [f"last change: {state.last_change}"] if state.last_change else []
         comments += [f"write: {uuid.uuid4().hex}"]
-    content = texts.text(wanted.pins, place.base, comments).encode()
-    return replace(wanted, tag=place.replace(CONFIG, content, tag))
+    content = pinned.to_text(state.pins, backend.base, comments).encode()
+    return replace(state, etag=backend.put(CONFIG, content, etag))
 
 
-def init(where: str, lock_seconds: float) -> bool:
-    """Make an empty, valid models.config where there is none; whether anything was written.
+def init(location: str, lock_seconds: float) -> bool:
+    """Write an empty models.config where there is none; returns whether it was written.
 
     Raises:
-        Refused: the one that is there is not valid.
+        Refused: there is one, and it is not valid.
     """
-    place = at(where)
-    with place.alone(lock_seconds):
-        if load(place).tag:
+    backend = backend_at(location)
+    with backend.lock(lock_seconds):
+        if load(backend).etag:
             return False
         try:
-            write(place, State({}), "")
+            write(backend, StoreState({}), "")
         except Conflict:
             return False
     return True

@@ -1,14 +1,14 @@
-"""The store that TF Serving reads.
+"""The versions of a model in a store, and which of them models.config names.
 
-    <store>/models.config         what is served; replaced atomically, under the store's lock
-    <store>/<name>/<number>/      a version, never modified
-    <store>/log.jsonl             who made what live, when and why
+    <store>/models.config         the versions to serve; replaced atomically
+    <store>/<model>/<number>/     a version, never modified
+    <store>/log.jsonl             who made which version live, when and why
 
-The store is a folder, or object storage by URL (`place.py`): there, nobody is locked out, and what
-was decided on a models.config that another has changed since is decided again (`place.retried`).
+A store is a folder or the URL of an object storage (location.py). A folder has a lock. In an object storage, a change
+of a models.config that another process has replaced meanwhile is repeated (backend.retry_on_conflict).
 
-A deploy is one write of models.config: TF Serving polls it and loads the new number before it drops
-the old one. `<name>-canary` is served beside `<name>`, from the same folder.
+A deployment is one write of models.config: TF Serving polls it, and loads the new version before it unloads the old
+one. The canary is the entry `<model>-canary`, with the same base_path.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any
 
 from tapeline import files
 from tapeline.errors import Refused, refuse
-from tapeline.serving import saved_model as servable
-from tapeline.serving.store import location as places
+from tapeline.serving import saved_model
 from tapeline.serving.store import state
-from tapeline.serving.store.backend import Conflict, Place
-from tapeline.serving.store.state import CANARY, State
+from tapeline.serving.store.backend import Backend, Conflict
+from tapeline.serving.store.location import backend as backend_at
+from tapeline.serving.store.state import CANARY, StoreState
 
 LOG = "log.jsonl"
 METRICS = Path("assets.extra") / "metrics.json"
@@ -39,11 +39,12 @@ METRICS = Path("assets.extra") / "metrics.json"
 
 @dataclass(frozen=True)
 class Version:
-    """A published model."""
+    """A published version of a model."""
 
     name: str
+    """The model's name."""
     number: int
-    """The folder's name, as TF Serving counts."""
+    """TF Serving's version number, the name of the folder."""
     model_version: str
 
     def __str__(self) -> str:
@@ -52,30 +53,31 @@ class Version:
 
 @dataclass(frozen=True)
 class Change:
-    """Who asks for what, as the log keeps it."""
+    """A change of what is served, for the log: publish, canary, promote or rollback, and the reason."""
 
     verb: str
     why: str = ""
 
 
 class RolledBack(Refused):
-    """The model was taken back, and only a person makes it live again."""
+    """The model was rolled back; publish does not make it live again, only promote does."""
 
 
 @dataclass
 class Store:
-    """A store, and its models.config as it was at first; under its lock where there is one."""
+    """A model's versions in a store, and the models.config that was read when it was opened."""
 
-    root: Place
+    backend: Backend
     name: str
-    state: State
+    """The model's name."""
+    state: StoreState
 
     def live(self) -> Version | None:
-        """The version that models.config pins under the name."""
+        """The live version: the one that models.config pins for the model."""
         return self._pinned(self.name)
 
     def canary(self) -> Version | None:
-        """The version that is served beside it."""
+        """The version that is served as the canary."""
         return self._pinned(self.name + CANARY)
 
     def _pinned(self, entry: str) -> Version | None:
@@ -83,95 +85,96 @@ class Store:
         return None if number is None else self.version(number)
 
     def version(self, number: int) -> Version:
-        """The version of a number.
+        """The version with this number.
 
         Raises:
-            Refused: there is none, or it is no model of ours.
+            Refused: the model has no such version, or tapeline did not publish it.
         """
         numbers = self._numbers()
         if number not in numbers:
             known = ", ".join(map(str, numbers)) or "none"
-            raise refuse(f"version={number}", f"{self.name} has no such version in {self.root} (it has {known})",
-                         "name one that is there")  # fmt: skip
+            problem = f"{self.name} has no such version in {self.backend} (it has {known})"
+            raise refuse(f"version={number}", problem, "name one that tapeline versions lists")
         return self._version(number)
 
     def _version(self, number: int) -> Version:
-        return Version(self.name, number, self.about(number)["model_version"])
+        return Version(self.name, number, self.metadata(number)["model_version"])
 
     def _numbers(self) -> list[int]:
-        return [number for number in self.root.numbers(self.name) if (self.name, number) not in self.state.gone]
+        return [number for number in self.backend.versions(self.name) if (self.name, number) not in self.state.removed]
 
-    def about(self, number: int) -> dict[str, Any]:
-        """What a version tells of itself.
+    def metadata(self, number: int) -> dict[str, Any]:
+        """The metadata of a version's servable.
 
         Raises:
-            Refused: it is no model of ours.
+            Refused: tapeline did not publish it.
         """
         try:
-            told: dict[str, Any] = json.loads(self.root.read(f"{self.name}/{number}/{servable.ABOUT}")[0])
-            str(told["model_version"])
+            content = self.backend.read(f"{self.name}/{number}/{saved_model.METADATA}")[0]
+            metadata: dict[str, Any] = json.loads(content)
+            str(metadata["model_version"])
         except (OSError, ValueError, KeyError):
-            folder = f"{self.root}/{self.name}/{number}"
+            folder = f"{self.backend}/{self.name}/{number}"
             raise refuse(folder, "is not a version that tapeline published", "move it out of the store") from None
-        return told
+        return metadata
 
     def metrics(self, number: int) -> dict[str, Any]:
-        """The metrics.json that a version was published with; nothing where it is not there."""
+        """The metrics.json that was published with a version; {} where there is none."""
         try:
-            told: dict[str, Any] = json.loads(self.root.read(f"{self.name}/{number}/{METRICS}")[0])
+            metrics: dict[str, Any] = json.loads(self.backend.read(f"{self.name}/{number}/{METRICS}")[0])
         except FileNotFoundError:
             return {}
-        return told
+        return metrics
 
-    def opened(self, version: Version) -> AbstractContextManager[Path]:
-        """A version's servable as a folder, for the while: TensorFlow reads local paths only."""
-        return self.root.opened(self.name, version.number)
+    def open_version(self, version: Version) -> AbstractContextManager[Path]:
+        """A local folder with the version's servable, inside the block only: TensorFlow reads local paths only."""
+        return self.backend.open_version(self.name, version.number)
 
     def versions(self) -> list[Version]:
-        """All versions under the name, the oldest first."""
+        """All versions of the model, by ascending number."""
         return [self._version(number) for number in self._numbers()]
 
     def history(self) -> list[Mapping[str, Any]]:
-        """The log's lines about the name, the oldest first."""
+        """The lines of the log about the model, the oldest first."""
         try:
-            lines = self.root.read(LOG)[0].decode().split("\n")
+            lines = self.backend.read(LOG)[0].decode().split("\n")
         except FileNotFoundError:
             lines = []
-        if self.state.line and self.state.line not in lines:
-            lines.append(self.state.line)
-        told = [json.loads(line) for line in lines if line.strip()]
-        return [line for line in told if line["name"] == self.name]
+        if self.state.last_change and self.state.last_change not in lines:
+            lines.append(self.state.last_change)
+        records = [json.loads(line) for line in lines if line.strip()]
+        return [record for record in records if record["name"] == self.name]
 
-    def taken_back(self) -> dict[int, Mapping[str, Any]]:
-        """Numbers that a rollback left and nobody promoted since, with the line that says so."""
-        marks: dict[int, Mapping[str, Any]] = {}
-        for line in self.history():
-            if line["verb"] == "rollback":
-                marks[line["before"]] = line
-            elif line["verb"] == "promote":
-                marks.pop(line["number"], None)
-        return marks
+    def rolled_back(self) -> dict[int, Mapping[str, Any]]:
+        """The log line of the rollback, by the number of a version that was rolled back and not promoted since."""
+        found: dict[int, Mapping[str, Any]] = {}
+        for record in self.history():
+            if record["verb"] == "rollback":
+                found[record["before"]] = record
+            elif record["verb"] == "promote":
+                found.pop(record["number"], None)
+        return found
 
     def pin(self, change: Change, *, live: Version | None = None, canary: Version | None = None) -> None:
-        """Write models.config once, with what is to be live and what beside it, and log it."""
+        """Write models.config with a new live version (None: it stays) and canary (None: no canary), and log it."""
         pins, before = dict(self.state.pins), self.live()
         for entry, version in ((self.name, live or before), (self.name + CANARY, canary)):
             pins.pop(entry, None)
             if version:
                 pins[entry] = version.number
         line = self._line(change, canary if change.verb == "canary" else live or before, before)
-        if self.root.locks:
-            self.state = state.write(self.root, State(pins), self.state.tag)
+        if self.backend.has_lock:
+            self.state = state.write(self.backend, StoreState(pins), self.state.etag)
         else:
-            # models.config carries its line, so that whoever comes next can complete the log, in order.
-            self._log(self.state.line)
-            self.state = state.write(self.root, State(pins, self.state.gone, line), self.state.tag)
+            # models.config contains its own log line: where this process is killed, the next change completes the log
+            self._log(self.state.last_change)
+            self.state = state.write(self.backend, StoreState(pins, self.state.removed, line), self.state.etag)
         self._log(line)
 
     def _line(self, change: Change, version: Version | None, before: Version | None) -> str:
-        told = {
+        record = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "who": _who(),
+            "who": _user(),
             "verb": change.verb,
             "name": self.name,
             "number": version.number if version else None,
@@ -179,85 +182,86 @@ class Store:
             "before": before.number if before else None,
             "why": change.why,
         }
-        return json.dumps(told if self.root.locks else {**told, "id": uuid.uuid4().hex}, ensure_ascii=False)
+        if not self.backend.has_lock:
+            record["id"] = uuid.uuid4().hex
+        return json.dumps(record, ensure_ascii=False)
 
     def _log(self, line: str) -> None:
         if line:
-            self.root.append(LOG, line.encode())
+            self.backend.append(LOG, line.encode())
 
     def add(self, model: Path, metrics: Path) -> Version:
-        """Copy a servable in under the next number, whole and verified; or the number that holds it already.
+        """Copy a servable into the store under the next number and verify it; or the version that it is already.
 
         Raises:
             Refused: the copy does not load.
-            RolledBack: it was taken back.
+            RolledBack: this model was rolled back.
         """
-        wanted = servable.about(model)["model_version"]
-        known = self.versions()
-        same = [each for each in known if each.model_version == wanted]
-        marks = self.taken_back()
-        # Publishers at once may have put the same model in under two numbers.
-        for held in same:
-            if mark := marks.get(held.number):
-                finding = refuse(
-                    str(held), f"was rolled back by {mark['who']} at {mark['time']}",
-                    f"make it live with: tapeline promote version={held.number} serving.name={self.name}",
-                ).findings  # fmt: skip
-                raise RolledBack(*finding)
+        model_version = saved_model.read_metadata(model)["model_version"]
+        same = [each for each in self.versions() if each.model_version == model_version]
+        rolled_back = self.rolled_back()
+        # two publishers at the same time may have added the same model under two numbers
+        for version in same:
+            if record := rolled_back.get(version.number):
+                problem = f"was rolled back by {record['who']} at {record['time']}"
+                fix = f"make it live with: tapeline promote version={version.number} serving.name={self.name}"
+                raise RolledBack(*refuse(str(version), problem, fix).findings)
         if same:
             return same[0]
 
         def build(folder: Path) -> None:
             files.copy_folder(model, folder)
             shutil.copyfile(metrics, folder / METRICS)
-            servable.verify(folder)
+            saved_model.verify(folder)
 
-        return Version(self.name, self.root.add(self.name, build), wanted)
+        return Version(self.name, self.backend.add(self.name, build), model_version)
 
-    def forget(self, keep: int) -> list[int]:
-        """Remove the oldest versions but the last `keep`, never one that models.config names.
+    def remove_old(self, keep: int) -> list[int]:
+        """Remove all versions but the last `keep` and those that models.config names; returns their numbers.
 
-        Without a lock, models.config says first what goes: who pinned one of them in between, or is
-        about to, sees that, or is seen.
+        Without a lock, models.config first lists what is going to be removed. Then a process that pins one of these
+        versions at the same time gets a Conflict, or this process does, and removes nothing.
         """
-        named = {self.state.pins.get(self.name), self.state.pins.get(self.name + CANARY)}
-        there = self.root.numbers(self.name)
-        known = [number for number in there if (self.name, number) not in self.state.gone]
-        old = [number for number in known[:-keep] if number not in named]
-        if not self.root.locks:
-            left = {(name, number) for name, number in self.state.gone if name != self.name or number in there}
-            gone = frozenset(left | {(self.name, number) for number in old})
-            old = sorted(number for name, number in gone if name == self.name)
-            if gone != self.state.gone:
+        pinned = {self.state.pins.get(self.name), self.state.pins.get(self.name + CANARY)}
+        existing = self.backend.versions(self.name)
+        known = [number for number in existing if (self.name, number) not in self.state.removed]
+        old = [number for number in known[:-keep] if number not in pinned]
+        if not self.backend.has_lock:
+            unfinished = {
+                (name, number) for name, number in self.state.removed if name != self.name or number in existing
+            }
+            removed = frozenset(unfinished | {(self.name, number) for number in old})
+            old = sorted(number for name, number in removed if name == self.name)
+            if removed != self.state.removed:
                 try:
-                    self.state = state.write(self.root, replace(self.state, gone=gone), self.state.tag)
+                    self.state = state.write(self.backend, replace(self.state, removed=removed), self.state.etag)
                 except Conflict:
                     return []
         for number in old:
-            self.root.remove(self.name, number)
+            self.backend.remove(self.name, number)
         return old
 
 
-def read(root: Path | str, name: str) -> Store:
-    """The store for reading; models.config is one file, so what it says is never half of two states."""
-    place = places.at(root)
-    return Store(place, name, state.load(place))
+def read(location: Path | str, name: str) -> Store:
+    """Open the store for reading, without its lock; models.config is one file, so its state is consistent."""
+    backend = backend_at(location)
+    return Store(backend, name, state.load(backend))
 
 
 @contextmanager
-def held(root: Path | str, name: str, lock_seconds: float) -> Iterator[Store]:
-    """The store for changing it: under its lock, or else in a function that is `retried`.
+def transaction(location: Path | str, name: str, lock_seconds: float) -> Iterator[Store]:
+    """Open the store for a change: under its lock; without a lock, the caller is decorated with retry_on_conflict.
 
     Raises:
-        Refused: the lock stays with another.
+        Refused: another process holds the lock for longer than `lock_seconds`.
     """
-    place = places.at(root)
-    with place.alone(lock_seconds):
-        yield Store(place, name, state.load(place))
+    backend = backend_at(location)
+    with backend.lock(lock_seconds):
+        yield Store(backend, name, state.load(backend))
 
 
-def _who() -> str:
-    """The user's name, or number where the machine (a container, say) knows no name for it."""
+def _user() -> str:
+    """The user's name, or the user id where it has no name, as in a container."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
