@@ -1,4 +1,4 @@
-"""Stores of every kind, on this machine."""
+"""Stores in a folder and in object storages on loopback, and a server."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 import pytest
 
 from tapeline.serving.servers.server import Server, follow_store
-from tests.serving import servers
+from tests.serving import storage_servers
 from tests.serving.servables import http, pin, running, until, write, write_single
 
-Place = Path | str
+Location = Path | str
 
 
 @pytest.fixture(scope="session")
-def s3_address() -> Iterator[str]:
-    """An S3 server, named by the environment as people name theirs, to this process and those it starts."""
-    with servers.serving(servers.s3()) as address, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", address)
+def s3_endpoint() -> Iterator[str]:
+    """The URL of an S3 server; the environment of this process and of its children has the URL and credentials."""
+    with storage_servers.serving(storage_servers.s3()) as endpoint, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", endpoint)
         patch.setenv("AWS_ACCESS_KEY_ID", "a")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setitem(os.environ, "NO_PROXY", "127.0.0.1")
-        yield address
+        yield endpoint
 
 
 @pytest.fixture
-def s3(s3_address: str) -> str:
-    """An empty store in a bucket."""
+def s3(s3_endpoint: str) -> str:
+    """The URL of an empty store in a new bucket."""
     import fsspec
 
     url = f"s3://bucket-{uuid.uuid4().hex[:8]}"
@@ -42,11 +42,11 @@ def s3(s3_address: str) -> str:
 
 @pytest.fixture
 def gs() -> Iterator[str]:
-    """An empty store in the small stand-in for Google's."""
+    """The URL of an empty store in a fake Google Cloud Storage."""
     import fsspec
 
-    with servers.serving(servers.Google()) as address, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", address)
+    with storage_servers.serving(storage_servers.GoogleCloudStorage()) as endpoint, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", endpoint)
         patch.setenv("FSSPEC_GS_TOKEN", "anon")
         fsspec.filesystem("gs").clear_instance_cache()
         yield "gs://bucket/prefix"
@@ -54,8 +54,8 @@ def gs() -> Iterator[str]:
 
 
 @pytest.fixture(params=["folder", "s3", "gs", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty store of each kind."""
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """The location of an empty store: a folder, and each object storage."""
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
     return tmp_path / "store" if request.param == "folder" else str(request.getfixturevalue(request.param))
@@ -63,7 +63,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Versions 1 and 2 of m, version 123 of half."""
+    """A store with versions 1 and 2 of m and version 123 of half, and no models.config."""
     folder = tmp_path_factory.mktemp("models")
     write(folder / "m" / "1", "aaaaaaaaaaaa")
     write(folder / "m" / "2", "bbbbbbbbbbbb", bias=1.0)
@@ -73,16 +73,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(models: Path) -> Iterator[Server]:
+    """A server on which m version 1 and half version 123 are live."""
     pin(models, m=1, half=123)
-    with running(follow_store(str(models))) as started:
-        until(lambda: http(started.rest_port, "/v1/models/half/metadata")[0] == 200)
-        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
-        yield started
+    with running(follow_store(str(models))) as server:
+        until(lambda: http(server.rest_port, "/v1/models/half/metadata")[0] == 200)
+        until(lambda: http(server.rest_port, "/v1/models/m/metadata")[0] == 200)
+        yield server
 
 
 @pytest.fixture
 def store(models: Path, tmp_path: Path) -> Path:
-    """A store of one's own, with nothing live."""
+    """A copy of the versions of m for one test, with no live version."""
     for number in (1, 2):
         shutil.copytree(models / "m" / str(number), tmp_path / "m" / str(number))
     return tmp_path

@@ -1,4 +1,4 @@
-"""Tiny SavedModels and a running server for the tests beside this file."""
+"""Tiny SavedModels, and a running server."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 
 from tapeline import tensorflow as tf
-from tapeline.serving import saved_model as servable
+from tapeline.serving import saved_model
 from tapeline.serving.servers import server
-from tapeline.serving.servers.versions import Versions
-from tapeline.serving.store import location as places
-from tapeline.serving.store import state
+from tapeline.serving.servers.manager import Manager
+from tapeline.serving.store import location, state
 
 FEATURES = 3
 
 
 def write(folder: Path, model_version: str, *, bias: float = 0.0, name: str = "m") -> Path:
-    """A linear model whose class 1 wins where the features' sum and the bias are above zero."""
+    """A linear model that predicts class 1 where the sum of the features and the bias is above zero."""
     tensorflow = tf.load()
 
     class Model(tensorflow.Module):  # type: ignore[misc,name-defined]
@@ -41,13 +40,13 @@ def write(folder: Path, model_version: str, *, bias: float = 0.0, name: str = "m
                 "probability": tensorflow.nn.softmax(logits),
             }
 
-    about = {"name": name, "model_version": model_version, "features": ["a", "b", "c"]}
-    servable.write(Model(), about, np.ones((2, FEATURES), np.float32), folder)
+    metadata = {"name": name, "model_version": model_version, "features": ["a", "b", "c"]}
+    saved_model.write(Model(), metadata, np.ones((2, FEATURES), np.float32), folder)
     return folder
 
 
 def write_single(folder: Path) -> None:
-    """A SavedModel with one output, float32, and a signature of two inputs: not one of ours, but TF Serving's fare."""
+    """A SavedModel with signatures that tapeline does not write: one float32 output, and one with two inputs."""
     tensorflow = tf.load()
     module = tensorflow.Module()
     spec = tensorflow.TensorSpec([None], tensorflow.float32, name="x")
@@ -63,16 +62,16 @@ def write_single(folder: Path) -> None:
 
 
 def pin(folder: Path, **numbers: int) -> None:
-    """Point models.config at versions, as any publisher does: one atomic write."""
-    place = places.at(folder)
-    was = state.load(place)
-    state.write(place, replace(was, pins={**was.pins, **numbers}), was.tag)
+    """Pin versions in models.config with one atomic write, as publish does."""
+    backend = location.backend(folder)
+    before = state.load(backend)
+    state.write(backend, replace(before, pins={**before.pins, **numbers}), before.etag)
 
 
 @contextmanager
-def running(poll: Callable[[Versions], None], seconds: float = 0.05) -> Iterator[server.Server]:
+def running(poll: Callable[[Manager], None], seconds: float = 0.05) -> Iterator[server.Server]:
     """A server on free ports."""
-    started = server.Server(server.Listen("127.0.0.1", 0, 0), Versions(1), poll, seconds)
+    started = server.Server(server.ListenAddress("127.0.0.1", 0, 0), Manager(1), poll, seconds)
     try:
         yield started
     finally:
@@ -80,7 +79,7 @@ def running(poll: Callable[[Versions], None], seconds: float = 0.05) -> Iterator
 
 
 def http(port: int | None, path: str, body: Any = None) -> tuple[int, Any]:
-    """Status and JSON of a request as any client sends it."""
+    """The status and the JSON body of the response to a GET (without body) or POST request."""
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=30) as response:
@@ -89,9 +88,9 @@ def http(port: int | None, path: str, body: Any = None) -> tuple[int, Any]:
         return error.code, json.loads(error.read())
 
 
-def until(said: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until something holds."""
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until the condition holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not said():
-        assert time.monotonic() < deadline, "it did not come to hold"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds:g} s"
         time.sleep(0.02)

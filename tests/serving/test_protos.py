@@ -1,4 +1,4 @@
-"""The client's messages are those that TF Serving publishes."""
+"""The client's protobuf messages agree with those of tensorflow-serving-api."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MESSAGES = tf_serving_pb2.DESCRIPTOR.message_types_by_name
 
 
 def published(name: str) -> Any:
-    """The descriptor that tensorflow-serving-api or TensorFlow has of a message."""
+    """The descriptor of a message in tensorflow-serving-api or TensorFlow."""
     from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
     from tensorflow.core.protobuf import meta_graph_pb2
     from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
@@ -27,20 +27,20 @@ def published(name: str) -> Any:
     return found
 
 
-def shape(field: Any) -> tuple[int, int, bool]:
-    """Number, type and whether it is repeated; an enum is the int32 that it is on the wire."""
+def wire_format(field: Any) -> tuple[int, int, bool]:
+    """The number, the type and whether it is repeated; an enum is encoded as an int32."""
     repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
     return field.number, field.TYPE_INT32 if field.type == field.TYPE_ENUM else field.type, repeated
 
 
 def differences(ours: Any, theirs: Any) -> list[str]:
-    """The fields of ours, nested messages included, that the other message does not have, or not so."""
+    """The fields of our message, nested messages included, that the other has not, or with another wire format."""
     if ours.name != theirs.name:
         return [f"{ours.full_name} is {theirs.full_name}"]
     found = []
     for field in ours.fields:
         other = theirs.fields_by_name.get(field.name)
-        if other is None or shape(field) != shape(other):
+        if other is None or wire_format(field) != wire_format(other):
             found.append(field.full_name)
         elif field.message_type:
             found += differences(field.message_type, other.message_type)
@@ -48,7 +48,7 @@ def differences(ours: Any, theirs: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_field_has_the_number_and_type_that_tf_serving_publishes(name: str) -> None:
+def test_each_field_has_tf_servings_number_and_type(name: str) -> None:
     assert differences(MESSAGES[name], published(name)) == []
 
 
@@ -60,7 +60,7 @@ def test_the_modules_are_generated_from_the_proto_file() -> None:
     assert sorted(written) == sorted(built)
 
 
-def test_requests_and_answers_are_read_on_the_other_side() -> None:
+def test_each_side_parses_the_messages_of_the_other() -> None:
     from tensorflow_serving.apis import predict_pb2
 
     rows = np.array([[1.5, 2.5]], np.float32)

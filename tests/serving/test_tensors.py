@@ -12,12 +12,12 @@ from tensorflow.core.framework import tensor_pb2
 from tapeline import tensorflow as tf
 from tapeline.serving import tensors
 
-KINDS = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
-ARRAYS = KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_side=4)))
+DTYPES = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
+ARRAYS = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_side=4)))
 
 
 @given(ARRAYS)
-def test_protos_hold_what_tensorflow_reads(array: Any) -> None:
+def test_tensorflow_and_we_read_each_others_protos(array: Any) -> None:
     proto = tensor_pb2.TensorProto()
     tensors.to_proto(array, proto)
     np.testing.assert_array_equal(tf.load().make_ndarray(proto), array)
@@ -26,14 +26,14 @@ def test_protos_hold_what_tensorflow_reads(array: Any) -> None:
 
 
 @given(ARRAYS)
-def test_json_comes_back_as_it_went(array: Any) -> None:
+def test_json_round_trip_keeps_values_and_dtype(array: Any) -> None:
     number = tensors.NUMBERS[array.dtype]
-    again = tensors.from_json(tensors.to_json(array, "y"), number)
-    np.testing.assert_array_equal(again, array)
-    assert again.dtype == array.dtype
+    read = tensors.from_json(tensors.to_json(array, "y"), number)
+    np.testing.assert_array_equal(read, array)
+    assert read.dtype == array.dtype
 
 
-def test_a_single_value_fills_a_claimed_shape_within_reason() -> None:
+def test_a_single_value_fills_the_shape_up_to_the_size_limit() -> None:
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[2.5])
     for size in (2, 3):
         proto.tensor_shape.dim.add().size = size
@@ -45,20 +45,20 @@ def test_a_single_value_fills_a_claimed_shape_within_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"dtype": 8}, "data type 8 is not supported"),
         ({"dtype": 1, "tensor_content": b"abcd" * 2}, "has 2 values"),
         ({"dtype": 9, "int64_val": [1, 2]}, "has 2 values"),
     ],
 )
-def test_broken_protos_are_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_protos_that_are_not_valid_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         tensors.from_proto(tensor_pb2.TensorProto(**fields))
 
 
 @pytest.mark.parametrize(
-    ("value", "number", "said"),
+    ("value", "number", "message"),
     [
         ([1, [2]], 1, "uneven list"),
         ([[1], 2], 1, "incorrect level"),
@@ -69,6 +69,6 @@ def test_broken_protos_are_refused(fields: dict[str, Any], said: str) -> None:
         ([1], 8, "not supported"),
     ],
 )
-def test_json_of_another_type_is_refused(value: Any, number: int, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_json_of_another_type_is_refused(value: Any, number: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         tensors.from_json(value, number)

@@ -1,8 +1,7 @@
 """Write, load and verify a servable: a SavedModel with the conventions of TF Serving.
 
-<folder>/saved_model.pb, variables/                     the SavedModel with its signatures (signatures.py)
-<folder>/assets.extra/tapeline.json                     the servable's metadata
-<folder>/assets.extra/tf_serving_warmup_requests        a warm-up request for each signature
+The folder assets.extra holds tapeline.json, the servable's metadata, and tf_serving_warmup_requests, a warm-up
+request for each signature. signatures.py builds the signatures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Object storage on loopback: moto for S3, and the few requests of Google's that a store makes."""
+"""Object storages on loopback: moto for S3, and a fake of those Google Cloud Storage requests that a store sends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from urllib.parse import parse_qs, unquote
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def exact(application: Application) -> Application:
-    """One request at a time, and none that was cut off: moto looks and writes in two steps, and keeps half bodies."""
+def serialized(application: Application) -> Application:
+    """Handle one request at a time, and refuse truncated bodies.
+
+    moto checks a condition and writes in two steps, and it stores a truncated body.
+    """
     lock = threading.Lock()
 
     def run(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -34,7 +37,7 @@ def exact(application: Application) -> Application:
 
 @contextmanager
 def serving(application: Application) -> Iterator[str]:
-    """Serve on a free port; the address."""
+    """Serve a WSGI application on a free port; yields its URL."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
@@ -43,7 +46,7 @@ def serving(application: Application) -> Iterator[str]:
         def log(self, *args: Any, **keys: Any) -> None:
             pass
 
-    server = make_server("127.0.0.1", 0, exact(application), threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, serialized(application), threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -59,8 +62,8 @@ def s3() -> Application:
 
 
 @dataclass
-class Google:
-    """One bucket named `bucket`; generations, and ifGenerationMatch, as its JSON API has them."""
+class GoogleCloudStorage:
+    """The JSON API with one bucket, named `bucket`, with generations and ifGenerationMatch."""
 
     objects: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     generation: int = 1000
@@ -72,11 +75,11 @@ class Google:
         name = unquote(name.removeprefix("/"))
         status, headers, content = 404, {}, b"{}"  # type: int, dict[str, str], bytes
         if unquote(bucket) == "bucket":
-            status, headers, content = self._answer(environ, query, name)
+            status, headers, content = self._respond(environ, query, name)
         start(f"{status} -", [("Content-Length", str(len(content))), *headers.items()])
         return [content]
 
-    def _answer(self, environ: dict[str, Any], query: dict[str, str], name: str) -> tuple[int, dict[str, str], bytes]:
+    def _respond(self, environ: dict[str, Any], query: dict[str, str], name: str) -> tuple[int, dict[str, str], bytes]:
         if environ["REQUEST_METHOD"] == "POST":
             return self._upload(environ, query)
         if not name:
@@ -88,7 +91,7 @@ class Google:
             return 204, {}, b""
         content, generation = self.objects[name]
         if query.get("alt") != "media":
-            return 200, {}, json.dumps(self._about(name)).encode()
+            return 200, {}, json.dumps(self._resource(name)).encode()
         return 200, {"x-goog-generation": str(generation)}, content
 
     def _upload(self, environ: dict[str, Any], query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -96,17 +99,17 @@ class Google:
         name = query.get("name", "")
         if query["uploadType"] == "multipart":
             boundary = b"--" + environ["CONTENT_TYPE"].partition("boundary=")[2].strip("\"'").encode()
-            _, about, part, _ = body.split(boundary)
-            name = json.loads(about.partition(b"\n\n")[2])["name"]
+            _, metadata, part, _ = body.split(boundary)
+            name = json.loads(metadata.partition(b"\n\n")[2])["name"]
             body = part.partition(b"\n\n")[2][:-1]
-        present = self.objects.get(name, (b"", 0))[1]
-        if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != present:
+        generation = self.objects.get(name, (b"", 0))[1]
+        if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != generation:
             return 412, {}, b"{}"
         self.generation += 1
         self.objects[name] = body, self.generation
-        return 200, {}, json.dumps(self._about(name)).encode()
+        return 200, {}, json.dumps(self._resource(name)).encode()
 
-    def _about(self, name: str) -> dict[str, Any]:
+    def _resource(self, name: str) -> dict[str, Any]:
         content, generation = self.objects[name]
         return {"name": name, "bucket": "bucket", "size": str(len(content)), "generation": str(generation)}
 
@@ -115,4 +118,4 @@ class Google:
         found = sorted(name for name in self.objects if name.startswith(prefix))
         deeper = [name for name in found if delimiter and delimiter in name[len(prefix) :]]
         folders = sorted({prefix + name[len(prefix) :].partition("/")[0] + "/" for name in deeper})
-        return {"items": [self._about(name) for name in found if name not in deeper], "prefixes": folders}
+        return {"items": [self._resource(name) for name in found if name not in deeper], "prefixes": folders}
