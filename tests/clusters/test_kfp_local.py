@@ -14,7 +14,7 @@ from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import plan
 from tests.conftest import Tapeline, metrics
 
-BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0"]
+BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tapeline.clusters.kfp.ui import Launched
 from tapeline.errors import Refused
 
 TEST = {"rows": 4, "accuracy": 0.75, "confusion": {"tp": 1, "fp": 0, "fn": 1, "tn": 2}, "auc": None}
-METRICS = {
-    "config": {"gate": {"metric": "accuracy", "threshold": 0.7}},
+METRICS: dict[str, Any] = {
+    "config": {"dataset": {"name": "indices"}, "gate": {"metric": "accuracy", "threshold": 0.7}},
     "test": TEST,
     "baselines": {"majority": {"accuracy": 0.5}, "dax": {"accuracy": 0.6}},
 }
@@ -44,13 +44,13 @@ def test_metrics_are_finite_numbers(tmp_path: Path) -> None:
 
 def test_a_gate_whose_metric_no_baseline_has(tmp_path: Path) -> None:
     gate = {"metric": "auc", "threshold": None}
-    told = _told(tmp_path, "metrics", {**METRICS, "config": {"gate": gate}})
+    told = _told(tmp_path, "metrics", {**METRICS, "config": {**METRICS["config"], "gate": gate}})
     assert not {"baseline", "threshold"} & set(told)
 
 
 def test_confusion_and_curve(tmp_path: Path) -> None:
     answers = {"target": [0, 0, 1, 1], "probability": [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9]]}
-    told = _told(tmp_path, "scores", {"test": TEST, "predictions": answers})
+    told = _told(tmp_path, "scores", {"task": "direction", "test": TEST, "predictions": answers})
     assert [each["displayName"] for each in told["confusionMatrix"]["annotationSpecs"]] == ["up", "down"]
     assert [each["row"] for each in told["confusionMatrix"]["rows"]] == [[2, 0], [1, 1]]
     points = [(each["falsePositiveRate"], each["recall"]) for each in told["confidenceMetrics"]]
@@ -60,7 +60,9 @@ def test_confusion_and_curve(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answers", [{"target": [1, 1], "probability": [[0.5, 0.5]] * 2}, {"target": [0, 1]}])
 def test_no_curve_of_one_class_or_without_probability(tmp_path: Path, answers: dict[str, Any]) -> None:
-    assert set(_told(tmp_path, "scores", {"test": TEST, "predictions": answers})) == {"confusionMatrix"}
+    assert set(_told(tmp_path, "scores", {"task": "direction", "test": TEST, "predictions": answers})) == {
+        "confusionMatrix"
+    }
 
 
 def test_other_artifacts_are_files_and_nothing_more(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
-from tapeline.tables.table import digest_frame
+from tapeline.tables.digests import digest_frame
 
 DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[4] / "shared" / "data") / "indices"
 MARKETS = list(indices.CLOSES)
