@@ -162,7 +162,7 @@ def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) 
     program = """
 import sys
 from pathlib import Path
-from tapeline import config
+from tapeline import lookup
 composed = lookup.configure(["model=lightgbm", "model.steps=3"])
 assert "lightgbm" not in sys.modules
 from tapeline.steps import train

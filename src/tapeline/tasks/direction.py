@@ -15,7 +15,7 @@ from tapeline.intervals import wilson
 from tapeline.tables.profile import periods, significant
 from tapeline.tasks import Array, Metric, Predictions, Scores, by_group, plain_sentence
 
-METRICS = (
+METRICS: tuple[Metric, ...] = (
     Metric("accuracy", "share of rows", 0, 1, "higher", "wilson"),
     Metric("auc", "0.5 is chance", 0, 1, "higher", "jackknife", needs_probability=True),
     Metric("down.f1", "from 0 to 1", 0, 1, "higher", "jackknife"),
@@ -23,9 +23,9 @@ METRICS = (
     Metric("log_loss", "nats a row", 0, math.inf, "lower", "jackknife", needs_probability=True),
 )
 PRIMARY = TRACE = "accuracy"
-OUTPUTS = ("prediction", "probability")
+OUTPUTS: tuple[str, ...] = ("prediction", "probability")
 LIGHTGBM = "binary"
-FIGURES = ("over_time", "confusion", "probabilities")
+FIGURES: tuple[str, ...] = ("over_time", "confusion", "probabilities")
 NOTE = "Positive is down, as the original system counts."
 
 

@@ -14,16 +14,16 @@ import numpy as np
 from tapeline.tables.profile import COLUMNS, described
 from tapeline.tasks import Array, Metric, Predictions, Scores, by_group, plain_sentence
 
-METRICS = (
+METRICS: tuple[Metric, ...] = (
     Metric("rmse", "in the target's unit", 0, math.inf, "lower", "bootstrap", form=".5g"),
     Metric("mae", "in the target's unit", 0, math.inf, "lower", "bootstrap", form=".5g"),
     Metric("correlation", "of truth and prediction", -1, 1, "higher", "bootstrap"),
     Metric("r2", "share of variance explained", -math.inf, 1, "higher", "bootstrap"),
 )
 PRIMARY = TRACE = "rmse"
-OUTPUTS = ("prediction",)
+OUTPUTS: tuple[str, ...] = ("prediction",)
 LIGHTGBM = "regression"
-FIGURES = ("over_time", "errors")
+FIGURES: tuple[str, ...] = ("over_time", "errors")
 NOTE = "Rows without a label are in no score."
 CONSTANT = 1e-14
 """A variance of less than this share of the mean square is rounding."""
