@@ -43,6 +43,16 @@ def test_wilson_keeps_what_metrics_json_has() -> None:
     assert wilson(200, 288, 0.99).low < wilson(200, 288).low
 
 
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_wilson_is_the_closed_form(rows: int, part: float) -> None:
+    share, z = round(part * rows) / rows, 1.959963984540054
+    found = wilson(round(part * rows), rows)
+    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-12)
+    assert 0 <= found.low <= share <= found.high <= 1
+
+
 def test_rows_of_one_time_are_one_unit_in_the_order_of_time() -> None:
     units = by_time(np.array(["2020-01-02", "2020-01-01", "2020-01-02", "2020-01-05"], "datetime64[D]"), None)
     assert (units.of.tolist(), units.count, units.length) == ([1, 0, 1, 2], 3, 1)

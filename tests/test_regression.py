@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from tapeline import files, lookup
 from tapeline.cli import main as cli
 from tapeline.clusters.kfp import ui
 from tapeline.evaluation.comparison import changes
+from tapeline.pipeline.run_folder import Run
 from tapeline.serving import saved_model as servable
 from tapeline.serving.servers.server import follow_store
-from tapeline.tables.table import read
+from tapeline.tables import predictions
 from tests import toy
 from tests.serving.servables import http, running, until
 
@@ -53,19 +55,18 @@ def test_it_is_accepted_by_its_lead_over_the_best_baseline(place: Path) -> None:
     assert metrics["gate"]["accepted"] is True
     assert [name in metrics["gate"]["reasons"][0] for name in metrics["baselines"]] == [False, True, False]
     assert metrics["config"]["gate"]["metric"] == "rmse"
-    assert metrics["test"]["rmse"] < 0.6 < metrics["baselines"]["zero"]["rmse"]
-    assert metrics["test"]["labels"] < metrics["test"]["rows"] == 80
+    assert metrics["test"]["overall"]["rmse"] < 0.6 < metrics["baselines"]["zero"]["rmse"]
+    assert metrics["test"]["overall"]["labels"] < metrics["test"]["overall"]["rows"] == 80
     for name in ("rmse", "mae", "correlation", "r2"):
-        interval = metrics["test"]["intervals"][name]
-        assert interval["low"] < metrics["test"][name] < interval["high"]
+        interval = metrics["test"]["overall"]["intervals"][name]
+        assert interval["low"] < metrics["test"]["overall"][name] < interval["high"]
         assert {"block", "seed", "repetitions"} <= set(interval)
     assert (place / "store" / "toy-simulated" / "1").is_dir()
 
 
 def test_context_is_in_no_models_input(place: Path) -> None:
-    assert read(place / "first" / "table.parquet").context["close"].shape == (400,)
     assert servable.about(place / "first" / "servable")["features"] == ["first", "second"]
-    assert "close" in told(place / "first", "scores.json")["predictions"]
+    assert "close" in predictions.read(place / "first" / "predictions.parquet").scored
 
 
 def test_the_page_shows_numbers_and_no_classes(place: Path) -> None:
@@ -79,7 +80,7 @@ def test_the_page_shows_numbers_and_no_classes(place: Path) -> None:
 def test_a_lead_that_may_be_chance_is_too_little(place: Path) -> None:
     assert cli.main(["run", *POOR, "model.steps=40", "gate.confidence=0.9999", "publish=false"]) == 0
     metrics = told(place / "runs" / "latest")
-    assert metrics["test"]["rmse"] < metrics["baselines"]["zero"]["rmse"]
+    assert metrics["test"]["overall"]["rmse"] < metrics["baselines"]["zero"]["rmse"]
     assert metrics["gate"]["accepted"] is False
     assert ("enough" in metrics["gate"]["reasons"][0], "not all above" in metrics["gate"]["reasons"][1]) == (True, True)
 
@@ -89,7 +90,7 @@ def test_the_champion_is_compared_in_the_same_metric(place: Path) -> None:
     metrics = told(place / "runs" / "latest")
     assert metrics["gate"]["accepted"] is False
     assert metrics["champion"]["score"] < metrics["champion"]["candidate"]
-    assert metrics["champion"]["rows"] == 79, "the first test row is the one that the last train label reaches"
+    assert metrics["champion"]["rows"] == 80, "the purge left no train row whose label reaches a test row"
 
 
 def test_runs_are_listed_and_compared_row_by_row(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,7 @@ def test_runs_are_listed_and_compared_row_by_row(place: Path, capsys: pytest.Cap
     assert cli.main(["runs", f"compare={(place / 'first').resolve().name},{other}"]) == 0
     out = capsys.readouterr().out
     assert out.count("paired moving-block bootstrap") == 4
-    before, after = (told(place / "runs" / name, "scores.json") for name in ((place / "first").resolve().name, other))
+    before, after = (Run(place / "runs" / name).tested for name in ((place / "first").resolve().name, other))
     found = {each.metric.name: each for each in changes(before, after)}
     assert found["rmse"].after > found["rmse"].before
     assert (found["rmse"].verdict, found["correlation"].verdict) == ("worse", "worse") or found["rmse"].interval
@@ -131,18 +132,23 @@ def test_served_and_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> No
             assert cli.main(["predict", "dataset=toy", "date=2020-06-01", f"api={api}", *ports]) == 0
             answer = json.loads(capsys.readouterr().out.splitlines()[-1])
             assert list(answer) == ["date", "prediction", "model_version", "version", "latency_ms"]
-            table = read(place / "first" / "table.parquet")
-            row = table.features[table.time == np.datetime64("2020-06-01")]
-            own = servable.load(place / "first" / "servable")(row)["prediction"]
+            from tapeline.datasets import toy as toy_dataset
+
+            raw = toy_dataset.simulate(0)
+            row = raw.filter(raw["day"] == date(2020, 6, 1)).select("first", "second").to_numpy()
+            row = row.astype(np.float32)
+            own = servable.load(place / "store" / "toy-simulated" / str(answer["version"]))(row)["prediction"]
             assert answer["prediction"] == pytest.approx(own[0].tolist())
 
 
 def test_kfps_page_has_its_numbers(place: Path) -> None:
-    shown = ui.SHOWN["metrics"](told(place / "first"))
+    paths = {name: place / "first" / f"{name}.json" for name in ("metrics", "scores")}
+    paths["predictions"] = place / "first" / "predictions.parquet"
+    shown = ui.SHOWN["metrics"](paths)
     metrics = told(place / "first")
     assert shown["baseline"] == metrics["baselines"]["zero"]["rmse"]
     assert shown["rmse.low"] < shown["rmse"] < shown["rmse.high"]
-    assert ui.SHOWN["scores"](told(place / "first", "scores.json")) == {}
+    assert ui.SHOWN["scores"](paths) == {}
 
 
 def test_a_task_of_its_own_reads_the_context(place: Path) -> None:
@@ -150,10 +156,9 @@ def test_a_task_of_its_own_reads_the_context(place: Path) -> None:
     model = ["dataset=traded", *toy.MODEL[1:]]
     assert cli.main(["run", *model, "gate.metric=profit", "gate.threshold=0.1", "publish=false"]) == 0
     metrics = told(place / "runs" / "latest")
-    scores = told(place / "runs" / "latest", "scores.json")["predictions"]
-    held = np.sign(np.array(scores["prediction"])[:, 0])
-    earned = np.mean(held * np.r_[np.diff(scores["close"]), 0])
-    assert metrics["test"]["profit"] == pytest.approx(earned)
+    rows = predictions.read(place / "runs" / "latest" / "predictions.parquet").scored
+    earned = np.mean(np.sign(rows["prediction"][:, 0]) * np.r_[np.diff(rows["close"]), 0])
+    assert metrics["test"]["overall"]["profit"] == pytest.approx(earned)
     assert metrics["gate"]["accepted"] is True
     assert "profit" in (place / "runs" / "latest" / "report.html").read_text()
     assert servable.about(place / "runs" / "latest" / "servable")["features"] == ["first", "second"]

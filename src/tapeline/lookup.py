@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from types import ModuleType
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import compose, flat, name_of, options
+from tapeline.config.compose import Composed, compose, flat, name_of, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -69,7 +68,7 @@ def module(package: str, name: str, key: str) -> ModuleType:
 
 def dataset(section: Dataset) -> Kind:
     """The module of a dataset."""
-    return cast(Kind, module("datasets", section.name, "dataset.name"))
+    return dataset_named(section.name)
 
 
 def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
@@ -100,9 +99,14 @@ def task(name: str) -> Task:
     return cast(Task, module("tasks", name, "task"))
 
 
+def dataset_named(name: str) -> Kind:
+    """The module of the dataset of that name."""
+    return cast(Kind, module("datasets", name, "dataset.name"))
+
+
 def spec(name: str) -> Spec:
     """What the dataset of that name declares."""
-    return cast(Kind, module("datasets", name, "dataset.name")).SPEC
+    return dataset_named(name).SPEC
 
 
 def metric(metrics: Mapping[str, Any]) -> Metric:
@@ -127,22 +131,24 @@ def configure(overrides: Sequence[str]) -> Config:
     return validate(compose(overrides))
 
 
-def validate(plain: Mapping[str, Any]) -> Config:
+def validate(composed: Composed) -> Config:
     """Check a composed configuration against the schema.
 
     Raises:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
+    plain = composed.values
     if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
         raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
     findings: list[Finding] = []
-    names = [field.name for field in fields(Config)]
+    names = ["experiment", "seed", *GROUPS]
     for key in plain:
         if key not in names:
             findings.append(Finding(key, "unknown key", nearest(key, names, otherwise="remove it")))
     values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
     if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
-        findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
+        shown = composed.environment.get("seed", values["seed"])
+        findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
         if not isinstance(section, dict):
@@ -151,12 +157,12 @@ def validate(plain: Mapping[str, Any]) -> Config:
         try:
             values[group] = _section(group, section, plain)
         except ValidationError as error:
-            findings += _explain(group, section, error)
+            findings += _explain(group, section, error, composed.environment)
         except Refused as error:
             findings += error.findings
     if findings:
         raise Refused(*findings)
-    return Config(**values)
+    return Config(**values, environment=composed.environment, linked=composed.linked)
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
@@ -175,7 +181,9 @@ def _primary(dataset: Mapping[str, Any]) -> str:
         return ""
 
 
-def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:
+def _explain(
+    group: str, section: Mapping[str, Any], error: ValidationError, environment: Mapping[str, str]
+) -> Iterator[Finding]:
     for detail in error.errors():
         key = ".".join([group, *map(str, detail["loc"])])
         if detail["type"] == "extra_forbidden":
@@ -185,7 +193,11 @@ def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> 
             yield Finding(key, "the key is missing", "set it")
         else:
             rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            yield Finding(f"{key}={detail['input']!r}", rule[0].lower() + rule[1:], "set another value")
+            yield Finding(
+                f"{key}={environment.get(key) or repr(detail['input'])}",
+                rule[0].lower() + rule[1:],
+                "set another value",
+            )
 
 
 def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:

@@ -19,7 +19,7 @@ PLANTED = [
     *test_emitted.PIPELINES,
     *test_configuration.TYPED,
     test_configuration.PURGE,
-    *test_configuration.STEPS,
+    *test_configuration.GRAPH,
     *test_configuration.DOCKERFILES,
     *(planted for _, planted in test_kustomize.RENDERED),
 ]

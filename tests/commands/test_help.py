@@ -11,6 +11,7 @@ import pytest
 
 from tapeline.cli import commands
 from tapeline.config import compose as conf
+from tapeline.config.overrides import parse
 from tapeline.lookup import configure
 from tests.conftest import Tapeline
 
@@ -66,13 +67,13 @@ def test_each_example_is_a_line_that_works(name: str, line: str, folder: Path) -
     command = commands.load(name)
     overrides, _ = commands.split(name, command, words)
     if name == "step":
-        from tapeline.commands.step import program as parser
+        from tapeline.clusters.step_arguments import read
 
-        overrides = list(parser.read(overrides).overrides)
+        overrides = list(read(overrides).overrides)
     if name == "store":
         overrides = [word for word in overrides if "=" in word]
     if name == "sweep":
-        conf.forced(overrides, sweep=True)
+        conf.for_hydra(parse(overrides), sweep=True)
         overrides = [word.partition(",")[0] for word in overrides]
     configure(overrides)
 

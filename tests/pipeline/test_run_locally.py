@@ -19,7 +19,7 @@ from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
 from tapeline.steps import train
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
@@ -103,15 +103,18 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     latest = folder / "runs" / "latest"
     assert latest.is_symlink()
-    kept = {made.kept or made.file for each in PIPELINE for made in each.makes if made.kept is not None}
+    kept = {made.kept or made.file for each in STEPS for made in each.makes if made.kept is not None}
     inside = {path.name: path for path in latest.iterdir() if "tfevents" not in path.name}
     assert set(inside) == {"config.yaml", "log.txt", "run.json", *kept}
     assert not [name for name, path in inside.items() if path.is_symlink()]
     told = metrics(folder)
     assert list(told) == [
-        "schema", "ran", "config", "data", "train", "test", "baselines", "gate", "model_version",
+        "schema", "ran", "config", "data", "trained", "tune", "train", "validation", "test", "baselines", "split",
+        "gate", "champion", "model_version",
     ]  # fmt: skip
-    assert told["ran"] == {"experiment": None, "dataset": "indices", "model": "flat", "hw": "cpu", "seed": 0}
+    assert told["ran"] == {
+        "experiment": None, "dataset": "indices", "task": "direction", "model": "flat", "hw": "cpu", "seed": 0,
+    }  # fmt: skip
     assert told["data"]["simulated"] is True
     assert str(folder) not in (latest / "metrics.json").read_text()
     run = json.loads((latest / "run.json").read_text())
@@ -129,7 +132,7 @@ def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
     told = metrics(folder)
     curve = [(each.step, each.value) for each in events.Scalars("train/score")]
     assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
-    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["accuracy"])
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["overall"]["accuracy"])
 
 
 def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path) -> None:
@@ -197,7 +200,7 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     made: dict[str, str] = {}
-    for step in PIPELINE:
+    for step in STEPS:
         arguments = ["step", step.name, *SMALL, "serving.store=other"]
         for name in step.takes:
             arguments += ["--in", f"{name}={made[name]}"]
@@ -212,14 +215,14 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
             assert cli.main(arguments) == 0
     assert (folder / "accepted.txt").read_text() == "true"
     digests = json.loads((folder / "runs" / "latest" / "run.json").read_text())["digests"]
-    for made_ in (each for step in PIPELINE for each in step.makes if each.name not in ("published", "servable")):
+    for made_ in (each for step in STEPS for each in step.makes if each.name not in ("published", "servable")):
         assert files.digest_path(folder / "alone" / made_.file) == digests[made_.name], made_.name
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
 def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    these = [step for step in PIPELINE if not step.when]
+    these = [step for step in STEPS if not step.when]
     arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
     for artifact in (made for step in these for made in step.makes):
         arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
@@ -234,7 +237,7 @@ def whole(folder: Path) -> None:
     """Everything under a final name is complete."""
     for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):
         told = files.read_json(entry / "entry.json")
-        step = next(each for each in PIPELINE if each.name == entry.parent.name)
+        step = next(each for each in STEPS if each.name == entry.parent.name)
         assert {made.name: files.digest_path(entry / made.file) for made in step.makes} == told["digests"]
     for version in folder.glob("store/*/[0-9]*"):
         assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()

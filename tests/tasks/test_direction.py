@@ -28,16 +28,6 @@ def test_positive_is_down_as_the_original_counts() -> None:
     assert scores["up"]["recall"] == pytest.approx(141 / 144)
 
 
-def test_wilsons_interval() -> None:
-    """Against the closed form."""
-    scores = direction.score({"target": np.ones(288, int), "prediction": np.array([1] * 208 + [0] * 80)})
-    n, share, z = 288, 208 / 288, 1.959963984540054
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    assert scores["interval"]["low"] == pytest.approx(centre - half)
-    assert scores["interval"]["high"] == pytest.approx(centre + half)
-
-
 def test_log_loss_and_auc() -> None:
     target = np.array([1, 0, 1, 0])
     scores = direction.score({"target": target, **outputs([0.9, 0.4, 0.3, 0.2])})
@@ -61,7 +51,7 @@ def test_classes_are_each_others_mirror(pairs: list[tuple[int, int]]) -> None:
     other = direction.score({"target": 1 - target, "prediction": 1 - predicted})
     assert one["up"] == other["down"]
     assert one["accuracy"] == other["accuracy"]
-    assert 0 <= one["interval"]["low"] <= one["accuracy"] <= one["interval"]["high"] <= 1
+    assert 0 <= one["accuracy"] <= 1
 
 
 def test_the_majority_is_of_the_training_rows() -> None:

@@ -11,7 +11,7 @@ from tapeline.errors import Finding, Refused, choose
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import family, source, task
 from tapeline.serving.saved_model import SERVERS, release
-from tapeline.tables.splits import WalkForward
+from tapeline.tables import splits
 from tapeline.tasks import Metric
 
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
@@ -103,12 +103,9 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
     yield from module.check(dataset)
 
 
-def purge_covers_the_label(config: Config) -> Iterator[Finding]:
-    """No training label of a walk-forward reaches into the fold that tests it."""
-    horizon = kind(config.dataset).HORIZON
-    if isinstance(config.split, WalkForward) and config.split.purge < horizon:
-        problem = f"labels of {config.dataset.name} reach {horizon} rows ahead, into the test folds"
-        yield Finding(f"split.purge={config.split.purge}", problem, f"set split.purge={horizon} or more")
+def split_fits_the_data(config: Config) -> Iterator[Finding]:
+    """No train label reaches into test rows, and rows with a time are not drawn at random."""
+    yield from splits.findings(config.split, kind(config.dataset).SPEC)
 
 
 def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
@@ -145,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     confidence_has_its_margin,
     family_supports_dataset,
     source_has_its_path,
-    purge_covers_the_label,
+    split_fits_the_data,
     image_has_code_for_the_card,
     servers_can_load_it,
 )

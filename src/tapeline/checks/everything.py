@@ -15,7 +15,7 @@ from tapeline.config import compose as conf
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
 """Packages, and the extras of tapeline that install them."""
@@ -56,8 +56,8 @@ def everything() -> Checked:
     if absent:
         raise refuse("check", "what emits for clusters is not installed", f"install {' and '.join(absent)}")
     checked, root = Checked(), conf.root()
-    checked.add(finding for rule in graph.RULES for finding in rule(PIPELINE))
-    checked.counts["steps"] = len(PIPELINE)
+    checked.add(finding for rule in graph.RULES for finding in rule(STEPS))
+    checked.counts["steps"] = len(STEPS)
     _options(checked)
     _committed(checked, root)
     _deployed(checked, root / "deploy")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from tapeline import files
 from tapeline.commands import Command
+from tapeline.config.overrides import section_of
 from tapeline.errors import Finding, Refused, nearest, refuse
 
 GROUPS = ("run and look", "sweep and compare", "serve", "clusters", "maintenance")
@@ -78,7 +78,7 @@ def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
     if "=" not in text and not text.startswith("~"):
         yield Finding(text, "is no key=value", "write as in model=deep")
         return
-    section = re.split(r"[=./@]", text.lstrip("+~"), maxsplit=1)[0]
+    section = section_of(text)
     sections = _sections()
     reads = getattr(command, "READS", None)
     if section in sections and reads is not None and section not in (*reads, "hydra"):
@@ -94,9 +94,9 @@ def _sections() -> list[str]:
     """What the first part of a key can be."""
     from dataclasses import fields
 
-    from tapeline.config.schema import Config
+    from tapeline.config.schema import NO_KEYS, Config
 
-    return [*(field.name for field in fields(Config)), "hydra"]
+    return [*(field.name for field in fields(Config) if field.name not in NO_KEYS), "hydra"]
 
 
 def _words(command: Command) -> str:

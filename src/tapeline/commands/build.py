@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 GROUP = "clusters"
 HELP = "write the graph as YAML for a cluster: target=argo, target=kfp or target=tfjob"
 OPTIONS = ()
@@ -22,3 +24,5 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     texts = emit.emit(config, overrides)
     before_write(config, texts)
     print(*emit.write(config, texts), sep="\n")
+    for sentence in emit.limits(config, overrides):
+        print(f"tapeline: {sentence}", file=sys.stderr)

@@ -10,6 +10,7 @@ OPTIONS = (
     Option("why", "true|false", "for each step that does not come from the cache: what has changed", "false"),
     Option("publish", "true|false", "let an accepted model go live in serving.store", "true"),
     Option("files", "true|false", "also print metrics.json, report.html and published.json in base64", "false"),
+    Option("built", "JSON", "refuse where conf/ composes other values than these, which a build gives a pod"),
 )
 EXAMPLES = (
     ("tapeline run model=flat seed=7", "trains the small network on simulated markets; runs/latest holds the result"),
@@ -23,12 +24,15 @@ EXAMPLES = (
 def run(overrides: list[str], options: dict[str, str]) -> None:
     """Run the graph; what a run leaves is in `runs/latest`."""
     from tapeline.checks import before_run
-    from tapeline.clusters import run_status
+    from tapeline.clusters import built, run_status
     from tapeline.lookup import configure
     from tapeline.pipeline import run_locally
+    from tapeline.pipeline.graph import FETCHED, pipeline
 
     config = configure(overrides)
     before_run(config)
+    if "built" in options:
+        built.check(options["built"], config, [], pipeline(config))
     folder = run_locally.run(config, why=options.get("why") == "true", publish=options.get("publish") != "false")
     if options.get("files") == "true":
-        print(*run_status.pack(folder / artifact.file for artifact in run_status.FETCHED), sep="\n")
+        print(*run_status.pack(folder / artifact.file for artifact in FETCHED), sep="\n")

@@ -11,7 +11,7 @@ OPTIONS = (
     Option("status", "TEXT", "what the cluster says of it", "ended"),
     Option("duration", "SECONDS", "how long it took"),
     Option("failures", "JSON", "a list of the pods that failed, with displayName and message"),
-    Option("metrics", "FILE", "the run's metrics.json, for the gate's decision", "metrics.json"),
+    Option("metrics", "FILE", "the run's metrics.json, for the gate's decision; by default the one here"),
     Option("files", "FILE,FILE", "print these files in base64 instead"),
 )
 READS = ()

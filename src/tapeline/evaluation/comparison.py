@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from tapeline import intervals
 from tapeline.intervals import LEVEL, Interval, Units
 from tapeline.lookup import task as task_named
+from tapeline.tables.predictions import Predictions as Forecasts
 from tapeline.tasks import Metric, Predictions, Task, value
 
 Array = np.ndarray[Any, Any]
@@ -29,6 +30,18 @@ TOO_FEW = "no interval: there are too few blocks of rows, or it is not defined o
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What a run left of its test."""
+
+    task: str
+    scores: Scores
+    """Of all test rows."""
+    predictions: Forecasts | None
+    """None where they are not there."""
+    horizon: timedelta | None
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a model said of its test rows."""
 
@@ -36,6 +49,8 @@ class Answers:
     predictions: Predictions
     weight: Array | None
     units: Units
+    baselines: Mapping[str, Array] = field(default_factory=dict)
+    """Of naive baselines, the prediction for the same rows."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +75,33 @@ class Change:
         return "better" if self.metric.sign * (self.after - self.before) > 0 else "worse"
 
 
-def of_scores(answers: Answers) -> dict[str, dict[str, Any]]:
-    """The interval of each metric of a model, by its name, as JSON values; without those that have none."""
-    found = {each.name: _own(answers, each) for each in answers.task.METRICS}
-    return {name: each.record() for name, each in found.items() if each}
+def answers(task: Task, predictions: Forecasts, horizon: timedelta | None) -> Answers:
+    """What a model said of its test rows, with the rows that belong together."""
+    scored = dict(predictions.scored)
+    weight = scored.pop("weight", None)
+    if "time" in predictions.rows:
+        units = intervals.by_time(predictions.axis, horizon)
+    elif "group" in predictions.rows:
+        units = intervals.by_group(predictions.rows["group"])
+    else:
+        units = intervals.by_row(len(predictions))
+    return Answers(task, scored, weight, units, predictions.baselines)
+
+
+def of_baselines(model: Answers) -> dict[str, Answers]:
+    """The naive baselines' answers to the same rows, by name; they state no probability."""
+    others = {name: each for name, each in model.predictions.items() if name not in model.task.OUTPUTS}
+    return {
+        name: replace(model, predictions={**others, "prediction": each}, baselines={})
+        for name, each in model.baselines.items()
+    }
+
+
+def scores(answers: Answers) -> dict[str, Any]:
+    """The task's scores, and under `intervals` the interval of each metric that has one."""
+    found = answers.task.score(answers.predictions, answers.weight)
+    of = {each.name: _own(answers, each) for each in answers.task.METRICS if value(found, each.name) is not None}
+    return {**found, "intervals": {name: each.record() for name, each in of.items() if each}}
 
 
 def _own(answers: Answers, metric: Metric) -> Interval | None:
@@ -154,24 +192,21 @@ def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Inte
     return Interval(change - half, change + half, LEVEL, method, blocks=blocks)
 
 
-def changes(before: Scores, after: Scores) -> list[Change]:
-    """The change of every metric that both have; nothing where they are of different tasks.
-
-    Args:
-        before: as scores.json has it; of metrics.json there is only `test`, with `task` beside it, and then
-            fewer intervals.
-        after: the same.
-    """
-    if before["task"] != after["task"]:
+def changes(before: Tested, after: Tested) -> list[Change]:
+    """The change of every metric that both have; nothing where they are of different tasks."""
+    if before.task != after.task:
         return []
-    task, paired = task_named(before["task"]), same_rows(before, after)
-    answers = [read(each) for each in (before, after)]
+    task = task_named(before.task)
+    paired = same_rows(before.predictions, after.predictions)
+    each_of = [
+        None if each.predictions is None else answers(task, each.predictions, each.horizon) for each in (before, after)
+    ]
     found = []
     for metric in task.METRICS:
-        old, new = (value(each["test"], metric.name) for each in (before, after))
+        old, new = (value(each.scores, metric.name) for each in (before, after))
         if old is None or new is None:
             continue
-        found.append(_change(metric, (old, new), (before["test"], after["test"]), answers, paired))
+        found.append(_change(metric, (old, new), (before.scores, after.scores), each_of, paired))
     return found
 
 
@@ -185,14 +220,14 @@ def _change(
     ours, theirs = answers
     if ours and theirs:
         interval = (difference if paired else _unpaired)(metric, ours, theirs)
-        return Change(metric, *values, interval, _told(interval) if interval else TOO_FEW)
+        return Change(metric, *values, interval, _described(interval) if interval else TOO_FEW)
     if metric.interval == "wilson" and all("rows" in test for test in tests):
         old, new = ((round(each * test["rows"]), test["rows"]) for each, test in zip(values, tests, strict=True))
         return Change(metric, *values, Interval(*intervals.unpaired_shares(old, new), LEVEL, UNPAIRED), UNPAIRED)
     return Change(metric, *values, None, NO_ROWS)
 
 
-def _told(interval: Interval) -> str:
+def _described(interval: Interval) -> str:
     """The method, with what it was given."""
     parts = [interval.method]
     if interval.blocks:
@@ -202,22 +237,14 @@ def _told(interval: Interval) -> str:
     return ", ".join(parts)
 
 
-def same_rows(before: Scores, after: Scores) -> bool:
-    """Whether both were tested on the same rows, as far as their answers tell."""
-    ours, theirs = (each.get("predictions") or {} for each in (before, after))
-    return "time" in ours and all(ours.get(key) == theirs.get(key) for key in ("time", "target"))
+def same_rows(before: Forecasts | None, after: Forecasts | None) -> bool:
+    """Whether both were tested on the same rows, as far as their predictions say."""
+    if before is None or after is None or len(before) != len(after):
+        return False
+    pairs = [(before.scored["target"], after.scored["target"])]
+    pairs += [(each, after.rows[name]) for name, each in before.rows.items() if name in after.rows and name != "window"]
+    return before.rows.keys() == after.rows.keys() and all(_equal(*pair) for pair in pairs)
 
 
-def read(scores: Scores) -> Answers | None:
-    """The answers row by row that scores.json lists; None where they are not there."""
-    listed = dict(scores.get("predictions") or {})
-    if not {"time", "target", "prediction"} <= set(listed):
-        return None
-    try:
-        units = intervals.by_time(
-            np.array(listed.pop("time"), "datetime64"), timedelta(seconds=scores.get("horizon") or 0)
-        )
-        arrays = {name: np.array(values, dtype=np.float64) for name, values in listed.items()}
-    except (TypeError, ValueError):
-        return None
-    return Answers(task_named(scores["task"]), arrays, arrays.pop("weight", None), units)
+def _equal(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=one.dtype.kind in "fmM")

@@ -1,4 +1,4 @@
-"""What a model lives on: how much its score falls where a column is shuffled among the test rows.
+"""Permutation importance: how much the score falls where a column is shuffled among the test rows.
 
 The same question to every family, so that answers compare. Columns that move together stand in for
 each other, so each of them seems to matter less than it does.

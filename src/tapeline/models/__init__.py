@@ -2,7 +2,7 @@
 
     Section                                 its keys, a config.Model
     supports(spec)                          None, or why it cannot learn a dataset with this spec
-    fit(section, rows, training)            a model and its training trace
+    fit(section, train, validation, training)   a model and its training trace
     predict(model, features)                outputs by name, as the servable answers
     save(model, folder), load(folder, task) files that need no pickle
     servable(model)                         the same outputs as TensorFlow operations
@@ -62,8 +62,8 @@ class Family(Protocol):
     def supports(self, spec: Spec) -> Finding | None:
         """Why the family cannot learn a dataset with this spec, and what to choose instead; None where it can."""
 
-    def fit(self, section: Any, rows: Rows, training: Training) -> tuple[Any, list[Point]]:
-        """Train on these rows.
+    def fit(self, section: Any, train: Rows, validation: Rows | None, training: Training) -> tuple[Any, list[Point]]:
+        """Train on the train rows; validation rows, where there are some, may only tell when to stop.
 
         Raises:
             Refused: the training diverged.

@@ -20,6 +20,6 @@ class Section(network.Section):
     """Widths of the hidden layers, from the input on."""
 
 
-def fit(section: Section, rows: Rows, training: Training) -> tuple[Network, list[Point]]:
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layers."""
-    return network.fit(section.hidden, section, rows, training)
+    return network.fit(section.hidden, section, train, training)

@@ -13,6 +13,6 @@ class Section(network.Section):
     """The keys of `model=flat`."""
 
 
-def fit(section: Section, rows: Rows, training: Training) -> tuple[Network, list[Point]]:
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layer."""
-    return network.fit((), section, rows, training)
+    return network.fit((), section, train, training)

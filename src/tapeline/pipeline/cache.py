@@ -21,7 +21,8 @@ from typing import Any
 from tapeline import files
 from tapeline.config import compose as conf
 from tapeline.config.schema import Config
-from tapeline.pipeline.graph import Parameters, Step, view
+from tapeline.pipeline.execution import view
+from tapeline.pipeline.graph import Artifact, Parameters, Step
 
 Parts = dict[str, Any]
 """Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
@@ -53,16 +54,25 @@ def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None
         return None
     seen: Parts = {}
     if step.world == "watched":
-        outside = step.module().seen(config)
+        outside = step.module().seen(view(config, step.view))
         if outside is None:
             return None
         seen = {"data outside": outside}
-    read = conf.plain(view(config, step.reads), places=False)
     return {
-        **conf.flat(read),
+        **_values(step, config),
         **{f"input {name}": digest for name, digest in inputs.items()},
         **seen,
         **environment(),
+    }
+
+
+def _values(step: Step, config: Config) -> Parts:
+    """Of the keys that it reads; the key is written into the entry, so a digest stands for the environment's."""
+    used = conf.flat(conf.plain(view(config, step.view), places=False))
+    written = conf.values_of(config, step.reads)
+    return {
+        key: value if written.get(key) == value else f"{written.get(key)}: {files.digest(value)[:12]}"
+        for key, value in used.items()
     }
 
 
@@ -196,13 +206,23 @@ def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
     folder = _folder(root, step, wanted)
     try:
         entry = files.read_json(folder / "entry.json")
-        whole = all(files.digest_path(folder / made.file) == entry["digests"][made.name] for made in step.makes)
+        whole = all(_digest(folder, made) == entry["digests"].get(made.name) for made in step.makes)
     except (OSError, ValueError, KeyError):
         return None
     if not whole:
         return None
     os.utime(folder)
     return Entry(folder, entry["digests"], entry["parameters"], entry["seconds"])
+
+
+def digests_of(step: Step, folder: Path) -> dict[str, str]:
+    """Of the artifacts that a step made in a folder; one that it need not make may be missing."""
+    return {made.name: digest for made in step.makes if (digest := _digest(folder, made))}
+
+
+def _digest(folder: Path, made: Artifact) -> str | None:
+    path = folder / made.file
+    return None if made.optional and not path.exists() else files.digest_path(path)
 
 
 def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]], tuple[Parameters, float]]) -> Entry:
@@ -215,7 +235,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
         inside = scratch / folder.name
         inside.mkdir()
         parameters, seconds = build({made.name: inside / made.file for made in step.makes})
-        digests = {made.name: files.digest_path(inside / made.file) for made in step.makes}
+        digests = digests_of(step, inside)
         entry = {"parts": wanted, "digests": digests, "parameters": parameters, "seconds": seconds}
         files.write_json(inside / "entry.json", entry)
         for path in inside.rglob("*"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tapeline.lookup import task
+from tapeline.tables.predictions import Predictions
 from tapeline.tasks import Task
 
 Array = np.ndarray[Any, Any]
@@ -25,7 +24,7 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Answers:
-    """The predictions of scores.json as arrays."""
+    """Predictions of the test rows, as arrays of one kind."""
 
     task: Task
     time: Array
@@ -39,17 +38,16 @@ class Answers:
     """The best baseline's prediction, as target."""
 
 
-def answers(scores: Mapping[str, Any]) -> Answers:
-    """What scores.json lists row by row."""
-    told = scores["predictions"]
-    probability = told.get("probability")
+def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
+    """The answers of a model, beside those of a baseline."""
+    scored = predictions.scored
     return Answers(
-        task=task(scores["task"]),
-        time=np.array(told["time"], "datetime64"),
-        target=np.array(told["target"], dtype=float),
-        prediction=np.array(told["prediction"], dtype=float),
-        down=np.array(probability, dtype=float)[:, 1] if probability else None,
-        reference=np.array(scores["references"][scores["reference"]], dtype=float),
+        task=task,
+        time=predictions.axis,
+        target=scored["target"].astype(float),
+        prediction=scored["prediction"].astype(float),
+        down=scored["probability"][:, 1].astype(float) if "probability" in scored else None,
+        reference=predictions.baselines[reference].astype(float),
     )
 
 
@@ -79,23 +77,23 @@ def wilson(share: float, rows: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def moving(told: Answers) -> tuple[int, Array, Array, Array] | None:
+def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
     """Over a moving window of rows: its width, the last row's time, the model's score and the baseline's.
 
     The score is the task's first metric; NaN where it is not defined. None where rows are few.
     """
-    rows = len(told.time)
+    rows = len(answers.time)
     width = min(USUAL, rows // 3)
     if width < LEAST:
         return None
     ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
 
     def score(prediction: Array) -> Array:
-        sums = told.task.sums(told.task.PRIMARY, {"target": told.target, "prediction": prediction})
-        assert sums is not None, f"{told.task.PRIMARY} is a task's first metric, and follows from no sums"
-        return told.task.from_sums(told.task.PRIMARY, _sums(sums, width)[ends])
+        sums = answers.task.sums(answers.task.PRIMARY, {"target": answers.target, "prediction": prediction})
+        assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
+        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[ends])
 
-    return width, told.time[ends], score(told.prediction), score(told.reference)
+    return width, answers.time[ends], score(answers.prediction), score(answers.reference)
 
 
 def _sums(values: Array, width: int) -> Array:
@@ -105,15 +103,15 @@ def _sums(values: Array, width: int) -> Array:
     return sums
 
 
-def pairs(told: Answers) -> tuple[Array, Array]:
+def pairs(answers: Answers) -> tuple[Array, Array]:
     """True and predicted numbers of a regression that are there, at most 500, at equal distances."""
-    known = np.flatnonzero(np.isfinite(told.target.reshape(-1)))
+    known = np.flatnonzero(np.isfinite(answers.target.reshape(-1)))
     some = known[:: max(1, len(known) // 500)][:500]
-    return told.target.reshape(-1)[some], told.prediction.reshape(-1)[some]
+    return answers.target.reshape(-1)[some], answers.prediction.reshape(-1)[some]
 
 
-def errors(told: Answers) -> Array:
+def errors(answers: Answers) -> Array:
     """Prediction less truth, where there is one."""
-    gaps: Array = told.prediction.reshape(-1) - told.target.reshape(-1)
+    gaps: Array = answers.prediction.reshape(-1) - answers.target.reshape(-1)
     known: Array = gaps[np.isfinite(gaps)]
     return known

@@ -109,7 +109,7 @@ class Task(Protocol):
     def sentence(self, metric: str) -> str:
         """What the score means, with fields as {accuracy:.1%} for the test's scores, and {unit} for what a row is."""
 
-    def kfp(self, test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, Any]:
+    def kfp(self, test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
         """What Kubeflow Pipelines shows of scores.json: metadata of its artifact, by KFP's names."""
 
 
@@ -134,19 +134,13 @@ def best(metric: Metric, scores: Mapping[str, Mapping[str, Any]]) -> tuple[str, 
 
 def interval_key(scores: Mapping[str, Any], metric: Metric) -> tuple[str, ...]:
     """The keys that lead to the metric's interval in scores; none where there is no interval."""
-    if metric.name in scores.get("intervals", ()):
-        return "intervals", metric.name
-    return ("interval",) if metric.interval == "wilson" and "interval" in scores else ()
+    return ("intervals", metric.name) if metric.name in scores.get("intervals", ()) else ()
 
 
 def interval(scores: Mapping[str, Any], metric: Metric) -> Mapping[str, Any] | None:
     """The metric's interval in scores: low, high, level and method, at least."""
-    if not (keys := interval_key(scores, metric)):
-        return None
-    found: Any = scores
-    for key in keys:
-        found = found[key]
-    return dict(found)
+    found: Mapping[str, Any] | None = scores.get("intervals", {}).get(metric.name)
+    return found
 
 
 def by_group(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tapeline.intervals import wilson
 from tapeline.tables.profile import periods, significant
 from tapeline.tasks import Array, Metric, Predictions, Scores, by_group, plain_sentence
 
@@ -39,7 +38,6 @@ def score(predictions: Predictions, weight: Array | None = None, groups: Array |
     scores: Scores = {
         "rows": len(target),
         "accuracy": (tp + tn) / len(target),
-        "interval": wilson(tp + tn, len(target)).record(),
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
         "down": _of_class(tp, fp, fn),
         "up": _of_class(tn, fn, fp),
@@ -131,7 +129,7 @@ def sentence(metric: str) -> str:
     return plain_sentence(metric)
 
 
-def kfp(test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, Any]:
+def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
     """The confusion of up and down, and the ROC curve of the probability of down."""
     shown: dict[str, Any] = {}
     if counts := test.get("confusion"):
@@ -139,12 +137,12 @@ def kfp(test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, An
         names = [{"displayName": name} for name in ("up", "down")]
         shown["confusionMatrix"] = {"annotationSpecs": names, "rows": [{"row": row} for row in rows]}
     target, probability = predictions.get("target"), predictions.get("probability")
-    if target and probability and len(set(target)) == 2:
-        shown["confidenceMetrics"] = _roc(target, [down for _, down in probability])
+    if target is not None and probability is not None and len(np.unique(target)) == 2:
+        shown["confidenceMetrics"] = _roc(target, probability[:, 1])
     return shown
 
 
-def _roc(target: list[int], down: list[float]) -> list[dict[str, float]]:
+def _roc(target: Array, down: Array) -> list[dict[str, float]]:
     from sklearn.metrics import roc_curve
 
     points = zip(*roc_curve(target, down), strict=True)

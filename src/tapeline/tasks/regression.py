@@ -165,6 +165,6 @@ def sentence(metric: str) -> str:
     return plain_sentence(metric, next((each.form for each in METRICS if each.name == metric), ".4f"))
 
 
-def kfp(test: Mapping[str, Any], predictions: Mapping[str, Any]) -> dict[str, Any]:
+def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
     """Nothing: KFP draws confusions and ROC curves alone."""
     return {}

@@ -5,6 +5,7 @@ The column `close` is context: baselines and metrics may read it, models never.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from tapeline.config import schema
-from tapeline.tables.spec import Spec
-from tapeline.tables.table import Table, digest_frame
+from tapeline.tables.spec import Column, Manifest, Spec, header_of
+from tapeline.tables.table import Batch
+from tapeline.tables.writing import Parts
 
 Array = np.ndarray[Any, Any]
 SPEC = Spec(task="regression", outputs=("move",), missing_labels=True, horizon=timedelta(days=1))
-HORIZON = 1
 DAYS = 400
 
 
@@ -38,21 +39,22 @@ def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     return frame.sort("day")
 
 
-def table(section: Section, raw: pl.DataFrame) -> Table:
+def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
     close = raw["close"].to_numpy()
-    move = np.r_[100 * np.diff(np.log(close)), np.nan]
+    moved = np.r_[0, 100 * np.diff(np.log(close))]
+    move = np.r_[moved[1:], np.nan]
     move[::11] = np.nan
-    names = ("first", "second")
-    return Table(
-        time=raw["day"].to_numpy(),
-        names=names,
-        features=raw.select(names).to_numpy().astype(np.float32),
-        target=move,
-        about={"digest": digest_frame(raw)},
-        context={"close": close},
-    )
+    columns = {
+        Column("time", "time", "datetime64[D]"): raw["day"].to_numpy(),
+        Column("target", "target", "float64"): move,
+        Column("close", "context", "float64"): close,
+        Column("moved", "context", "float64"): moved,
+        Column("first", "feature", "float32"): raw["first"].to_numpy().astype(np.float32),
+        Column("second", "feature", "float32"): raw["second"].to_numpy().astype(np.float32),
+    }
+    frame = pl.DataFrame({column.name: values for column, values in columns.items()})
+    return header_of(SPEC, section.name, columns, {}), [("all", frame)]
 
 
-def baselines(table: Table) -> dict[str, Array]:
-    close = table.context["close"]
-    return {"today's move": np.r_[0, 100 * np.diff(np.log(close))]}
+def baselines(batch: Batch, names: Sequence[str]) -> dict[str, Array]:
+    return {"today's move": batch["moved"][:, None]}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tapeline.datasets.toy import HORIZON, Section, baselines, ingest, simulate, table
+from tests.toys.datasets import toy
+from tests.toys.datasets.toy import Section, baselines, ingest, simulate, table
 
-from tapeline.datasets import toy
-
-__all__ = ["HORIZON", "SPEC", "Section", "baselines", "ingest", "simulate", "table"]
+__all__ = ["SPEC", "Section", "baselines", "ingest", "simulate", "table"]
 
 SPEC = replace(toy.SPEC, task="profit")

@@ -17,6 +17,8 @@ from tapeline import files
 from tapeline.config.compose import flat
 from tapeline.errors import refuse
 from tapeline.lookup import metric, task
+from tapeline.pipeline.graph import METRICS, PREDICTIONS, SCORES
+from tapeline.tables import predictions as forecasts
 from tapeline.tasks import best
 
 
@@ -47,14 +49,15 @@ class Launched:
         """Write the file, for artifacts that are complete at `paths`."""
         told = {}
         for name, each in self.artifacts.items():
-            shown = SHOWN[name](files.read_json(paths[name])) if name in SHOWN else {}
+            shown = SHOWN[name](paths) if name in SHOWN else {}
             told[name] = {"artifacts": [{**each, "metadata": shown}]}
         files.write_json(self.file, {"artifacts": told})
 
 
-def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _scalars(paths: Mapping[str, Path]) -> dict[str, float]:
     """Of metrics.json: the test's scores, the gate's threshold, and the best naive baseline."""
-    test = {**metrics["test"]}
+    metrics = files.read_json(paths[METRICS.name])
+    test = {**metrics["test"]["overall"]}
     for name, ends in test.pop("intervals", {}).items():
         test |= {f"{name}.low": ends["low"], f"{name}.high": ends["high"]}
     found = best(metric(metrics), metrics["baselines"])
@@ -67,10 +70,11 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _curves(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Of scores.json: what the task has for KFP's own charts."""
-    return task(scores["task"]).kfp(scores["test"], scores["predictions"])
+def _curves(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Of scores and predictions: what the task has for KFP's own charts."""
+    scores, predictions = files.read_json(paths[SCORES.name]), forecasts.read(paths[PREDICTIONS.name])
+    return task(scores["task"]).kfp(scores["test"]["overall"], predictions.scored)
 
 
-SHOWN: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"metrics": _scalars, "scores": _curves}
+SHOWN: dict[str, Callable[[Mapping[str, Path]], dict[str, Any]]] = {METRICS.name: _scalars, SCORES.name: _curves}
 """Artifacts of which KFP's pages show more than the file."""

@@ -51,11 +51,12 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """
     from tapeline.commands.runs import compare_page, remove, repeat
     from tapeline.commands.runs import list as listing
+    from tapeline.config.overrides import parse
     from tapeline.lookup import configure
     from tapeline.pipeline import run_folder
 
     _check_together(options)
-    folders = [text for text in overrides if text.lstrip("+").startswith(("target=", "target."))]
+    folders = [each.text for each in parse(overrides) if each.section == "target"]
     target = configure(folders if "repeat" in options else overrides).target
     folder = Path(target.runs)
     if "repeat" not in options and (unread := [text for text in overrides if text not in folders]):

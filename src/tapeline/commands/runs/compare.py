@@ -50,10 +50,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
     for run in runs:
         if not run.metrics:
             raise refuse(f"compare={run.name}", run.problem or "it has no metrics.json", "choose runs that finished")
-    if len(tasks := {run.scores["task"] for run in runs}) > 1:
+    if len(tasks := {run.metrics["ran"]["task"] for run in runs}) > 1:
         problem = f"the runs forecast different things: {', '.join(sorted(tasks))}"
         raise refuse(f"compare={','.join(run.name for run in runs)}", problem, "choose runs of one task")
-    changed = [changes(runs[0].scores, run.scores) for run in runs[1:]]
+    changed = [changes(runs[0].tested, run.tested) for run in runs[1:]]
     return Comparison(runs, _different(runs, lambda run: run.config), _different(runs, _circumstances), changed)
 
 

@@ -27,10 +27,10 @@ def _row(run: Run, latest: str | None) -> list[str]:
     if run.metrics:
         notes += ["simulated"] if run.metrics["data"].get("simulated") else []
         name = str(run.metrics["config"]["gate"]["metric"])
-        score = value(run.metrics["test"], name)
+        score = value(run.metrics["test"]["overall"], name)
         between = "{:.4f} to {:.4f}".format(*run.interval) if run.interval else ""
         cells = [run.decision, name, "none" if score is None else f"{score:.4f}", between]
-        cells += [str(run.metrics["test"].get("rows", "")), _version(run)]
+        cells += [str(run.metrics["test"]["overall"].get("rows", "")), _version(run)]
     notes += [run.problem] if run.problem else []
     return [run.name, *cells, ", ".join(notes)]
 

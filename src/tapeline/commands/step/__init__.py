@@ -13,6 +13,9 @@ WORDS = "NAME[,NAME] [--in ARTIFACT=PATH ...] [--out ARTIFACT=PATH ...]"
 OPTIONS = (
     Option("--in", "ARTIFACT=PATH", "an artifact that a step takes; once for each"),
     Option("--out", "ARTIFACT=PATH", "where an artifact or output parameter goes; once for each"),
+    Option("--in-optional", "ARTIFACT=PATH", "the same for one that need not be there"),
+    Option("--built", "JSON", "what a build saw of the configuration; steps refuse to run where conf/ differs"),
+    Option("--submitted", "key=value", "begins the parameters of a submitted run, whose values must be plain"),
     Option("--executor-input", "JSON", "what KFP gives a task, for the figures on its pages"),
 )
 EXAMPLES = (
@@ -21,8 +24,8 @@ EXAMPLES = (
         "trains on a table, and writes the folder fitted",
     ),
     (
-        "tapeline step ingest,features --out raw=raw.parquet --out table=table.parquet",
-        "runs two steps; the second one takes what the first one made",
+        "tapeline step ingest,features --out table=table.parquet",
+        "runs two steps; the second one takes what the first one made, which is not kept",
     ),
 )
 
@@ -33,14 +36,6 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     Raises:
         Refused: a word is out of place, an artifact is missing, or what a step refuses.
     """
-    from tapeline.checks import before_build
     from tapeline.commands.step import program
-    from tapeline.lookup import configure
-    from tapeline.pipeline.graph import PIPELINE
 
-    call = program.read(overrides)
-    config = configure(call.overrides)
-    if PIPELINE[0] in call.steps:
-        # the first step answers for the whole configuration; others see a part of it
-        before_build(config)
-    program.run(call, config)
+    program.run(overrides)

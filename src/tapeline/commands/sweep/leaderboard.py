@@ -30,7 +30,7 @@ def shown(job: Job) -> str:
     """A finished job in a few words."""
     name = _metric(job)
     decision = "accepted" if job["metrics"]["gate"]["accepted"] else "rejected"
-    return f"{name} {value(job['metrics']['test'], name):.6f}, {decision}"
+    return f"{name} {value(job['metrics']['test']['overall'], name):.6f}, {decision}"
 
 
 def write(jobs: Sequence[Job], folder: Path) -> None:
@@ -72,7 +72,7 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
     row |= {"rank": place, "job": " ".join(job["overrides"]) or "as configured", "status": job["status"]}
     if best is None:
         return row | {"beside the best": job["problem"]}
-    test, name = job["metrics"]["test"], _metric(job)
+    test, name = job["metrics"]["test"]["overall"], _metric(job)
     found = interval(test, metric(job["metrics"]))
     return row | {
         "metric": name,
@@ -81,7 +81,9 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
         "test": value(test, name),
         "low": found["low"] if found else "",
         "high": found["high"] if found else "",
-        "beside the best": "the best" if job is best else _beside(value(best["metrics"]["test"], name), found),
+        "beside the best": "the best"
+        if job is best
+        else _beside(value(best["metrics"]["test"]["overall"], name), found),
         "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
         "run": Path(job["run"]).name,
     }
@@ -99,7 +101,7 @@ def _metric(job: Job) -> str:
 
 
 def _score(job: Job, rows_of: str) -> float | None:
-    return value(job["metrics"][rows_of], _metric(job))
+    return value(job["metrics"][rows_of]["overall"], _metric(job))
 
 
 def _loss(job: Job, rows_of: str) -> float:
@@ -126,6 +128,6 @@ def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
     from tapeline.report.page import Grid, environment
 
     cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
-    grid = Grid(COLUMNS, cells, words=WORDS)
+    grid = Grid(COLUMNS, cells, text_columns=WORDS)
     template = environment(Path(__file__).parent).get_template("leaderboard.html")
     return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)

@@ -27,6 +27,8 @@ from tapeline.tasks import Task
 
 log = logging.getLogger(__name__)
 
+VALIDATION = 0.15
+"""Share of the train rows that tell when to stop, unless split.validation says otherwise."""
 SEEDS = 2**31
 """LightGBM's seeds are 32-bit."""
 
@@ -48,8 +50,6 @@ class Section(schema.Model):
     lambda_l2: Annotated[float, Field(ge=0)]
     early_stopping_rounds: Annotated[int, Field(ge=1)] | None
     """Rounds to wait for a lower loss on the validation rows; null trains every round on all rows."""
-    validation: Annotated[float, Field(gt=0, lt=1)]
-    """Share of the train rows, the last ones, kept from training to measure that loss on."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Section:
@@ -61,9 +61,10 @@ class Section(schema.Model):
             raise refuse("model.boosting=rf", what, "set model.bagging_fraction=0.7")
         return self
 
-    def validation_rows(self, rows: int) -> int:
-        """How many of so many train rows only tell when to stop."""
-        return 0 if self.early_stopping_rounds is None else int(rows * self.validation)
+    @property
+    def validation_share(self) -> float:
+        """Some rows are kept from training where they tell when to stop."""
+        return 0.0 if self.early_stopping_rounds is None else VALIDATION
 
 
 @dataclass(frozen=True)
@@ -90,49 +91,48 @@ def supports(spec: Spec) -> Finding | None:
     return None
 
 
-def fit(section: Section, rows: Rows, training: Training) -> tuple[Model, list[Point]]:
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Model, list[Point]]:
     """Boost for `section.steps` rounds, and keep those with the least loss on the validation rows.
 
     Rows without a label are left out.
 
     Raises:
-        Refused: the target is several numbers a row, or too few rows are left for one side.
+        Refused: the target is several numbers a row, or it shall stop early and no validation row has a label.
     """
     import lightgbm
 
-    if (outputs := rows.target.size // len(rows.target)) > 1:
+    if (outputs := train.target.size // len(train.target)) > 1:
         raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
-    held = section.validation_rows(len(rows.target))
-    cut = len(rows.target) - held
-    learnt, watched = _labelled(rows, slice(0, cut)), _labelled(rows, slice(cut, None))
-    if not len(learnt.target) or (section.early_stopping_rounds and not len(watched.target)):
-        what = f"of {cut + held} train rows it leaves none with a label to one side"
-        raise refuse(f"model.validation={section.validation:g}", what, "set another share")
-    data = lightgbm.Dataset(learnt.features, learnt.target)
+    labelled = _labelled(train)
+    stopping = _labelled(validation) if validation and section.early_stopping_rounds else None
+    if section.early_stopping_rounds and (stopping is None or not len(stopping.target)):
+        key = f"model.early_stopping_rounds={section.early_stopping_rounds}"
+        raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")
+    data = lightgbm.Dataset(labelled.features, labelled.target)
     trace: list[Point] = []
-    callbacks, validation = [_tracing(section, training, trace)], []
-    if section.early_stopping_rounds:
-        validation = [data.create_valid(watched.features, watched.target)]
+    callbacks, validation_sets = [_tracing(section, training, trace)], []
+    if section.early_stopping_rounds and stopping:
+        validation_sets = [data.create_valid(stopping.features, stopping.target)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
-    booster = lightgbm.train(_parameters(section, training), data, section.steps, validation, callbacks=callbacks)
+    booster = lightgbm.train(_parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks)
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
-    score = task.trace_score(predict(model, learnt.features)["prediction"], learnt.target)
+    score = task.trace_score(predict(model, labelled.features)["prediction"], labelled.target)
     if kept < section.steps:
         why = (
-            f"the loss on the last {held:,} rows is least there" if section.early_stopping_rounds else "no split helps"
+            f"the loss on the {len(stopping.target):,} validation rows is least there" if stopping else "no split helps"
         )
         # the bar is done, too
         log.info("    keeps %d rounds: %s; %s %.6f", kept, why, task.TRACE, score, extra={"progress": (1, 1)})
     return model, [*(point for point in trace if point.step < kept), Point(kept, score)]
 
 
-def _labelled(rows: Rows, part: slice) -> Rows:
-    """The rows of a part that have a label, with targets [rows]."""
-    features, target = rows.features[part], rows.target[part].reshape(-1)
+def _labelled(rows: Rows) -> Rows:
+    """The rows that have a label, with targets [rows]."""
+    target = rows.target.reshape(-1)
     known = np.isfinite(target)
-    return Rows(features, target) if known.all() else Rows(features[known], target[known])
+    return Rows(rows.features, target) if known.all() else Rows(rows.features[known], target[known])
 
 
 def _parameters(section: Section, training: Training) -> dict[str, Any]:
@@ -176,10 +176,10 @@ def predict(model: Model, features: Array) -> Outputs:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=model.text)
-    told, raw = booster.predict(features), booster.predict(features, raw_score=True)
+    answer, raw = booster.predict(features), booster.predict(features, raw_score=True)
     if not model.binary:
-        return {"prediction": told[:, None], "raw_score": raw}
-    probability = np.stack([1 - told, told], axis=1)
+        return {"prediction": answer[:, None], "raw_score": raw}
+    probability = np.stack([1 - answer, answer], axis=1)
     return {"prediction": (raw > 0).astype(np.int64), "probability": probability, "raw_score": raw}
 
 

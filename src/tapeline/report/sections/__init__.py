@@ -11,20 +11,25 @@ from functools import cached_property
 from typing import Any
 
 from tapeline import lookup, tasks
+from tapeline.models.fitted import Fitted
 from tapeline.report import curves
 from tapeline.report.page import Number
+from tapeline.tables.predictions import Predictions
 
-Told = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Inputs:
     """A run's files."""
 
-    metrics: Told
+    metrics: Values
     """metrics.json."""
-    scores: Told
+    scores: Values
     """scores.json."""
+    fitted: Fitted
+    predictions: Predictions
+    """Of the test rows."""
     number: Number
     """Writes a number of theirs, by its keys."""
 
@@ -52,4 +57,10 @@ class Inputs:
     @cached_property
     def answers(self) -> curves.Answers:
         """The predictions row by row."""
-        return curves.answers(self.scores)
+        return curves.answers(self.task, self.predictions, self.reference)
+
+    @cached_property
+    def reference(self) -> str:
+        """The best baseline in the task's first metric."""
+        found = tasks.best(self.primary, self.metrics["baselines"])
+        return found[0] if found else next(iter(self.metrics["baselines"]))

@@ -9,15 +9,15 @@ import numpy as np
 
 from tapeline.report import curves
 from tapeline.report.charts import INK, SERIES, SOFT, dots, picture
-from tapeline.report.page import Grid, Plate
+from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
 
-def figures(inputs: Inputs) -> Iterator[Plate]:
+def figures(inputs: Inputs) -> Iterator[Figure]:
     """A cloud of points, and a histogram."""
-    told = inputs.answers
-    true, predicted = curves.pairs(told)
-    gaps = curves.errors(told)
+    answers = inputs.answers
+    true, predicted = curves.pairs(answers)
+    gaps = curves.errors(answers)
     if not len(gaps):
         return
 
@@ -33,9 +33,11 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
         axes.axvline(0, color=INK, linewidth=1)
         axes.set(xlabel="prediction less truth (target's unit)", ylabel="test rows (count)")
 
-    says = "On the dashed line a prediction is exact."
-    yield Plate("pairs", "Truth and prediction", says, picture("pairs", says, draw_pairs, 2.9))
+    caption = "On the dashed line a prediction is exact."
+    yield Figure("pairs", "Truth and prediction", caption, picture("pairs", caption, draw_pairs, 2.9))
     shares = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
     rows = [[f"{share:.0%}", f"{np.quantile(gaps, share):.5g}"] for share in shares]
-    says = "How far off it is, and on which side."
-    yield Plate("errors", "Errors", says, picture("errors", says, draw_errors), Grid(["share below", "error"], rows))
+    caption = "How far off it is, and on which side."
+    yield Figure(
+        "errors", "Errors", caption, picture("errors", caption, draw_errors), Grid(["share below", "error"], rows)
+    )

@@ -9,17 +9,17 @@ import numpy as np
 
 from tapeline.report import curves
 from tapeline.report.charts import BAD, SERIES, SOFT, dates, picture, short
-from tapeline.report.page import Grid, Plate
+from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
 
-def figures(inputs: Inputs) -> Iterator[Plate]:
+def figures(inputs: Inputs) -> Iterator[Figure]:
     """One curve for each; none where rows are few."""
     found = curves.moving(inputs.answers)
     if found is None:
         return
     width, time, model, reference = found
-    name, metric, threshold = inputs.scores["reference"], inputs.primary, inputs.metrics["config"]["gate"]["threshold"]
+    name, metric, threshold = inputs.reference, inputs.primary, inputs.metrics["config"]["gate"]["threshold"]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -34,7 +34,7 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
 
     some = sorted({round(at) for at in np.linspace(0, len(time) - 1, 13)})
     rows = [[str(time[at]), f"{model[at]:{metric.form}}", f"{reference[at]:{metric.form}}"] for at in some]
-    says = f"Over the last {width} test rows before each date, beside the best simple rule, {short(name, 40)}."
-    svg = picture("over-time", says, draw, 2.9)
+    caption = f"Over the last {width} test rows before each date, beside the best simple rule, {short(name, 40)}."
+    svg = picture("over-time", caption, draw, 2.9)
     grid = Grid(["until", "this model", "best simple rule"], rows)
-    yield Plate("over-time", f"{metric.name[0].upper()}{metric.name[1:]} over time", says, svg, grid)
+    yield Figure("over-time", f"{metric.name[0].upper()}{metric.name[1:]} over time", caption, svg, grid)

@@ -9,19 +9,19 @@ import numpy as np
 
 from tapeline.report import curves
 from tapeline.report.charts import SERIES, SOFT, picture
-from tapeline.report.page import Grid, Plate
+from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
 SQUARE = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
 """From no share to all."""
 
 
-def figures(inputs: Inputs) -> Iterator[Plate]:
+def figures(inputs: Inputs) -> Iterator[Figure]:
     """Both, where there are probabilities of two classes."""
-    told, auc = inputs.answers, inputs.metrics["test"].get("auc")
-    if told.down is None or auc is None:
+    answers, auc = inputs.answers, inputs.metrics["test"]["overall"].get("auc")
+    if answers.down is None or auc is None:
         return
-    false, true = curves.roc(told.target, told.down)
+    false, true = curves.roc(answers.target, answers.down)
 
     def draw_roc(figure: Any) -> None:
         axes = figure.subplots()
@@ -32,10 +32,10 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
 
     levels = np.linspace(0, 1, 11)
     rows = [[f"{level:.1f}", f"{np.interp(level, false, true):.3f}"] for level in levels]
-    says = "Falls found against false alarms, for every threshold of its probability. The dashed line is guessing."
+    caption = "Falls found against false alarms, for every threshold of its probability. The dashed line is guessing."
     grid = Grid(["false alarms", "falls found"], rows)
-    yield Plate("roc", "ROC", says, picture("roc", says, draw_roc, 2.9), grid)
-    bins = curves.calibration(told.target, told.down)
+    yield Figure("roc", "ROC", caption, picture("roc", caption, draw_roc, 2.9), grid)
+    bins = curves.calibration(answers.target, answers.down)
 
     def draw_calibration(figure: Any) -> None:
         axes = figure.subplots()
@@ -49,6 +49,8 @@ def figures(inputs: Inputs) -> Iterator[Plate]:
         [f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"]
         for count, mean, share, low, high in bins
     ]
-    says = "Test rows in ten groups by what it states. On the dashed line its probabilities can be taken at their word."
+    caption = (
+        "Test rows in ten groups by the predicted probability. On the dashed line the probabilities are calibrated."
+    )
     grid = Grid(["stated", "rows", "went down", "95 % interval"], rows)
-    yield Plate("calibration", "Calibration", says, picture("calibration", says, draw_calibration, 2.9), grid)
+    yield Figure("calibration", "Calibration", caption, picture("calibration", caption, draw_calibration, 2.9), grid)
