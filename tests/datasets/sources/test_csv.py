@@ -146,7 +146,7 @@ def test_damage_that_only_reading_shows_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pl.DataFrame({"a": range(100_000)}).write_parquet(path, compression="zstd")
     content = bytearray(path.read_bytes())
-    content[1000:3000] = bytes(2000)
+    content[4:400] = bytes(396)  # the header of its first page
     path.write_bytes(content)
-    with pytest.raises(Refused, match="a.parquet: cannot be read to its end"):
+    with pytest.raises(Refused, match=r"a\.parquet: cannot be read to its end"):
         parsing.scan(parquet.scan(path, "a.parquet"), {"a": parsing.number_reader()}, "a.parquet")
