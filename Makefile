@@ -14,7 +14,7 @@ HERE := run runs explore sweep serve predict publish canary promote rollback \
 THERE := build workflows check submit
 
 .DEFAULT_GOAL := help
-.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock protos clean
+.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock protos schemas clean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -70,7 +70,7 @@ bench-serving: .venv/.dev ## requests per second of tapeline serve, with version
 
 lock: ## resolve the pinned requirements anew (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
-	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra kfp --group dev -c requirements.lock pyproject.toml \
+	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
@@ -81,6 +81,9 @@ lock: ## resolve the pinned requirements anew (needs uv)
 PROTOC := uv run --quiet --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' python -m grpc_tools.protoc
 protos: ## generate the protobuf modules of src/tapeline/serving/protos (needs uv)
 	$(PROTOC) --proto_path=src --python_out=src --pyi_out=src src/tapeline/serving/protos/*.proto
+
+schemas: .venv/.dev ## take Argo's and TFJob's schemas from their Go modules into src/tapeline/checks/schemas (needs go)
+	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
 	rm -rf .venv .venv-k80 .tapeline
