@@ -9,7 +9,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # What make does itself. Every other goal is a command of tapeline.
-OWN := help test test-faults test-k80 test-cluster lint bench bench-serving lock clean
+OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock clean
 # Commands that need the packages that write for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -57,6 +57,9 @@ test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it b
 
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
+
+bench-data: .venv/.dev ## peak memory and seconds of tables larger than memory
+	@$(BIN)/python -m benchmarks data
 
 bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
 	@$(BIN)/python -m benchmarks serving

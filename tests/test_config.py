@@ -18,7 +18,7 @@ OPTIONS = [
     if group.is_dir()
     for option in sorted(group.glob("*.yaml"))
 ]
-SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0"]
+SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -34,7 +34,9 @@ from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Input, Spec
+from tapeline.tasks import Metric, Task
+from tapeline.tasks import metric as metric_of
 
 GROUPS: dict[str, type[Section]] = {
     "dataset": Dataset,
@@ -66,7 +68,7 @@ def module(package: str, name: str, key: str) -> ModuleType:
 
 def dataset(section: Dataset) -> Kind:
     """The module of a dataset."""
-    return cast(Kind, module("datasets", section.name, "dataset.name"))
+    return dataset_named(section.name)
 
 
 def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
@@ -90,6 +92,34 @@ def source(section: Dataset) -> Source:
 def family(name: str) -> Family:
     """The module of a family."""
     return cast(Family, module("models", name, "model.family"))
+
+
+def task(name: str) -> Task:
+    """The module of a task."""
+    return cast(Task, module("tasks", name, "task"))
+
+
+def dataset_named(name: str) -> Kind:
+    """The module of the dataset of that name."""
+    return cast(Kind, module("datasets", name, "dataset.name"))
+
+
+def spec(name: str) -> Spec:
+    """What the dataset of that name declares."""
+    return dataset_named(name).SPEC
+
+
+def metric(metrics: Mapping[str, Any]) -> Metric:
+    """The metric that the gate asked for, of a run's metrics.json.
+
+    Raises:
+        Refused: its dataset is no longer there, or has no such metric.
+    """
+    name = metrics["config"]["gate"]["metric"]
+    try:
+        return metric_of(task(spec(metrics["config"]["dataset"]["name"]).task), name)
+    except KeyError:
+        raise refuse(f"gate.metric={name}", "no metric of this dataset", "run it again") from None
 
 
 def configure(overrides: Sequence[str]) -> Config:
@@ -138,7 +168,17 @@ def validate(composed: Composed) -> Config:
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
         section = {**section, "name": name_of(plain.get("dataset") or {})}
+    if group == "gate" and section.get("metric") is None:
+        section = {**section, "metric": _primary(plain.get("dataset") or {})}
     return _schema(group, section).model_validate(section)
+
+
+def _primary(dataset: Mapping[str, Any]) -> str:
+    """The metric of a dataset's task that gates take by default; empty where the dataset itself is refused."""
+    try:
+        return task(spec(str(dataset.get("name"))).task).PRIMARY
+    except Refused:
+        return ""
 
 
 def _explain(

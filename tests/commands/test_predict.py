@@ -15,7 +15,7 @@ from tapeline.errors import Refused
 from tapeline.serving.servers.server import Server, follow_store
 from tests.serving.servables import http, pin, running, until, write
 
-MODEL = ["model=flat", "model.steps=50", "gate.threshold=0.1", "gate.metric=accuracy"]
+MODEL = ["model=flat", "model.steps=50", "gate.threshold=0.1", "gate.baseline_margin=null"]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tapeline.steps import report
 from tests.conftest import Tapeline
 from tests.pipeline.test_run_locally import whole
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 HOSTILE = '<script>alert("1")</script>\'&' + "x" * 300
 
 
@@ -172,7 +172,10 @@ def test_other_test_rows_are_compared_as_such_and_three_runs_at_once(tapeline: T
         "a key that is not read": (["model=flat"], "runs does not read it without repeat"),
         "repeat with an experiment": (["repeat=_a", "experiment=snp_flat"], "sets keys of all sections"),
         "repeat with a typo": (["repeat=_a", "model.stepz=3"], "model.stepz: unknown key; did you mean steps?"),
-        "repeat with a bad value": (["repeat=_a", "gate.threshold=70"], "gate.threshold=70: no accuracy is above it"),
+        "repeat with a bad value": (
+            ["repeat=_a", "gate.threshold=70"],
+            "gate.threshold=70: accuracy is never above it",
+        ),
     }.values(),
 )
 def test_what_cannot_be_done_is_refused(tapeline: Tapeline, past: Path, words: list[str], says: str) -> None:

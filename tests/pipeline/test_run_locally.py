@@ -23,7 +23,7 @@ from tapeline.pipeline.graph import STEPS
 from tapeline.steps import train
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
 
 
@@ -90,7 +90,7 @@ def test_a_changed_template_makes_the_report_anew() -> None:
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    (table,) = folder.glob(".tapeline/cache/features/*/table.parquet")
+    (table,) = folder.glob(".tapeline/cache/features/*/table/all.parquet")
     table.chmod(0o644)
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     first = (folder / "runs" / "latest" / "metrics.json").read_bytes()
@@ -109,9 +109,12 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert not [name for name, path in inside.items() if path.is_symlink()]
     told = metrics(folder)
     assert list(told) == [
-        "schema", "ran", "config", "data", "train", "test", "baselines", "gate", "model_version",
+        "schema", "ran", "config", "data", "trained", "tune", "train", "validation", "test", "baselines", "split",
+        "gate", "champion", "model_version",
     ]  # fmt: skip
-    assert told["ran"] == {"experiment": None, "dataset": "indices", "model": "flat", "hw": "cpu", "seed": 0}
+    assert told["ran"] == {
+        "experiment": None, "dataset": "indices", "task": "direction", "model": "flat", "hw": "cpu", "seed": 0,
+    }  # fmt: skip
     assert told["data"]["simulated"] is True
     assert str(folder) not in (latest / "metrics.json").read_text()
     run = json.loads((latest / "run.json").read_text())
@@ -129,7 +132,7 @@ def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
     told = metrics(folder)
     curve = [(each.step, each.value) for each in events.Scalars("train/score")]
     assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
-    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["accuracy"])
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["overall"]["accuracy"])
 
 
 def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path) -> None:

@@ -117,13 +117,21 @@ def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
 
 
 def _default(section: str) -> str | None:
-    """The file of the option that conf/config.yaml chooses for a section."""
+    """The file of the option that conf/config.yaml chooses for a section, or its dataset does."""
+    chosen = _defaults("config.yaml")
+    chosen |= {
+        key.removeprefix("override /").partition("@")[0]: name
+        for key, name in _defaults(f"dataset/{chosen['dataset']}.yaml").items()
+    }
+    return f"conf/{section}/{chosen[section]}.yaml" if chosen.get(section) else None
+
+
+def _defaults(file: str) -> dict[str, str]:
+    """The options in the defaults list of a file of conf/."""
     import yaml
 
-    for each in yaml.safe_load((conf.folder() / "config.yaml").read_text())["defaults"]:
-        if isinstance(each, dict) and each.get(section):
-            return f"conf/{section}/{each[section]}.yaml"
-    return None
+    listed = yaml.safe_load((conf.folder() / file).read_text()).get("defaults", [])
+    return {key: name for each in listed if isinstance(each, dict) for key, name in each.items()}
 
 
 def _emit(checked: Checked, config: Config, option: str) -> None:

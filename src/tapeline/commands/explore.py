@@ -26,13 +26,11 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """
     from tapeline import files
     from tapeline.checks import before_run
-    from tapeline.config.compose import plain
     from tapeline.console import LOG, logged
     from tapeline.lookup import configure
     from tapeline.pipeline import run_locally
-    from tapeline.pipeline.graph import TABLE, pipeline, until
+    from tapeline.pipeline.graph import PROFILE, pipeline, until
     from tapeline.report import data_page
-    from tapeline.tables.table import about
 
     config = configure(overrides)
     before_run(config)
@@ -41,10 +39,8 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
         run_locally.begin(folder, config, datetime.now(UTC))
         progress = run_locally.Progress(folder)
-        for step in until(TABLE, pipeline(config)):
+        for step in until(PROFILE, pipeline(config)):
             run_locally.take(step, config, progress)
-        described = about(progress.artifacts[TABLE.name])
-        as_of = plain(config)["dataset"].get("as_of")
-        html = data_page(described, source=dataset.source, simulated=dataset.source == "simulated", as_of=as_of)
+        html = data_page(files.read_json(progress.artifacts[PROFILE.name]))
         files.write_bytes(path, html.encode())
         LOG.info("data: %s", path)

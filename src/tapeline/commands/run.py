@@ -10,7 +10,7 @@ OPTIONS = (
     Option("why", "true|false", "for each step that does not come from the cache: what has changed", "false"),
     Option("publish", "true|false", "let an accepted model go live in serving.store", "true"),
     Option("files", "true|false", "also print metrics.json, report.html and published.json in base64", "false"),
-    Option("built", "JSON", "what a build saw of the configuration; the run is refused where conf/ differs"),
+    Option("built", "JSON", "refuse where conf/ composes other values than these, which a build gives a pod"),
 )
 EXAMPLES = (
     ("tapeline run model=flat seed=7", "trains the small network on simulated markets; runs/latest holds the result"),

@@ -25,12 +25,12 @@ class Artifact:
     name: str
     file: str
     """The name that people see in a run's folder; one without ending is a folder."""
+    kept: str | None = ""
+    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
     kind: Literal["other", "data", "model", "figures", "numbers", "page"] = "other"
     """As what the page of a cluster shows it."""
     optional: bool = False
     """The step may make none."""
-    kept: str | None = ""
-    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
 
     @property
     def folder(self) -> bool:
@@ -103,11 +103,14 @@ def _keys(shape: type[Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-RAW = Artifact("raw", "raw.parquet", kind="data", kept=None)
-TABLE = Artifact("table", "table.parquet", kind="data", kept=None)
-FITTED = Artifact("fitted", "fitted", kind="model", kept="fitted.json")
+RAW = Artifact("raw", "raw", kept=None, kind="data")
+TABLE = Artifact("table", "table", kept=None, kind="data")
+PROFILE = Artifact("profile", "profile.json", kind="data")
+SAMPLE = Artifact("sample", "sample.parquet", kind="data")
+FITTED = Artifact("fitted", "fitted", kept="fitted.json", kind="model")
 SERVABLE = Artifact("servable", "servable", kind="model")
 SCORES = Artifact("scores", "scores.json", kind="figures")
+PREDICTIONS = Artifact("predictions", "predictions.parquet", kind="data")
 METRICS = Artifact("metrics", "metrics.json", kind="numbers")
 REPORT = Artifact("report", "report.html", kind="page")
 PUBLISHED = Artifact("published", "published.json")
@@ -117,19 +120,19 @@ FETCHED = (METRICS, REPORT, PUBLISHED)
 
 STEPS = (
     Step("ingest", takes=(), makes=(RAW,), world="watched"),
-    Step("features", takes=("raw",), makes=(TABLE,)),
+    Step("features", takes=("raw",), makes=(TABLE, PROFILE, SAMPLE)),
     Step("train", takes=("table",), makes=(FITTED,), trains=True),
-    Step("export", takes=("table", "fitted"), makes=(SERVABLE,)),
-    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES,)),
+    Step("export", takes=("sample", "fitted"), makes=(SERVABLE,)),
+    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS)),
     Step(
         "gate",
-        takes=("table", "servable", "scores"),
+        takes=("table", "profile", "fitted", "servable", "scores", "predictions"),
         makes=(METRICS,),
         parameters=("accepted",),
         store="read",
         world="fresh",
     ),
-    Step("report", takes=("table", "scores", "metrics"), makes=(REPORT,)),
+    Step("report", takes=("profile", "fitted", "scores", "predictions", "metrics"), makes=(REPORT,)),
     Step("publish", takes=("servable", "metrics"), makes=(PUBLISHED,), when="accepted", store="write", world="fresh"),
 )
 """All steps that a graph may have, in their order."""

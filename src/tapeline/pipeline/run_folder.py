@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ import yaml
 
 from tapeline import files
 from tapeline.config.schema import Config, Serving
-from tapeline.errors import nearest, refuse
-from tapeline.evaluation.metrics import METRICS, value
+from tapeline.errors import Refused, nearest, refuse
+from tapeline.evaluation import metrics_file
+from tapeline.evaluation.comparison import Tested
+from tapeline.lookup import metric
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import SCORES
+from tapeline.pipeline.graph import PREDICTIONS, SCORES
+from tapeline.tables import predictions as forecasts
+from tapeline.tasks import Metric, interval, value
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
 """Begins the name of a run."""
@@ -38,8 +43,11 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty where it cannot be read, or has not what every one has."""
-        told = _read(self.folder / SUMMARY.file)
-        return told if _is_summary(told) else {}
+        try:
+            record = metrics_file.current(_read(self.folder / SUMMARY.file))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return {}
+        return record if _is_whole(record) else {}
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -47,9 +55,14 @@ class Run:
         return _read(self.folder / RECORD)
 
     @cached_property
-    def scores(self) -> Mapping[str, Any]:
-        """scores.json, or what metrics.json has of it."""
-        return _read(self.folder / SCORES.file) or self.metrics
+    def tested(self) -> Tested:
+        """What its test left, for comparisons."""
+        predictions = None
+        with suppress(OSError, ValueError, KeyError):
+            predictions = forecasts.read(self.folder / PREDICTIONS.file)
+        seconds = _read(self.folder / SCORES.file).get("horizon")
+        horizon = timedelta(seconds=seconds) if isinstance(seconds, int | float) else None
+        return Tested(self.metrics["ran"]["task"], self.metrics["test"]["overall"], predictions, horizon)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -106,18 +119,19 @@ class Run:
         """Of the gate."""
         return "accepted" if self.metrics["gate"]["accepted"] else "rejected"
 
-    @property
-    def metric(self) -> str:
-        """That the gate asked for."""
-        return str(self.metrics["config"]["gate"]["metric"])
+    @cached_property
+    def metric(self) -> Metric | None:
+        """That the gate asked for; None where the run's dataset is no longer known."""
+        try:
+            return metric(self.metrics)
+        except Refused:
+            return None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of that metric; scores have one of their task's first."""
-        told = self.metrics["test"].get("interval")
-        if not told or self.metric not in {names[0] for names in METRICS.values()}:
-            return None
-        return float(told["low"]), float(told["high"])
+        """Of that metric on the test rows, where there is one."""
+        found = interval(self.metrics["test"]["overall"], self.metric) if self.metric else None
+        return (float(found["low"]), float(found["high"])) if found else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,17 +142,18 @@ def _read(path: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _is_summary(told: Mapping[str, Any]) -> bool:
+def _is_whole(record: Mapping[str, Any]) -> bool:
     """Whether this has what every metrics.json has, as far as runs are listed by it."""
     try:
-        value(told["test"], told["config"]["gate"]["metric"])
-        parts = (told["test"], told["data"], told["ran"])
-        interval = told["test"].get("interval", {"low": 0, "high": 0})
+        test = record["test"]["overall"]
+        value(test, record["config"]["gate"]["metric"])
+        parts = (test, record["data"], record["ran"])
         return (
-            float(interval["low"]) <= float(interval["high"])
+            all(float(each["low"]) <= float(each["high"]) for each in test["intervals"].values())
+            and isinstance(record["config"]["dataset"]["name"], str)
             and all(isinstance(each, dict) for each in parts)
-            and isinstance(told["gate"]["accepted"], bool)
-            and all({"step", "score"} <= set(point) for point in told["train"]["trace"])
+            and isinstance(record["gate"]["accepted"], bool)
+            and all({"step", "score"} <= set(point) for point in record["train"]["trace"])
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return False

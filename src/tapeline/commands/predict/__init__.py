@@ -43,7 +43,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     import json
 
     from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
-    from tapeline.lookup import configure
+    from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
     from tapeline.serving.store import operations
 
@@ -55,7 +55,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     names = served_features(config, number) if server.host in LOCAL else None
     answer = client.ask(server, in_order(rows, names), number)
     print(*_lines(server, rows, answer), sep="\n")
-    print(json.dumps(_summary(rows, answer)))
+    print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
 
 
 def _lines(server: Where, rows: Rows, answer: Answer) -> list[str]:
@@ -85,12 +85,12 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Answer) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Answer, names: tuple[str, ...]) -> dict[str, Any]:
     """The object of the last line: values for one row, lists for several."""
     from tapeline.serving.client import plain
 
     listed: dict[str, Any] = {"date": rows.dates}
-    listed |= {name: plain(answer.outputs.get(name)) for name in ("prediction", "probability")}
+    listed |= {name: plain(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
         listed = {name: _one(values) for name, values in listed.items()}
     model_version = _one(answer.outputs.get("model_version"))

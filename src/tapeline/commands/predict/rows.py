@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
 from tapeline.serving import saved_model as servable
-from tapeline.tables import splits
-from tapeline.tables.table import Table
+from tapeline.tables import splits, writing
+from tapeline.tables.table import Table, open_table
 
 Array = np.ndarray[Any, Any]
 
@@ -53,28 +54,39 @@ def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
     if chosen == ["rows"]:
         return read(Path(options["rows"]))
     module = kind(config.dataset)
-    frame, origin = source(config.dataset).read(config.dataset, module.simulate)
-    table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+    with files.scratch(Path(config.target.cache), "predict") as folder:
+        frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
+        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        writing.write(folder / "rows", header, parts)
+        return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
+
+
+def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
+    """One row of the table, or those of a date."""
+    part = table.manifest.parts[0].id
+    time = table.times(part)
     if chosen == ["random"]:
-        train = splits.windows(config.split, table.time)[-1].train
+        window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
+        train = np.arange(len(time))[window.rows(time, "train")]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
-        picked = _dated(table, options["date"], origin)
+        picked = _dated(time, options["date"], origin)
     else:
-        picked = np.array([len(table.time) - 1])
-    return Rows([str(time) for time in table.time[picked]], table.names, table.features[picked])
+        picked = np.array([len(time) - 1])
+    features = table.read(("feature",), {part: picked})["feature"]
+    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
 
 
-def _dated(table: Table, text: str, origin: str) -> Array:
+def _dated(time: Array, text: str, origin: str) -> Array:
     try:
         moment = np.datetime64(text)
     except ValueError:
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12") from None
     if np.isnat(moment):
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12")
-    picked = np.flatnonzero(table.time.astype(moment.dtype) == moment)
+    picked = np.flatnonzero(time.astype(moment.dtype) == moment)
     if not len(picked):
-        first, last = table.time[0], table.time[-1]
+        first, last = time[0], time[-1]
         raise refuse(f"date={text}", f"{origin} has no row of it", f"give a day of trading from {first} to {last}")
     return picked
 

@@ -24,11 +24,11 @@ from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Refused, refuse
-from tapeline.evaluation.metrics import value
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import METRICS, pipeline
+from tapeline.tasks import value
 
 
 def run(overrides: Sequence[str], *, name: str | None) -> Path:
@@ -147,4 +147,4 @@ def _score(record: dict[str, Any]) -> float | None:
     """The gate's metric on the test rows; None for a job that failed."""
     if record["status"] != "finished":
         return None
-    return value(record["metrics"]["test"], record["metrics"]["config"]["gate"]["metric"])
+    return value(record["metrics"]["test"]["overall"], record["metrics"]["config"]["gate"]["metric"])
