@@ -88,7 +88,7 @@ def _number(value: Any) -> Any:
 
 def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     card = given.get("accelerator") or {}
-    told: dict[str, dict[Any, Any]] = {
+    content: dict[str, dict[Any, Any]] = {
         "requests": {"cpu": given.get("resourceCpuRequest"), "memory": given.get("resourceMemoryRequest")},
         "limits": {
             "cpu": given.get("resourceCpuLimit"),
@@ -97,7 +97,7 @@ def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
     }
     return {
-        side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in told.items()
+        side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in content.items()
     }
 
 
