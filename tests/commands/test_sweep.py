@@ -77,7 +77,7 @@ def test_what_no_job_could_have_is_refused(tapeline: Tapeline, folder: Path) -> 
     code, _, err = tapeline("sweep", "hydra/sweeper=nope", "model=flat,deep")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "hydra/sweeper/nope" in err
-    for wrong, says in (("+hw=null", "mend the override"), ("name=../x", "is no name for a folder in sweeps")):
+    for wrong, says in (("+hw=null", "correct the override"), ("name=../x", "is no name for a folder in sweeps")):
         code, _, err = tapeline("sweep", "model=flat,deep", wrong)
         assert (code, len(err.splitlines())) == (2, 1)
         assert says in err

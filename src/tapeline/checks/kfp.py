@@ -229,7 +229,7 @@ def _placeholder(node: Node, text: str, component: Node) -> Iterator[Finding]:
             names = list(component.at(f"{side}Definitions", kind).value or {})
             if known[side] and known[side] not in names:
                 fix = nearest(known[side], names, otherwise="declare it")
-                yield node.wrong(f"{found[0]} stands for nothing here", fix)
+                yield node.wrong(f"{found[0]} is no template variable here", fix)
 
 
 RULES: tuple[Rule, ...] = (
@@ -256,4 +256,4 @@ def fields_exist(pipeline: Pipeline) -> Iterator[Finding]:
             json_format.ParseDict(node.value, message)
         except json_format.ParseError as error:
             sentence = " ".join(str(error).split("Available Fields")[0].split())
-            yield node.wrong(sentence.rstrip(". "), "mend its name or value, or build it anew")
+            yield node.wrong(sentence.rstrip(". "), "correct its name or value, or build it again")

@@ -117,7 +117,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
     for folder, (text, trouble) in zip(folders, texts, strict=True):
         where = f"{shown}/{folder.relative_to(root).as_posix()}".removesuffix("/.")
         if trouble:
-            yield Finding(where, trouble, "mend its kustomization, and try kubectl kustomize")
+            yield Finding(where, trouble, "correct its kustomization.yaml, and try kubectl kustomize")
             continue
         content = read(text, where)
         found: Iterable[Finding] = (

@@ -42,7 +42,7 @@ class Tree:
         return inside + [str(each.get("name")) for each in self.outside if each.get("kind") == kind]
 
     def keys(self, kind: str, name: str) -> list[str] | None:
-        """The keys of a ConfigMap or Secret; None where nobody told."""
+        """The keys of a ConfigMap or Secret; None where they are not known."""
         for each in self.of(kind):
             if each.at("metadata", "name").value == name:
                 return [*(each.at("data").value or {}), *(each.at("binaryData").value or {})]

@@ -2,7 +2,7 @@
 
 tapeline verify-cluster        tapeline verify-cluster namespace=tapeline template=snp-flat-cpu
 
-Where nothing is served yet, the run publishes; else its gate is told to reject, so that what is live stays live.
+Where nothing is served yet, the run publishes; else its gate.threshold is set so that it rejects, and the live version stays.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Place:
 
 
 def run(own: Mapping[str, str]) -> None:
-    """Run a pipeline, ask the server as a client, and knock as a stranger; a line for each.
+    """Run a pipeline, ask the server as a client, and try to connect from a pod that may not; a line for each.
 
     Raises:
         Refused: all that does not work.
