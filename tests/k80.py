@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def test_what_2_14_fits_is_exported_loaded_and_answers_the_same_in_2_20(family: 
         assert said["prediction"].tolist() == told["prediction"]
         np.testing.assert_allclose(said["probability"], told["probability"], rtol=0, atol=1e-6)
         assert servable.about(made)["model_version"] == metrics(folder)["model_version"]
+
+
+def test_the_protobuf_modules_are_read_by_both() -> None:
+    ask = "from tapeline.serving.protos import tf_serving_pb2; print(tf_serving_pb2.DESCRIPTOR.package)"
+    for python in (K80.with_name("python"), Path(sys.executable)):
+        done = subprocess.run([python, "-W", "error", "-c", ask], capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.stderr) == ("tapeline.serving", "")
 
 
 def test_the_published_result_on_2_14(folder: Path, closing_data: Path) -> None:

@@ -14,7 +14,7 @@ from tapeline.serving import saved_model as servable
 from tapeline.steps import gate
 from tapeline.tables import predictions as forecasts
 from tapeline.tables.table import open_table
-from tests.conftest import Tapeline, metrics, steps
+from tests.conftest import Tapeline, artifact, metrics, steps
 
 GOOD = [
     "model=flat",
@@ -26,21 +26,6 @@ GOOD = [
 ]
 POOR = ["model=flat", "model.steps=1", "model.report_every=1", "gate.threshold=0", "gate.baseline_margin=null"]
 MARGIN = "gate.champion_margin=0.05"
-
-
-def table(folder: Path) -> Path:
-    """The table, which stays in the cache."""
-    entries = files.read_json(folder / "runs" / "latest" / "run.json")["entries"]
-    (found,) = (folder / ".tapeline" / "cache" / each / "table" for each in entries if each.startswith("features/"))
-    return found
-
-
-def paths(folder: Path) -> list[str]:
-    """What the step takes, of the latest run."""
-    latest = folder / "runs" / "latest"
-    files = {"profile": "profile.json", "fitted": "fitted.json", "servable": "servable", "scores": "scores.json"}
-    made = {**{name: latest / file for name, file in files.items()}, "predictions": latest / "predictions.parquet"}
-    return [word for name, path in {"table": table(folder), **made}.items() for word in ("--in", f"{name}={path}")]
 
 
 def reasons(folder: Path) -> list[str]:
@@ -70,9 +55,8 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
         f"on 288 test rows after 2014-08-11 its accuracy is {candidate:.6f}, that of the served "
         f"{served['model_version']} {champion:.6f}: a lead of {candidate - champion:.6f}, too little for 0.05"
     )
-    assert told["gate"] == {
-        "accepted": False, "reasons": [f"accuracy {candidate:.6f} is above 0", reason], "metric": "accuracy",
-    }  # fmt: skip
+    reasons_ = [f"accuracy {candidate:.6f} is above 0", reason]
+    assert told["gate"] == {"accepted": False, "reasons": reasons_, "metric": "accuracy"}
     assert list(told) == list(served)
     assert steps(folder)["publish"] == "skipped"
     assert reason in out
@@ -132,12 +116,22 @@ def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, fold
     told = metrics(folder)
     assert told["data"]["rows"]["test"] == 433
     assert (told["champion"]["last_label"], told["champion"]["rows"]) == ("2014-08-11", 288)
-    forecast = forecasts.read(folder / "runs" / "latest" / "predictions.parquet").scored
-    right = forecast["prediction"][-288:] == forecast["target"][-288:]
+    latest = folder / "runs" / "latest"
+    listed = forecasts.read(latest / "predictions.parquet").scored
+    right = listed["prediction"][-288:] == listed["target"][-288:]
     assert told["champion"]["candidate"] == right.mean()
-    data = open_table(table(folder)).read(("feature", "target"))
-    answer = servable.load(folder / "store" / "indices-simulated" / "1")(data["feature"][-288:])
-    assert told["champion"]["score"] == (answer["prediction"] == data["target"][-288:]).mean()
+    table = open_table(artifact(latest, "table", folder / ".tapeline" / "cache"))
+    rows = table.read(("feature", "target"), {"all": slice(table.manifest.rows - 288, None)})
+    answer = servable.load(folder / "store" / "indices-simulated" / "1")(rows["feature"])
+    assert told["champion"]["score"] == (answer["prediction"] == rows["target"]).mean()
+
+
+def inputs(folder: Path, **others: Path) -> list[str]:
+    """What the gate takes, of the latest run where no other place is given."""
+    latest, cache = folder / "runs" / "latest", folder / ".tapeline" / "cache"
+    paths = {name: artifact(latest, name, cache) for name in ("table", "fitted", "servable", "profile", "scores")}
+    paths |= {"predictions": latest / "predictions.parquet", **others}
+    return [word for name, path in paths.items() for word in ("--in", f"{name}={path}")]
 
 
 def test_a_metric_that_those_rows_do_not_define(
@@ -147,29 +141,27 @@ def test_a_metric_that_those_rows_do_not_define(
     assert tapeline("run", *POOR, "publish=false")[0] == 0
     target = forecasts.read(folder / "runs" / "latest" / "predictions.parquet").scored["target"]
     monkeypatch.setattr(gate, "later", lambda *_: target == 1)
-    code, _, err = tapeline(
-        "step", "gate", *POOR, "gate.metric=auc", MARGIN, *paths(folder), "--out", "metrics=metrics.json"
-    )
+    asked = ["step", "gate", *POOR, "gate.metric=auc", MARGIN, *inputs(folder), "--out", "metrics=metrics.json"]
+    code, _, err = tapeline(*asked)
     assert (code, err) == (0, "")
     told = files.read_json(folder / "metrics.json")
     assert told["gate"]["accepted"] is True
     assert "auc is not defined on the " in told["gate"]["reasons"][1]
 
 
-def test_predictions_of_another_run_and_a_damaged_champion_are_refused(tapeline: Tapeline, folder: Path) -> None:
+def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     assert tapeline("run", *POOR, "publish=false", "split.train=0.7")[0] == 0
-    other = (folder / "runs" / "latest" / "predictions.parquet").read_bytes()
+    latest, cache = folder / "runs" / "latest", folder / ".tapeline" / "cache"
+    other = shutil.copytree(artifact(latest, "fitted", cache), folder / "other")
     assert tapeline("run", *POOR, "publish=false")[0] == 0
-    latest = folder / "runs" / "latest"
-    asked = ["step", "gate", *POOR, MARGIN, *paths(folder), "--out", "metrics=m"]
-    (folder / "other.parquet").write_bytes(other)
-    mixed = [word.replace(f"{latest}/predictions.parquet", "other.parquet") for word in asked]
-    code, _, err = tapeline(*mixed)
-    assert (code, err.count("\n")) == (2, 1)
+    asked = ["step", "gate", *POOR, MARGIN, "--out", "metrics=m"]
+    code, _, err = tapeline(*asked, *inputs(folder, fitted=other))
+    assert (code, len(err.splitlines())) == (2, 1)
     assert "table: has other test rows than the predictions" in err
     version = folder / "store" / "indices-simulated" / "1"
     shutil.copyfile(latest / "scores.json", version / "saved_model.pb")
-    code, _, err = tapeline(*asked)
+    code, _, err = tapeline(*asked, *inputs(folder))
     assert code == 2
     assert f"{version}: is not a servable that can be loaded" in err.replace("store/", f"{folder}/store/")
+    assert not (folder / "m").exists()
