@@ -119,7 +119,7 @@ def metrics(folder: Path) -> dict[str, Any]:
 def artifact(run: Path, name: str, cache: Path) -> Path:
     """Where an artifact of a run lies that stays in the cache, as tables do."""
     file = artifacts(STEPS)[name].file
-    entries = json.loads((run / "run.json").read_text())["entries"]
+    entries: list[str] = json.loads((run / "run.json").read_text())["entries"]
     (found,) = (cache / entry / file for entry in entries if (cache / entry / file).exists())
     return found
 
