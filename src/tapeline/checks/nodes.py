@@ -87,7 +87,9 @@ def read(text: str, file: str) -> list[Node] | Finding:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        return Finding(f"{file}{line}", f"is no YAML: {getattr(error, 'problem', error)}", "correct it, or build it again")
+        return Finding(
+            f"{file}{line}", f"is no YAML: {getattr(error, 'problem', error)}", "correct it, or build it again"
+        )
     strange = [each for each in documents if not isinstance(each, dict)]
     if strange:
         return Finding(file, f"holds {type(strange[0]).__name__} where an object should be", "correct it")

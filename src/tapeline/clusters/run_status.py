@@ -72,9 +72,12 @@ def summary(record: Mapping[str, str]) -> str:
         record: what a cluster says of a run: name, status, duration in seconds, failures as JSON, and the
             path of metrics.json, which is there if the gate came to decide.
     """
-    lines = [f"{record.get('name', 'run')}: {record.get('status', 'ended')} after {_seconds(record.get('duration', ''))}"]
+    lines = [
+        f"{record.get('name', 'run')}: {record.get('status', 'ended')} after {_seconds(record.get('duration', ''))}"
+    ]
     lines += [
-        f"{each.get('displayName')}: {reason(str(each.get('message')))}" for each in _failures(record.get("failures", ""))
+        f"{each.get('displayName')}: {reason(str(each.get('message')))}"
+        for each in _failures(record.get("failures", ""))
     ]
     path = Path(record.get(METRICS.name, METRICS.file))
     if path.is_file():

@@ -2,7 +2,7 @@
 
 tapeline verify-cluster        tapeline verify-cluster namespace=tapeline template=snp-flat-cpu
 
-Where nothing is served yet, the run publishes; else its gate.threshold is set so that it rejects, and the live version stays.
+Where nothing is served yet, the run publishes; else its gate.threshold makes it reject, and the live version stays.
 """
 
 from __future__ import annotations
