@@ -143,12 +143,18 @@ WORKFLOWS = [
     Planted("argo.loops_hand_on_parameters", f"{GRAPH} [ingest] withItems", [1, 2],
             f"{W}.templates[graph].dag.tasks[features].arguments.artifacts[raw].from: "
             "{{tasks.ingest.outputs.artifacts.raw}} is of a loop, whose artifacts nobody joins; read a parameter"),
-    Planted("fields.fields_exist", f"{TRAIN} nodeSelectr", {},
-            f"{W}.templates[train].nodeSelectr: Template has no field nodeSelectr; did you mean nodeSelector?"),
-    Planted("fields.fields_exist", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
-            f"{W}.templates[train].synchronization.mutex: Synchronization has no field mutex; did you mean mutexes?"),
-    Planted("fields.fields_have_their_types", "spec activeDeadlineSeconds", "four hours",
-            f"{W}.activeDeadlineSeconds: must be a valid integer, unable to parse string as an integer; mend it"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} nodeSelectr", {},
+            f"{W}.templates[train].nodeSelectr: there is no such field; did you mean nodeSelector?"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
+            f"{W}.templates[train].synchronization.mutex: there is no such field; did you mean mutexes?"),
+    Planted("fields.fields_fit_their_schema", "spec activeDeadlineSeconds", "four hours",
+            f'{W}.activeDeadlineSeconds: must be of type integer, and is "four hours"; write an integer'),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} container name", 7,
+            f"{W}.templates[train].container.name: must be of type string, and is 7; write a string"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} container ports", [{}],
+            f"{W}.templates[train].container.ports[0].containerPort: is missing; add it"),
+    Planted("fields.fields_fit_their_schema", "metadata nam", "x",
+            "w.yaml: metadata.nam: there is no such field; did you mean name?"),
 ]  # fmt: skip
 # ruff: noqa: E501  # a line that a person reads stays one line
 
