@@ -58,8 +58,8 @@ test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it b
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
 
-bench-data: .venv/.dev ## peak memory and seconds of tables larger than memory
-	@$(BIN)/python -m benchmarks data
+bench-data: .venv/.dev ## peak memory and seconds of tables and files larger than memory; dates and moments
+	@$(BIN)/python -m benchmarks data parsing
 
 bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
 	@$(BIN)/python -m benchmarks serving
