@@ -9,7 +9,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock clean
+OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -66,12 +66,20 @@ bench-serving: .venv/.dev ## requests per second of make serve while versions ch
 
 lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
-	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra kfp --group dev -c requirements.lock pyproject.toml \
+	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
 	$(IMAGE) --extra k80 --extra cuda11 -c requirements-k80.lock pyproject.toml -o deploy/images/gpu-k80/requirements.lock
+
+# The protoc of protobuf 4.25, TensorFlow 2.14's: later protobufs read its modules, it reads none of theirs.
+PROTOC := uv run --quiet --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' python -m grpc_tools.protoc
+protos: ## generate the protobuf modules of src/tapeline/serving/protos (needs uv)
+	$(PROTOC) --proto_path=src --python_out=src --pyi_out=src src/tapeline/serving/protos/*.proto
+
+schemas: .venv/.dev ## take Argo's and TFJob's schemas from their Go modules into src/tapeline/checks/schemas (needs go)
+	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
 	rm -rf .venv .venv-k80 .tapeline

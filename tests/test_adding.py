@@ -17,11 +17,12 @@ import json
 
 import numpy as np
 
-from tapeline import config, tf
+from tapeline import tensorflow as tf
+from tapeline.config import schema
 from tapeline.models import Point
 
 
-class Section(config.Model):
+class Section(schema.Model):
     floor: float
 
 

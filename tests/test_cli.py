@@ -49,7 +49,7 @@ WRONG = {
     "margin without a baseline": (["run", "gate.metric=auc", "gate.baseline_margin=0"], "baselines have no auc"),
     "no such module": (["run", "dataset.name=0.5"], "dataset.name=0.5: conf/dataset has no file of that name"),
     "no family": (["run", "model.family=network"], "model.family=network: conf/model has no file of that name"),
-    "no group": (["run", "+hw=null"], "mend the override or the file"),
+    "no group": (["run", "+hw=null"], "correct the override or the file"),
     "no such moment": (["run", "dataset.as_of=9 am"], "must be a time and a zone"),
     "no such zone": (["run", "dataset.as_of=09:00 Europe/Lundon"], "there is no zone Europe/Lundon"),
     "no such hour": (["run", "dataset.as_of=25:00 Europe/London"], "25:00 or Europe/London is unknown"),

@@ -89,13 +89,19 @@ RENDERED = [
     ("Service/serving", Planted(
         "names.annotations_are_text", "metadata annotations", {"prometheus.io/scrape": True},
         "deploy/kustomize/x: Service/serving: metadata.annotations.prometheus.io/scrape: True is no text; put it in quotes")),
+    ("Deployment/serving", Planted(
+        "fields.fields_fit_their_schema", f"{BOX} readinesProbe", {},
+        f"{D}.containers[serving].readinesProbe: there is no such field; did you mean readinessProbe?")),
+    ("Service/serving", Planted(
+        "fields.fields_fit_their_schema", "spec sessionAffinity", 7,
+        "deploy/kustomize/x: Service/serving: spec.sessionAffinity: must be of type string or null, and is 7; write a string")),
     ("Secret/kaggle", Planted(
         "names.nothing_looks_like_a_key", "stringData", {"key": "0123456789abcdef"},
         "deploy/kustomize/x: Secret/kaggle: stringData.key: holds a secret in the open; "
         "refer to a Secret that is created outside")),
     ("CronWorkflow/nightly", Planted(
         "argo.schedules_can_be_read", "spec schedules", ["30 17 * * 1-9"],
-        "deploy/kustomize/x: CronWorkflow/nightly: spec.schedules[0]: '30 17 * * 1-9' has 1-9 where 0 to 7 can be; "
+        "deploy/kustomize/x: CronWorkflow/nightly: spec.schedules[0]: '30 17 * * 1-9' has 1-9 where 0 to 6 can be; "
         "write minute, hour, day, month, weekday: 30 17 * * 1-5")),
 ]  # fmt: skip
 # ruff: noqa: E501  # a line that a person reads stays one line

@@ -47,11 +47,6 @@ def test_calibration_shares_rows_out_by_probability() -> None:
     assert all(low <= share <= high for _, _, share, low, high in bins)
 
 
-def test_the_interval_is_the_metrics_own() -> None:
-    scores = direction.score({"target": np.ones(288), "prediction": np.array([1] * 208 + [0] * 80)})
-    assert curves.wilson(208 / 288, 288) == pytest.approx((scores["interval"]["low"], scores["interval"]["high"]))
-
-
 def test_a_moving_score_is_the_score_of_its_rows() -> None:
     told = answers()
     found = curves.moving(told)

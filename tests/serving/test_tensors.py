@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2
 
 from tapeline import tensorflow as tf
-from tapeline.serving import protos as wire
 from tapeline.serving import tensors
 
 KINDS = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
@@ -73,36 +72,3 @@ def test_broken_protos_are_refused(fields: dict[str, Any], said: str) -> None:
 def test_json_of_another_type_is_refused(value: Any, number: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         tensors.from_json(value, number)
-
-
-def test_the_clients_messages_are_those_that_tf_serving_publishes() -> None:
-    from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
-
-    rows = np.array([[1.5, 2.5]], np.float32)
-    ours = wire.messages().PredictRequest()
-    ours.model_spec.name, ours.model_spec.version.value, ours.model_spec.signature_name = "m", 7, "s"
-    tensors.to_proto(rows, ours.inputs.add(key="predictors").value)
-    theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
-    assert (theirs.model_spec.name, theirs.model_spec.version.value, theirs.model_spec.signature_name) == ("m", 7, "s")
-    assert tf.load().make_ndarray(theirs.inputs["predictors"]).tolist() == rows.tolist()
-    assert wire.messages().PredictRequest.FromString(theirs.SerializeToString(deterministic=True)) == ours
-
-    answer = predict_pb2.PredictResponse()
-    values = {"f": np.ones(2), "i": np.arange(3), "s": np.array([b"x"], object), "b": np.array([True])}
-    for name, array in values.items():
-        tensors.to_proto(array, answer.outputs[name])
-    read = wire.messages().PredictResponse.FromString(answer.SerializeToString()).outputs
-    assert {each.key: tensors.from_proto(each.value).tolist() for each in read} == {
-        name: array.tolist() for name, array in values.items()
-    }
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    info = signatures.signature_def["serving_default"].inputs["predictors"]
-    info.dtype, info.name = 1, "x:0"
-    info.tensor_shape.dim.add().size = -1
-    (ours,) = wire.messages().SignatureDefMap.FromString(signatures.SerializeToString()).signature_def
-    assert (ours.key, ours.value.inputs[0].key, ours.value.inputs[0].value.dtype) == (
-        "serving_default",
-        "predictors",
-        1,
-    )
-    assert ours.value.inputs[0].value.tensor_shape.dim[0].size == -1

@@ -21,8 +21,10 @@ IMAGE = re.compile(
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 MOVING = ("latest", "main", "master", "stable", "nightly", "edge", "dev", "devel", "rolling")
-SCHEDULE = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-"""Minute, hour, day of the month, month, weekday."""
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+SCHEDULE = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, MONTHS), (0, 6, WEEKDAYS))
+"""Minute, hour, day of the month, month, weekday (Argo's cron knows no weekday 7): lowest, highest, names."""
 
 
 def quantity(value: object) -> Fraction | None:
@@ -65,15 +67,20 @@ def why_not_fixed(image: str) -> str | None:
 
 
 def why_no_schedule(text: str) -> str | None:
-    """What is wrong with five fields of cron; None where nothing is."""
+    """What Argo's cron would refuse in five fields of cron; None where nothing is wrong."""
     parts = text.split()
     if len(parts) != len(SCHEDULE):
         return f"has {len(parts)} fields, not five"
-    for part, (low, high) in zip(parts, SCHEDULE, strict=True):
+    for part, (low, high, names) in zip(parts, SCHEDULE, strict=True):
+        numbers = {str(number): number for number in range(low, high + 1)}
+        numbers |= {name: number for number, name in enumerate(names, low)}
         for each in part.split(","):
-            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", each)
-            if not found or not all(low <= int(number) <= high for number in found.groups()[:2] if number):
+            found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", each.lower())
+            words = [end.lstrip("0") or "0" for end in found.groups()[:2] if end] if found else [""]
+            if not all(word in numbers for word in words):
                 return f"has {each} where {low} to {high} can be"
+            if [numbers[word] for word in words] != sorted(numbers[word] for word in words):
+                return f"has {each}, which ends before it begins"
     return None
 
 

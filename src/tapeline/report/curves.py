@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapeline.intervals import wilson
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import Task
 
@@ -18,8 +19,6 @@ LEAST, USUAL = 20, 60
 """Rows of a moving window."""
 POINTS = 300
 """Of a curve that is drawn."""
-Z = 1.959963984540054
-"""Of 95 %."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +52,20 @@ def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
 
 def roc(target: Array, down: Array) -> tuple[Array, Array]:
     """False and true alarms of a fall, as shares, for each threshold from the highest on."""
-    order = np.argsort(-down, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(down[order])), len(down) - 1)
-    hits = np.cumsum(target[order])[ends]
-    alarms = ends + 1 - hits
-    return np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(target, down, drop_intermediate=False)
+    return false, true
 
 
 def calibration(target: Array, down: Array) -> list[tuple[int, float, float, float, float]]:
     """For bins of equal size: rows, mean probability, share of falls, and the ends of Wilson's interval."""
     found = []
     for rows in np.array_split(np.argsort(down, kind="stable"), min(BINS, len(down))):
-        share = float(target[rows].mean())
-        found.append((len(rows), float(down[rows].mean()), share, *wilson(share, len(rows))))
+        falls = int(target[rows].sum())
+        interval = wilson(falls, len(rows))
+        found.append((len(rows), float(down[rows].mean()), falls / len(rows), interval.low, interval.high))
     return found
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    scale = 1 + Z * Z / rows
-    centre = (share + Z * Z / (2 * rows)) / scale
-    half = Z / scale * (share * (1 - share) / rows + Z * Z / (4 * rows * rows)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:

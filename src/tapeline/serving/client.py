@@ -183,26 +183,24 @@ class Grpc:
 
     def version(self, number: int | None) -> tuple[int, int]:
         """The live version and its width."""
-        from tapeline.serving.protos import messages
+        from tapeline.serving.protos import tf_serving_pb2 as protos
 
-        request = messages().MetadataRequest(metadata_field=["signature_def"])
-        response = self._call("GetModelMetadata", request, messages().MetadataResponse, number)
-        for packed in response.metadata:
-            for signature in messages().SignatureDefMap.FromString(packed.value.value).signature_def:
-                for each in signature.value.inputs:
-                    if (signature.key, each.key) == (SIGNATURE, INPUT):
-                        sizes = [dim.size for dim in each.value.tensor_shape.dim]
-                        return int(response.model_spec.version.value), sizes[1] if len(sizes) == 2 else -1
+        request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
+        response = self._call("GetModelMetadata", request, protos.GetModelMetadataResponse, number)
+        signatures = protos.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+        if INPUT in signatures[SIGNATURE].inputs:
+            sizes = [dim.size for dim in signatures[SIGNATURE].inputs[INPUT].tensor_shape.dim]
+            return int(response.model_spec.version.value), sizes[1] if len(sizes) == 2 else -1
         raise _strange(self._place)
 
     def predict(self, rows: Array, number: int) -> dict[str, list[Any]]:
         """One tensor out, one for each output back."""
-        from tapeline.serving.protos import messages
+        from tapeline.serving.protos import tf_serving_pb2 as protos
 
-        request = messages().PredictRequest()
-        tensors.to_proto(rows, request.inputs.add(key=INPUT).value)
-        response = self._call("Predict", request, messages().PredictResponse, number)
-        arrays = {each.key: tensors.from_proto(each.value) for each in response.outputs}
+        request = protos.PredictRequest()
+        tensors.to_proto(rows, request.inputs[INPUT])
+        response = self._call("Predict", request, protos.PredictResponse, number)
+        arrays = {name: tensors.from_proto(tensor) for name, tensor in response.outputs.items()}
         return {name: tensors.to_json(array, name) for name, array in arrays.items()}
 
     def _call(self, method: str, request: Any, answer: Any, number: int | None) -> Any:

@@ -11,7 +11,6 @@ import base64
 import json
 import logging
 import os
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import plan, split
@@ -69,15 +69,13 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
 
 def look(config: Config, run: str) -> Seen:
     """By the run's tasks."""
-    client = _client(config)
-    for number in range(TRIES):
-        try:
-            told = _ask(config, client.runs.run_service_get_run, run)
-            break
-        except Lost:
-            if number == TRIES - 1:
-                raise
-            time.sleep(SECONDS * 2**number)
+    patient = Retrying(
+        retry=retry_if_exception_type(Lost),
+        wait=wait_exponential(multiplier=SECONDS),
+        stop=stop_after_attempt(TRIES),
+        reraise=True,
+    )
+    told = patient(_ask, config, _client(config).runs.run_service_get_run, run)
     details = {each.display_name: each for each in (told.run_details and told.run_details.task_details) or ()}
     ended = ENDS.get(told.state or "", "")
     parts = [part for step in pipeline(config) if (part := _part(step, details.get(step.name), ended))]

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left
-from collections import defaultdict
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-BOUNDS = [10 * 1.8**power for power in range(33)]
+COUNT, LATENCY = ":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"
+BOUNDS = [float(f"{10 * 1.8**power:g}") for power in range(33)]
 """Microseconds: TF Serving's buckets, up to some 20 minutes."""
 
-Labels = tuple[tuple[str, str], ...]
+# TF Serving has no series of the times at which others began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Monitoring:
     """Counts of requests and their latencies."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[Labels, int] = defaultdict(int)
-        self._buckets: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS) + 1))
-        self._sums: dict[Labels, float] = defaultdict(float)
+        self._registry = CollectorRegistry()
+        labels = ("model_name", "API", "entrypoint")
+        self._count = Counter(COUNT, "Predict requests.", ("model_name", "status"), registry=self._registry)
+        self._latency = Histogram(LATENCY, "Microseconds.", labels, registry=self._registry, buckets=BOUNDS)
 
     def record(self, model: str, entrypoint: str, status: str, seconds: float) -> None:
         """Count a predict request.
@@ -30,34 +30,9 @@ class Monitoring:
             status: gRPC's name, OK where it was answered.
             seconds: from its arrival to its answer.
         """
-        micros = seconds * 1e6
-        labels = (("model_name", model), ("API", "predict"), ("entrypoint", entrypoint))
-        with self._lock:
-            self._counts[(("model_name", model), ("status", status))] += 1
-            self._buckets[labels][bisect_left(BOUNDS, micros)] += 1
-            self._sums[labels] += micros
+        self._count.labels(model, status).inc()
+        self._latency.labels(model, "predict", entrypoint).observe(seconds * 1e6)
 
     def page(self) -> str:
-        """The text that Prometheus reads."""
-        with self._lock:
-            counts, sums = dict(self._counts), dict(self._sums)
-            buckets = {labels: list(row) for labels, row in self._buckets.items()}
-        lines = ["# TYPE :tensorflow:serving:request_count counter"]
-        lines += [f":tensorflow:serving:request_count{{{_text(each)}}} {count}" for each, count in counts.items()]
-        lines.append("# TYPE :tensorflow:serving:request_latency histogram")
-        for labels, row in buckets.items():
-            text, total = _text(labels), 0
-            for bound, count in zip([*(f"{bound:g}" for bound in BOUNDS), "+Inf"], row, strict=True):
-                total += count
-                lines.append(f':tensorflow:serving:request_latency_bucket{{{text},le="{bound}"}} {total}')
-            lines.append(f":tensorflow:serving:request_latency_sum{{{text}}} {sums[labels]:.1f}")
-            lines.append(f":tensorflow:serving:request_latency_count{{{text}}} {total}")
-        return "\n".join(lines) + "\n"
-
-
-def _text(labels: Labels) -> str:
-    return ",".join(f'{name}="{_escape(value)}"' for name, value in labels)
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        """The text that Prometheus reads; TF Serving's counter lacks the suffix that the library adds."""
+        return generate_latest(self._registry).decode().replace(f"{COUNT}_total", COUNT)

@@ -7,13 +7,12 @@ A backend keeps models.config, versions and a log; what they mean is the store's
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from tapeline.errors import Refused
 
@@ -24,23 +23,13 @@ class Conflict(Refused):
     """Another changed the store in between; what was read has to be read anew."""
 
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-def retried(verb: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function, run anew while others change the store under it; of each round, one gets on."""
-
-    @wraps(verb)
-    def run(*arguments: Arguments.args, **keys: Arguments.kwargs) -> Result:
-        for attempt in range(TRIES):
-            try:
-                return verb(*arguments, **keys)
-            except Conflict:
-                time.sleep(random.uniform(0, min(1, 0.02 * 2**attempt)))  # noqa: S311  # no secret
-        return verb(*arguments, **keys)
-
-    return run
+retried = retry(
+    retry=retry_if_exception_type(Conflict),
+    wait=wait_random_exponential(multiplier=0.02, max=1),
+    stop=stop_after_attempt(TRIES),
+    reraise=True,
+)
+"""Runs a function again while others change the store under it; of each round, one succeeds."""
 
 
 class Place(Protocol):
