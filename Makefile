@@ -73,12 +73,12 @@ lock: ## resolve the pinned requirements (needs uv)
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
 	$(IMAGE) --extra k80 --extra cuda11 -c requirements-k80.lock pyproject.toml -o deploy/images/gpu-k80/requirements.lock
 
-# The protoc of protobuf 4.25, TensorFlow 2.14's: later protobufs read its modules, it reads none of theirs.
+# The protoc of protobuf 4.25, for TensorFlow 2.14: newer protobufs can read its modules, but not the reverse.
 PROTOC := uv run --quiet --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' python -m grpc_tools.protoc
 protos: ## generate the protobuf modules of src/tapeline/serving/protos (needs uv)
 	$(PROTOC) --proto_path=src --python_out=src --pyi_out=src src/tapeline/serving/protos/*.proto
 
-schemas: .venv/.dev ## take Argo's and TFJob's schemas from their Go modules into src/tapeline/checks/schemas (needs go)
+schemas: .venv/.dev ## copy the schemas of Argo and TFJob from their Go modules to src/tapeline/checks/schemas (needs go)
 	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
