@@ -14,6 +14,7 @@ import pytest
 
 from tapeline.cli import main as cli
 from tapeline.pipeline.graph import STEPS, artifacts
+from tapeline.steps import report
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
@@ -37,6 +38,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are tested elsewhere, and drawing them takes most of a small run's time."""
+    monkeypatch.setattr(report, "page", lambda *_: "<p>a report")
 
 
 Tapeline = Callable[..., tuple[int, str, str]]
@@ -69,7 +76,7 @@ def metrics(folder: Path) -> dict[str, Any]:
 def artifact(run: Path, name: str, cache: Path) -> Path:
     """Where an artifact of a run lies that stays in the cache, as tables do."""
     file = artifacts(STEPS)[name].file
-    entries = json.loads((run / "run.json").read_text())["entries"]
+    entries: list[str] = json.loads((run / "run.json").read_text())["entries"]
     (found,) = (cache / entry / file for entry in entries if (cache / entry / file).exists())
     return found
 

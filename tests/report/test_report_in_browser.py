@@ -97,8 +97,7 @@ def opened(page: Any, html: str, tmp_path: Path, name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def explored(runs: dict[str, Run]) -> str:
-    told = runs["deep accepted"].about
-    return data_page(told, source="simulated", simulated=True, as_of="09:00 America/New_York")
+    return data_page(runs["deep accepted"].profile)
 
 
 @pytest.mark.parametrize("name", RUNS)
