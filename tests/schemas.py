@@ -1,49 +1,63 @@
-"""The schemas of custom resources that lie beside the checkout, made strict."""
+"""Take the schemas of custom resources into src/tapeline/checks/schemas, from the Go modules that publish them.
+
+make schemas
+"""
 
 from __future__ import annotations
 
-import os
-from functools import cache
+import gzip
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-SCHEMAS = Path(os.environ.get("TAPELINE_SCHEMAS") or Path(__file__).parents[2] / "shared" / "schemas")
+from tapeline.versions import ARGO_SCHEMAS, TRAINING_OPERATOR
+from tests.conftest import ROOT
+
+TARGET = ROOT / "src" / "tapeline" / "checks" / "schemas"
+KINDS = ("clusterworkflowtemplates", "cronworkflows", "workflows", "workflowtemplates")
+SOURCES = {
+    f"github.com/argoproj/argo-workflows/v4@v{ARGO_SCHEMAS}": [
+        f"manifests/base/crds/full/argoproj.io_{kind}.yaml" for kind in KINDS
+    ],
+    f"github.com/kubeflow/training-operator@v{TRAINING_OPERATOR}": ["manifests/base/crds/kubeflow.org_tfjobs.yaml"],
+}
+"""Go modules, and the files of each."""
 
 
-def strictly(release: str, name: str, thing: dict[str, Any]) -> list[str]:
-    """What a schema finds wrong with an object, unknown fields included; skips where there is no schema."""
-    told = _validator(release, name).iter_errors(thing)
-    return [f"{'.'.join(map(str, each.absolute_path))}: {each.message}" for each in told]
-
-
-@cache
-def _validator(release: str, name: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    path = SCHEMAS / release / f"{name}.yaml"
-    if not path.is_file():
-        pytest.skip(f"the schemas are not here ({path}); set TAPELINE_SCHEMAS")
-    with path.open() as handle:
+def packed(definition: Path) -> bytes:
+    """The schema of a CRD without what no check reads; equal bytes for an equal schema."""
+    with definition.open() as handle:
         told = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    schema = told["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    _strict(schema)
-    return Draft202012Validator(schema)
+    (version,) = told["spec"]["versions"]
+    text = json.dumps(_lean(version["schema"]["openAPIV3Schema"]), separators=(",", ":"), sort_keys=True)
+    return gzip.compress(text.encode(), 9, mtime=0)
 
 
-def _strict(schema: Any) -> None:
-    """Refuse fields that are not declared; quantities may be numbers."""
-    if isinstance(schema, dict):
-        if "properties" in schema and "additionalProperties" not in schema:
-            schema["additionalProperties"] = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
-        if schema.get("x-kubernetes-int-or-string"):
-            schema.pop("type", None)
-        if "metadata" in schema.get("properties", {}) and schema["properties"]["metadata"] == {"type": "object"}:
-            schema["properties"]["metadata"] = {"type": "object", "additionalProperties": True}
-        for each in schema.values():
-            _strict(each)
-    elif isinstance(schema, list):
-        for each in schema:
-            _strict(each)
+def _lean(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_lean(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # a field may be called description, too: its schema is a mapping
+    return {
+        key: _lean(value)
+        for key, value in schema.items()
+        if not (key == "description" and isinstance(value, str)) and not key.startswith("x-kubernetes-list-")
+    }
+
+
+def main() -> None:
+    """Write them."""
+    for module, paths in SOURCES.items():
+        done = subprocess.run(["go", "mod", "download", "-json", module], stdout=subprocess.PIPE, check=True)
+        folder = Path(json.loads(done.stdout)["Dir"])
+        for path in paths:
+            name = Path(path).stem.partition("_")[2]
+            (TARGET / f"{name}.json.gz").write_bytes(packed(folder / path))
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,7 @@ WORKFLOWS = [
     Planted("restricted.no_shell_runs", f"{BOX} args", lambda words: ["bash", "-ec", *words],
             f"{T}.args: starts a shell; name the program itself, one argument an item"),
     Planted("restricted.nothing_is_left_to_fill_in", f"{BOX} args []", "hw=${hw}",
-            f"{T}.args[12]: ${{hw}} is not filled in; write the value"),
+            f"{T}.args[13]: ${{hw}} is not filled in; write the value"),
     Planted("resources.resources_are_told", f"{BOX} resources limits memory", DROP,
             f"{T}.resources.limits.memory: is missing; say how much the container needs"),
     Planted("resources.requests_are_within_limits", f"{BOX} resources requests memory", "9Gi",
@@ -68,7 +68,7 @@ WORKFLOWS = [
     Planted("resources.mounts_have_volumes", f"{BOX} volumeMounts [tmp] name", "tpm",
             f"{T}.volumeMounts[tpm].name: the pod has no volume tpm; did you mean tmp?"),
     Planted("resources.names_are_given_once", f"{TRAIN} volumes []", {"name": "tmp", "emptyDir": {}},
-            f"{W}.templates[train].volumes: tmp stands there 2 times; leave one"),
+            f"{W}.templates[train].volumes: tmp occurs 2 times; leave one"),
     Planted("names.names_are_dns", "metadata name", "Snp_Deep",
             "w.yaml: metadata.name: Snp_Deep is no name in DNS; write snp-deep"),
     Planted("names.label_keys_can_be_read", "metadata labels", lambda old: {**old, "tape line/role": "runner"},
@@ -86,16 +86,16 @@ WORKFLOWS = [
     Planted("names.nothing_looks_like_a_key", f"{BOX} env []", {"name": "ID", "value": "AKIA" + "ABCDEFGH" * 2},
             f"{T}.env[ID].value: holds an access key of AWS; revoke it, and refer to a Secret that is created outside"),
     Planted("tags.tags_are_whole", f"{BOX} args []", "seed={{inputs.parameters.seed}",
-            f"{T}.args[12]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
+            f"{T}.args[13]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
     Planted("tags.tags_stand_for_something", f"{BOX} args []", "seed={{inputs.parameters.sed}}",
-            f"{T}.args[12]: {{{{inputs.parameters.sed}}}} stands for nothing here; did you mean inputs.parameters.seed?"),
+            f"{T}.args[13]: {{{{inputs.parameters.sed}}}} is no template variable here; did you mean inputs.parameters.seed?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [publish] when", "{{tasks.gat.outputs.parameters.accepted}} == true",
             f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} stands for "
             "nothing here; did you mean tasks.gate.outputs.parameters.accepted?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [train] arguments parameters [seed] value",
             '{{=replace(workflow.parameters.sed, "$", "$$")}}',
             f"{W}.templates[graph].dag.tasks[train].arguments.parameters[seed].value: {{{{workflow.parameters.sed}}}} "
-            "stands for nothing here; did you mean workflow.parameters.seed?"),
+            "is no template variable here; did you mean workflow.parameters.seed?"),
     Planted("tags.skipped_outputs_are_not_read", "spec templates [graph] outputs",
             {"artifacts": [{"name": "published", "from": "{{tasks.publish.outputs.artifacts.published}}"}]},
             f"{W}.templates[graph].outputs.artifacts[published].from: {{{{tasks.publish.outputs.artifacts.published}}}} "
@@ -107,7 +107,7 @@ WORKFLOWS = [
             f"{W}.templates[publish].serviceAccountName: {{{{workflow.parameters.seed}}}} lets a parameter decide what "
             "runs; write the value itself"),
     Planted("tags.arguments_hold_one_tag", f"{BOX} args []", "x={{inputs.parameters.seed}}{{inputs.parameters.model}}",
-            f"{T}.args[12]: 'x={{{{inputs.parameters.seed}}}}{{{{inputs.parameters.model}}}}' joins values; "
+            f"{T}.args[13]: 'x={{{{inputs.parameters.seed}}}}{{{{inputs.parameters.model}}}}' joins values; "
             "give each an argument of its own"),
     Planted("argo.templates_exist", "spec entrypoint", "grph",
             f"{W}.entrypoint: there is no template grph; did you mean graph?"),
@@ -142,13 +142,19 @@ WORKFLOWS = [
             "mount an emptyDir there"),
     Planted("argo.loops_hand_on_parameters", f"{GRAPH} [ingest] withItems", [1, 2],
             f"{W}.templates[graph].dag.tasks[features].arguments.artifacts[raw].from: "
-            "{{tasks.ingest.outputs.artifacts.raw}} is of a loop, whose artifacts nobody joins; read a parameter"),
-    Planted("fields.fields_exist", f"{TRAIN} nodeSelectr", {},
-            f"{W}.templates[train].nodeSelectr: Template has no field nodeSelectr; did you mean nodeSelector?"),
-    Planted("fields.fields_exist", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
-            f"{W}.templates[train].synchronization.mutex: Synchronization has no field mutex; did you mean mutexes?"),
-    Planted("fields.fields_have_their_types", "spec activeDeadlineSeconds", "four hours",
-            f"{W}.activeDeadlineSeconds: must be a valid integer, unable to parse string as an integer; mend it"),
+            "{{tasks.ingest.outputs.artifacts.raw}} is an artifact of a loop, which Argo does not aggregate; read a parameter"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} nodeSelectr", {},
+            f"{W}.templates[train].nodeSelectr: there is no such field; did you mean nodeSelector?"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
+            f"{W}.templates[train].synchronization.mutex: there is no such field; did you mean mutexes?"),
+    Planted("fields.fields_fit_their_schema", "spec activeDeadlineSeconds", "four hours",
+            f'{W}.activeDeadlineSeconds: must be of type integer, and is "four hours"; write an integer'),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} container name", 7,
+            f"{W}.templates[train].container.name: must be of type string, and is 7; write a string"),
+    Planted("fields.fields_fit_their_schema", f"{TRAIN} container ports", [{}],
+            f"{W}.templates[train].container.ports[0].containerPort: is missing; add it"),
+    Planted("fields.fields_fit_their_schema", "metadata nam", "x",
+            "w.yaml: metadata.nam: there is no such field; did you mean name?"),
 ]  # fmt: skip
 # ruff: noqa: E501  # a line that a person reads stays one line
 
@@ -170,9 +176,9 @@ PIPELINES = [
             "k.yaml: components.comp-publish-if-accepted.dag.tasks.condition-1.triggerPolicy.condition: "
             "condition-1 has no input accepted; give it"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{$.inputs.parameters['sed']}}",
-            f"{A}.args[14]: {{{{$.inputs.parameters['sed']}}}} stands for nothing here; did you mean seed?"),
+            f"{A}.args[15]: {{{{$.inputs.parameters['sed']}}}} is no template variable here; did you mean seed?"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{inputs.parameters.seed}}",
-            f"{A}.args[14]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
+            f"{A}.args[15]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
             "write {{$.inputs.parameters['name']}}"),
     Planted("kfp.skipped_outputs_are_not_read", "components comp-publish-if-accepted dag outputs",
             {"artifacts": {"published": {"artifactSelectors": [

@@ -89,6 +89,12 @@ RENDERED = [
     ("Service/serving", Planted(
         "names.annotations_are_text", "metadata annotations", {"prometheus.io/scrape": True},
         "deploy/kustomize/x: Service/serving: metadata.annotations.prometheus.io/scrape: True is no text; put it in quotes")),
+    ("Deployment/serving", Planted(
+        "fields.fields_fit_their_schema", f"{BOX} readinesProbe", {},
+        f"{D}.containers[serving].readinesProbe: there is no such field; did you mean readinessProbe?")),
+    ("Service/serving", Planted(
+        "fields.fields_fit_their_schema", "spec sessionAffinity", 7,
+        "deploy/kustomize/x: Service/serving: spec.sessionAffinity: must be of type string or null, and is 7; write a string")),
     ("Secret/kaggle", Planted(
         "names.nothing_looks_like_a_key", "stringData", {"key": "0123456789abcdef"},
         "deploy/kustomize/x: Secret/kaggle: stringData.key: holds a secret in the open; "

@@ -90,7 +90,7 @@ def test_a_changed_template_makes_the_report_anew() -> None:
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    (table,) = folder.glob(".tapeline/cache/features/*/table.parquet")
+    (table,) = folder.glob(".tapeline/cache/features/*/table/all.parquet")
     table.chmod(0o644)
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     first = (folder / "runs" / "latest" / "metrics.json").read_bytes()

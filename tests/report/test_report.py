@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def at(pointer: str, whole: Any) -> Any:
     return whole
 
 
+def pointer(*path: str) -> str:
+    return "/metrics/" + "/".join(path)
+
+
+def keys_of(dotted: str, metrics: Iterable[str]) -> tuple[str, ...]:
+    """The keys of a dotted path, in which names of metrics, as down.f1, may be keys."""
+    first, _, rest = dotted.partition(".")
+    if first == "intervals":
+        name = next(each for each in metrics if rest.startswith(f"{each}."))
+        return first, name, rest.removeprefix(f"{name}.")
+    return tuple(dotted.split("."))
+
+
 def is_shown(value: float | None, text: str) -> bool:
     """Whether the text is the value, rounded to the digits that it has."""
     if value is None:
@@ -63,7 +77,7 @@ def is_shown(value: float | None, text: str) -> bool:
 
 def test_every_number_is_the_one_in_the_files(run: Run) -> None:
     page = Page(run.report())
-    told = {"metrics": run.metrics, "scores": run.scores, "table": run.about}
+    told = {"metrics": run.metrics, "scores": run.scores, "profile": run.profile}
     assert len(page.numbers) > 500
     for key, value, text in page.numbers:
         found = at(key, told)
@@ -72,23 +86,28 @@ def test_every_number_is_the_one_in_the_files(run: Run) -> None:
 
 def test_every_number_of_the_metrics_is_shown(run: Run) -> None:
     shown = {key for key, _, _ in Page(run.report()).numbers}
-    paths = [("test",), *(("baselines", name) for name in run.metrics["baselines"]), ("train",)]
-    paths += [("validation",)] if "validation" in run.metrics else []
+    paths = [("test", "overall"), *(("baselines", name) for name in run.metrics["baselines"]), ("train",)]
+    paths += [("validation", "overall")] if run.metrics["validation"] else []
+    gate = run.metrics["gate"]["metric"]
     missing = set()
     for path in paths:
         for key, value in flat(at("/" + "/".join(path), run.metrics)).items():
-            counts = path[0] == "test" and isinstance(value, int)
-            if counts or (isinstance(value, float) and ("interval" not in key or path[0] == "test")):
-                missing |= {f"/metrics/{'/'.join(path)}/{key.replace('.', '/')}"} - shown
+            if key.startswith("intervals."):
+                ends = ("low", "high", "level") if gate in key else ("low", "high")
+                wanted = path[0] == "test" and key.endswith(ends)
+            else:
+                wanted = isinstance(value, float) or (path[0] == "test" and isinstance(value, int))
+            if wanted:
+                missing |= {pointer(*path, *keys_of(key, run.metrics["test"]["overall"]["intervals"]))} - shown
     assert missing <= {"/metrics/train/accuracy"}, "which is the trace's last"
 
 
 def test_a_changed_number_is_seen_and_found(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
-    other.metrics["test"]["accuracy"] = 0.123456
+    other.metrics["test"]["overall"]["accuracy"] = 0.123456
     page = Page(other.html())
-    assert ("/metrics/test/accuracy", "0.123456", "0.1235") in page.numbers
-    assert ("/metrics/test/accuracy", "0.123456", "12.3\N{NO-BREAK SPACE}%") in page.numbers
+    assert ("/metrics/test/overall/accuracy", "0.123456", "0.1235") in page.numbers
+    assert ("/metrics/test/overall/accuracy", "0.123456", "12.3\N{NO-BREAK SPACE}%") in page.numbers
     assert not is_shown(0.123456, "0.1236")
     assert not is_shown(0.5, "51\N{NO-BREAK SPACE}%")
 
@@ -126,9 +145,10 @@ def test_no_two_elements_share_a_name(run: Run) -> None:
     assert len(names) == len(set(names))
 
 
-def test_three_files_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_its_files_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
     run = runs["lightgbm walk-forward"]
-    inputs = {"table": "table.parquet", "scores": "scores.json", "metrics": "metrics.json"}
+    inputs = {name: f"{name}.json" for name in ("profile", "fitted", "scores", "metrics")}
+    inputs["predictions"] = "predictions.parquet"
     for file in inputs.values():
         (tmp_path / file).write_bytes((run.folder / file).read_bytes())
     arguments = [word for name, file in inputs.items() for word in ("--in", f"{name}={file}")]
@@ -149,10 +169,9 @@ def test_hostile_names_are_text(hostile_page: str) -> None:
 def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:
     """Images, say: nothing is said of prices, or of when columns are known."""
     other = runs["flat rejected"].changed()
-    other.about["overview"].pop("series")
-    for key in ("known", "meaning", "late"):
-        other.about.pop(key)
-    other.metrics["data"]["as_of"] = None
+    other.profile["statistics"].pop("series")
+    other.profile["notes"].clear()
+    other.metrics["data"]["as_of"] = other.profile["as_of"] = None
     names = {given.get("id") for tag, given in Page(other.html()).tags if tag == "figure"}
     assert "target" in names
     assert not names & {"prices", "scatter", "missing", "known"}
@@ -162,11 +181,11 @@ def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["config"]["gate"] |= {"metric": "log_loss", "threshold": 0.6}
     text = " ".join(Page(other.html()).text.split())
-    assert f"the model's log_loss is {other.metrics['test']['log_loss']:.4f}" in text
+    assert f"the model's log_loss is {other.metrics['test']['overall']['log_loss']:.4f}" in text
     assert "has to be below 0.6" in text
     other.metrics["config"]["gate"] |= {"metric": "down.f1", "threshold": None}
     text = " ".join(Page(other.html()).text.split())
-    assert f"the model's down.f1 is {other.metrics['test']['down']['f1']:.4f}" in text
+    assert f"the model's down.f1 is {other.metrics['test']['overall']['down']['f1']:.4f}" in text
     assert "has to be" not in text
 
 
@@ -180,13 +199,13 @@ def test_a_champion_is_told(runs: dict[str, Run]) -> None:
 
 
 def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
-    told = runs["deep accepted"].about
-    html = data_page(told, source="simulated", simulated=True, as_of="09:00 America/New_York")
-    page = Page(html)
-    assert all(is_shown(at(key, {"table": told}), text) for key, _, text in page.numbers)
+    profile = runs["deep accepted"].profile
+    page = Page(data_page(profile))
+    assert len(page.numbers) > 500
+    assert all(is_shown(at(key, {"profile": profile}), text) for key, _, text in page.numbers)
     assert "Simulated markets" in page.text
     assert "ROC" not in page.text
-    assert 'class="simulated"' not in data_page(told, source="csv", simulated=False, as_of=None)
+    assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
 
 
 def test_only_the_report_imports_plotting() -> None:
@@ -197,12 +216,12 @@ def test_only_the_report_imports_plotting() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
             where = path.relative_to(source)
-            plotting |= {where.parts[:2] for name in names if name.split(".")[0] == "matplotlib"}
+            plotting |= {where.parts[0] for name in names if name.split(".")[0] == "matplotlib"}
             users |= {str(where) for name in names if name.startswith("tapeline.report")}
-    assert plotting == {("evaluation", "report")}
+    assert plotting == {"report"}
     assert {name for name in users if name.startswith("steps")} == {"steps/report.py"}
 
 
-def test_a_table_says_what_the_report_needs_in_little_room(runs: dict[str, Run]) -> None:
-    assert len(json.dumps(runs["flat rejected"].about)) < 100_000
+def test_a_profile_says_what_the_report_needs_in_little_room(runs: dict[str, Run]) -> None:
+    assert len(json.dumps(runs["flat rejected"].profile)) < 100_000
     assert files.read_json(runs["flat rejected"].folder / "scores.json") == runs["flat rejected"].scores

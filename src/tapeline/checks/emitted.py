@@ -13,20 +13,17 @@ def emitted(texts: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with files that belong together, by the names that findings show."""
     documents = []
     for file, text in texts.items():
-        told = read(text, file)
-        if isinstance(told, Finding):
-            yield told
+        content = read(text, file)
+        if isinstance(content, Finding):
+            yield content
         else:
-            documents += told
+            documents += content
     yield from together(documents)
 
 
 def together(documents: Sequence[Node]) -> Iterator[Finding]:
     """What is wrong with emitted documents, strictly, and with what they say of each other."""
     yield from objects(documents)
-    for document in documents:
-        for rule in fields.RULES if argo.is_workflow(document) else ():
-            yield from rule(document)
     for pipeline in kfp.pipelines(documents):
         yield from kfp.fields_exist(pipeline)
     yield from argo.references_find_templates(documents)
@@ -35,8 +32,8 @@ def together(documents: Sequence[Node]) -> Iterator[Finding]:
 def objects(documents: Sequence[Node]) -> Iterator[Finding]:
     """What is wrong with objects, each by itself."""
     for document in documents:
-        for about_words in names.RULES:
-            yield from about_words(document)
+        for about_objects in (*names.RULES, *fields.RULES):
+            yield from about_objects(document)
         for about_workflows in argo.RULES if argo.is_workflow(document) else ():
             yield from about_workflows(document)
         for pod in pods.pods(document):

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from tapeline.checks import graph, images, kustomize, of_configuration
+from tapeline.checks import fields, graph, images, kustomize, of_configuration
 from tapeline.checks.emitted import emitted
 from tapeline.clusters import emit as build
 from tapeline.config import compose as conf
@@ -170,4 +170,9 @@ def _deployed(checked: Checked, deploy: Path) -> None:
         else:
             checked.left_out.append(
                 "kubectl is not here, so deploy/kustomize was not rendered: install it to check that too"
+            )
+        if not fields.can_check_built_in():
+            checked.left_out.append(
+                "kubernetes-validate is not here, so the fields of Kubernetes' own kinds were not checked: "
+                "install tapeline[check] to check these too"
             )

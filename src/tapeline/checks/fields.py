@@ -1,81 +1,111 @@
-"""Fields that Argo does not have, or not so: Hera's models, which ignore what they do not know, read strictly."""
+"""Fields and values that the API server would drop or refuse: the published schemas, read strictly.
+
+schemas/ holds those of Argo and of the training operator (tests/schemas.py says how they get there); those of
+Kubernetes' own kinds are in the package kubernetes-validate, which `make check` has and an image has not.
+"""
 
 from __future__ import annotations
 
-import types
+import gzip
+import json
 from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from tapeline.checks.nodes import Node
 from tapeline.errors import Finding, nearest
 
+CUSTOM = ("ClusterWorkflowTemplate", "CronWorkflow", "TFJob", "Workflow", "WorkflowTemplate")
+"""Kinds with a schema in schemas/."""
+KUBERNETES = "1.32"
+"""The oldest that the objects are made for."""
+TEXTS = ("annotations", "labels", "matchLabels", "nodeSelector")
+"""Mappings of text to text, in which names.py finds other values, whatever the kind of the object."""
+METADATA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **{name: {"type": "string"} for name in ("name", "generateName", "namespace")},
+        **{name: {"type": "object"} for name in ("labels", "annotations")},
+        **{name: {} for name in ("creationTimestamp", "finalizers", "ownerReferences")},
+    },
+}
+"""A CRD does not spell it out."""
 
-def fields_exist(document: Node) -> Iterator[Finding]:
-    """The API server drops, or refuses, a field that Argo does not have."""
-    from hera.workflows import models
 
-    model = getattr(models, str(document.at("kind").value))
-    yield from _unknown(document, model)
+def fields_fit_their_schema(document: Node) -> Iterator[Finding]:
+    """No field that does not exist or is missing, no text where a number belongs."""
+    kind = str(document.at("kind").value)
+    for error in _custom(kind).iter_errors(document.value) if kind in CUSTOM else _built_in(document):
+        yield from _findings(document, error)
 
 
-def fields_have_their_types(document: Node) -> Iterator[Finding]:
-    """Numbers where numbers belong, lists where lists do; nothing that must be there is missing."""
-    from hera.workflows import models
-    from pydantic import ValidationError
+def can_check_built_in() -> bool:
+    """The package with the schemas of Kubernetes' own kinds is here."""
+    return find_spec("kubernetes_validate") is not None
 
-    model = getattr(models, str(document.at("kind").value))
+
+@cache
+def _custom(kind: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    packed = (Path(__file__).with_name("schemas") / f"{kind.lower()}s.json.gz").read_bytes()
+    schema = strict(json.loads(gzip.decompress(packed)))
+    return Draft202012Validator({**schema, "properties": {**schema["properties"], "metadata": METADATA}})
+
+
+def strict(schema: Any) -> Any:
+    """The schema with undeclared fields refused; what a quantity may be is the rule of quantities to say."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "number", "string"]}
+    made = {key: strict(value) for key, value in schema.items()}
+    if made.get("type") == "object" and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def _built_in(document: Node) -> Iterator[Any]:
+    """The first error of an object of Kubernetes' own kinds; none where nobody publishes a schema of its kind."""
+    if not can_check_built_in() or not {"apiVersion", "kind"} <= set(document.value):
+        return
+    import kubernetes_validate
+
     try:
-        model.model_validate(document.value)
-    except ValidationError as error:
-        for detail in error.errors():
-            if {"requests", "limits"} & set(detail["loc"]) and isinstance(detail["input"], (int, float)):
-                # a quantity, which may be a number
-                continue
-            node = _node(document, detail["loc"])
-            problem = detail["msg"].replace("Input should be", "must be").replace("Field required", "is missing")
-            yield node.wrong(problem[0].lower() + problem[1:], "mend it")
+        kubernetes_validate.validate(document.value, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        yield error
+    except kubernetes_validate.SchemaNotFoundError:
+        return
 
 
-def _node(document: Node, place: tuple[int | str, ...]) -> Node:
-    """The node of pydantic's place, in which models of a union stand between keys."""
+def _findings(document: Node, error: Any) -> Iterator[Finding]:
     node = document
-    for word in place:
-        if isinstance(word, int):
-            node = [*node.each()][word] if isinstance(node.value, list) and word < len(node.value) else node
-        elif isinstance(node.value, dict):
-            node = node.at(word)
-    return node
+    for key in error.absolute_path:
+        node = list(node.each())[key] if isinstance(key, int) else node.at(key)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", ()))
+        for key in node.value:
+            if key not in known:
+                fix = nearest(key, known, otherwise="leave it out")
+                yield node.at(key).wrong("there is no such field", fix)
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in node.value:
+                yield node.at(key).wrong("is missing", "add it")
+    elif error.validator == "type" and node.keys[-2:-1] and node.keys[-2] in TEXTS:
+        return
+    elif error.validator == "type":
+        types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        problem = f"must be of type {' or '.join(types)}, and is {json.dumps(error.instance, default=str)}"
+        yield node.wrong(problem, f"write {'an' if types[0][0] in 'aio' else 'a'} {types[0]}")
+    else:
+        yield node.wrong(error.message, "change it")
 
 
-def _unknown(node: Node, annotation: Any) -> Iterator[Finding]:
-    from pydantic import BaseModel, RootModel
-
-    if get_origin(annotation) in (Union, types.UnionType):
-        fitting = [each for each in get_args(annotation) if each is not type(None) and _fits(node.value, each)]
-        yield from _unknown(node, fitting[0]) if fitting else ()
-    elif get_origin(annotation) is list and isinstance(node.value, list):
-        for item in node.each():
-            yield from _unknown(item, get_args(annotation)[0])
-    elif get_origin(annotation) is dict and isinstance(node.value, dict):
-        for item in node.each():
-            yield from _unknown(item, get_args(annotation)[1])
-    elif isinstance(annotation, type) and issubclass(annotation, RootModel):
-        yield from _unknown(node, annotation.model_fields["root"].annotation)
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(node.value, dict):
-        known = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-        for item in node.each():
-            if item.key in known:
-                yield from _unknown(item, known[item.key])
-            else:
-                fix = nearest(item.key, list(known), otherwise="leave it out")
-                yield item.wrong(f"{annotation.__name__} has no field {item.key}", fix)
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    origin = get_origin(annotation) or annotation
-    if origin in (list, dict):
-        return isinstance(value, origin)
-    return not isinstance(value, list) or hasattr(annotation, "model_fields")
-
-
-RULES = (fields_exist, fields_have_their_types)
+RULES = (fields_fit_their_schema,)

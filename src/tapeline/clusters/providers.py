@@ -11,8 +11,9 @@ from pathlib import Path
 from tapeline.config import compose as conf
 from tapeline.config.schema import Hardware
 from tapeline.errors import refuse
+from tapeline.versions import ARGO
 
-ARGO, KFP = "v4.0.10", "2.17.0"
+KFP = "2.17.0"
 OVERLAYS = Path("deploy") / "kustomize" / "overlays"
 MACHINES = {
     "nvidia-tesla-t4": "n1-standard-4",
@@ -120,7 +121,7 @@ def _private_access(project: str) -> list[str]:
 
 
 def _pool(hardware: Hardware, where: str) -> list[str]:
-    """Nodes with the profile's card, which go when nobody needs them."""
+    """Nodes with the profile's card, which are removed when no pod needs them."""
     card = hardware.accelerator
     if card is None:
         return []
@@ -158,7 +159,7 @@ def _engine(options: Mapping[str, str]) -> list[str]:
             "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
             f"kubectl apply -k '{source}/env/dev?ref={KFP}'",
         ]
-    release = f"https://github.com/argoproj/argo-workflows/releases/download/{ARGO}/install.yaml"
+    release = f"https://github.com/argoproj/argo-workflows/releases/download/v{ARGO}/install.yaml"
     return [
         "kubectl create namespace argo",
         f"kubectl apply --server-side -n argo -f {release}",

@@ -47,7 +47,10 @@ __all__ = [
     "trace_score",
     "train_score",
 ]
-METRICS = (*regression.METRICS, Metric("profit", "a unit held", -math.inf, math.inf, "higher", "bootstrap"))
+METRICS: tuple[Metric, ...] = (
+    *regression.METRICS,
+    Metric("profit", "a unit held", -math.inf, math.inf, "higher", "bootstrap"),
+)
 
 
 def score(predictions: Predictions, weight: Array | None = None, groups: Array | None = None) -> Scores:
