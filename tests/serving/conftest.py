@@ -45,7 +45,10 @@ def gs() -> Iterator[str]:
     """The URL of an empty store in a fake Google Cloud Storage."""
     import fsspec
 
-    with storage_servers.serving(storage_servers.GoogleCloudStorage()) as endpoint, pytest.MonkeyPatch.context() as patch:
+    with (
+        storage_servers.serving(storage_servers.GoogleCloudStorage()) as endpoint,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("STORAGE_EMULATOR_HOST", endpoint)
         patch.setenv("FSSPEC_GS_TOKEN", "anon")
         fsspec.filesystem("gs").clear_instance_cache()
@@ -54,7 +57,7 @@ def gs() -> Iterator[str]:
 
 
 @pytest.fixture(params=["folder", "s3", "gs", "memory"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """The location of an empty store: a folder, and each object storage."""
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
@@ -82,7 +85,7 @@ def served(models: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def store(models: Path, tmp_path: Path) -> Path:
+def folder_store(models: Path, tmp_path: Path) -> Path:
     """A copy of the versions of m for one test, with no live version."""
     for number in (1, 2):
         shutil.copytree(models / "m" / str(number), tmp_path / "m" / str(number))

@@ -1,4 +1,4 @@
-"""Publish small fake servables, which TensorFlow cannot load: python -m tests.serving.publishing STORE MODEL VERSION ..."""
+"""Publish small fake servables, which do not load: python -m tests.serving.publishing STORE MODEL VERSION ..."""
 
 from __future__ import annotations
 

@@ -86,7 +86,9 @@ def test_a_version_is_loaded_again_while_a_request_uses_its_first_copy(manager: 
     assert manager.statuses("m", 1)[1].state == "AVAILABLE"
 
 
-def test_a_version_that_failed_to_load_is_retried_when_the_config_changes(manager: Manager, loader: Loader, base: Path) -> None:
+def test_a_version_that_failed_to_load_is_retried_when_the_config_changes(
+    manager: Manager, loader: Loader, base: Path
+) -> None:
     loader.broken = {2}
     manager.serve(pinned(base, 1))
     manager.serve(pinned(base, 2))

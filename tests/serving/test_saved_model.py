@@ -89,7 +89,9 @@ def test_both_signatures_return_the_same_outputs(exported: tuple[Path, Table, Ar
         assert_same(by_closes(closes[-rows:]), by_features(table.features[-rows:]))
 
 
-def test_the_server_answers_the_signature_closes_over_both_apis(exported: tuple[Path, Table, Array], tmp_path: Path) -> None:
+def test_the_server_answers_the_signature_closes_over_both_apis(
+    exported: tuple[Path, Table, Array], tmp_path: Path
+) -> None:
     import grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -161,9 +163,7 @@ def features(names: tuple[str, ...], closes: Array) -> Array:
 
 
 @pytest.mark.parametrize("overrides", [[], [EARLY]])
-def test_the_graph_computes_the_features_of_the_table(
-    closing_data: Path, tmp_path: Path, overrides: list[str]
-) -> None:
+def test_the_graph_computes_the_features_of_the_table(closing_data: Path, tmp_path: Path, overrides: list[str]) -> None:
     section = lookup.configure(["dataset.source=csv", f"dataset.path={closing_data}"]).dataset
     table, closes = table_and_closes(source(section).read(section, indices.simulate, tmp_path)[0].collect(), *overrides)
     assert table.features.shape == (1440, 24 - 2 * len(overrides))
@@ -229,5 +229,7 @@ def test_verify_refuses_a_servable_of_a_later_tensorflow(tmp_path: Path) -> None
         if loads:
             saved_model.verify(folder)
         else:
-            with pytest.raises(Refused, match=rf"was written by TensorFlow {written_by}, which is later than the servers' 2\.20"):
+            with pytest.raises(
+                Refused, match=rf"was written by TensorFlow {written_by}, which is later than the servers' 2\.20"
+            ):
                 saved_model.verify(folder)

@@ -93,7 +93,10 @@ def test_grpc_errors_have_tf_servings_code_and_details(served: Server) -> None:
     )
     assert error_of(predict, request([[1, 2, 3]], version=9))[1].endswith("Specific(m, 9)")
     code, details = error_of(predict, request([[1, 2]]))
-    assert (code, "has shape [1,2]; the signature serving_default expects [-1,3]" in details) == ("INVALID_ARGUMENT", True)
+    assert (code, "has shape [1,2]; the signature serving_default expects [-1,3]" in details) == (
+        "INVALID_ARGUMENT",
+        True,
+    )
     message = request([[1, 2, 3]])
     message.inputs["age"].CopyFrom(message.inputs.pop("predictors"))
     code, details = error_of(predict, message)
@@ -134,9 +137,9 @@ def test_a_large_request_is_refused_and_the_next_one_is_answered(served: Server)
     assert stubs(served)[0].Predict(request([[1, 2, 3]]), 10).model_spec.version.value == 1
 
 
-def test_no_request_fails_while_versions_change(store: Path) -> None:
-    pin(store, m=1)
-    with running(follow_store(str(store))) as started:
+def test_no_request_fails_while_versions_change(folder_store: Path) -> None:
+    pin(folder_store, m=1)
+    with running(follow_store(str(folder_store))) as started:
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
         stop, responses, failures = threading.Event(), [], []  # type: threading.Event, list[Any], list[Any]
 
@@ -146,7 +149,10 @@ def test_no_request_fails_while_versions_change(store: Path) -> None:
                 try:
                     if number % 2:
                         answer = predict(request([[1, 1, 1]]), 10)
-                        found = (answer.model_spec.version.value, answer.outputs["model_version"].string_val[0].decode())
+                        found = (
+                            answer.model_spec.version.value,
+                            answer.outputs["model_version"].string_val[0].decode(),
+                        )
                     else:
                         status, body = http(started.rest_port, "/v1/models/m:predict", {"instances": [[1, 1, 1]]})
                         found = (status, body["predictions"][0]["model_version"])
@@ -158,7 +164,7 @@ def test_no_request_fails_while_versions_change(store: Path) -> None:
         for each in clients:
             each.start()
         for number in (2, 1, 2, 1, 2):
-            pin(store, m=number)
+            pin(folder_store, m=number)
             until(lambda number=number: _live(started) == {number})  # type: ignore[misc]
         stop.set()
         for each in clients:
@@ -173,34 +179,36 @@ def _live(server: Server) -> set[int]:
     return {int(each["version"]) for each in statuses if each["state"] != "END"}
 
 
-def test_the_server_is_alive_with_an_empty_store_but_not_ready(store: Path) -> None:
-    with running(follow_store(str(store))) as started:
+def test_the_server_is_alive_with_an_empty_store_but_not_ready(folder_store: Path) -> None:
+    with running(follow_store(str(folder_store))) as started:
         socket.create_connection(("127.0.0.1", started.grpc_port), 5).close()
         assert http(started.rest_port, "/v1/models/m/metadata")[0] == 404
-        (store / "models.config").write_text("")
+        (folder_store / "models.config").write_text("")
         assert http(started.rest_port, "/v1/models/m")[0] == 404
-        pin(store, m=2)
+        pin(folder_store, m=2)
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
 
 
-def test_the_live_version_stays_live_where_another_or_the_config_is_broken(store: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (store / "m" / "3").mkdir()
-    (store / "m" / "3" / "saved_model.pb").write_bytes(b"no model")
-    shutil.copytree(store / "m" / "2", store / "m" / "4")
-    next((store / "m" / "4" / "variables").glob("*.data*")).write_bytes(b"")
-    shutil.copytree(store / "m" / "2", store / "m" / "5")
-    (store / "m" / "5" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records " * 9)
-    pin(store, m=1)
-    config = store / "models.config"
+def test_the_live_version_stays_live_where_another_or_the_config_is_broken(
+    folder_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder_store / "m" / "3").mkdir()
+    (folder_store / "m" / "3" / "saved_model.pb").write_bytes(b"no model")
+    shutil.copytree(folder_store / "m" / "2", folder_store / "m" / "4")
+    next((folder_store / "m" / "4" / "variables").glob("*.data*")).write_bytes(b"")
+    shutil.copytree(folder_store / "m" / "2", folder_store / "m" / "5")
+    (folder_store / "m" / "5" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records " * 9)
+    pin(folder_store, m=1)
+    config = folder_store / "models.config"
     good = config.read_text()
-    with running(follow_store(str(store))) as started:
+    with running(follow_store(str(folder_store))) as started:
 
         def live() -> int:
             return int(http(started.rest_port, "/v1/models/m/metadata")[1]["model_spec"]["version"])
 
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
         for number in (3, 4, 5, 6):
-            pin(store, m=number)
+            pin(folder_store, m=number)
             until(lambda number=number: f"m version {number} is not served" in caplog.text)  # type: ignore[misc]
             assert live() == 1
         status = http(started.rest_port, "/v1/models/m/versions/3")[1]["model_version_status"][0]
@@ -209,7 +217,7 @@ def test_the_live_version_stays_live_where_another_or_the_config_is_broken(store
         until(lambda: "is not TF Serving's model_config_list" in caplog.text)
         config.unlink()
         until(lambda: "models.config does not exist" in caplog.text)
-        shutil.rmtree(store / "m" / "1")
+        shutil.rmtree(folder_store / "m" / "1")
         config.write_text(good)
         assert live() == 1
         assert http(started.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]]})[0] == 200
@@ -219,13 +227,13 @@ def test_the_live_version_stays_live_where_another_or_the_config_is_broken(store
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 404)
 
 
-def test_a_reload_request_replaces_the_configuration(store: Path) -> None:
-    pin(store, m=1)
-    with running(follow_store(str(store))) as started:
+def test_a_reload_request_replaces_the_configuration(folder_store: Path) -> None:
+    pin(folder_store, m=1)
+    with running(follow_store(str(folder_store))) as started:
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
         message = model_management_pb2.ReloadConfigRequest()
         entry = message.config.model_config_list.config.add(
-            name="m", base_path=str(store / "m"), model_platform="tensorflow"
+            name="m", base_path=str(folder_store / "m"), model_platform="tensorflow"
         )
         entry.model_version_policy.specific.versions.extend([1, 2])
         assert stubs(started)[1].HandleReloadConfigRequest(message, 20).status.error_code == 0
@@ -236,12 +244,12 @@ def test_a_reload_request_replaces_the_configuration(store: Path) -> None:
         assert "m version 9 is not served" in status.error_message
 
 
-def test_a_port_in_use_is_refused(store: Path) -> None:
+def test_a_port_in_use_is_refused(folder_store: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for listen in (server.ListenAddress("127.0.0.1", port, 0), server.ListenAddress("127.0.0.1", 0, port)):
             with pytest.raises(Refused, match=f"port={port}: the port is in use"):
-                Server(listen, Manager(1), follow_store(str(store)), 1)
+                Server(listen, Manager(1), follow_store(str(folder_store)), 1)
             with pytest.raises(Refused, match=f"port={port}: the port is in use"):
                 server.check_ports(listen)
 

@@ -34,7 +34,9 @@ def test_the_flags_of_tf_servings_image_are_accepted() -> None:
     flags = tensorflow_model_server.parse([*model, *others, "--file_system_poll_wait_seconds=5"])
     assert (flags.port, flags.rest_api_port, flags.model_name) == (8500, 8501, "m")
     assert tensorflow_model_server.poll_seconds(flags) == 5
-    assert tensorflow_model_server.poll_seconds(tensorflow_model_server.parse(["--model_config_file=/c"])) == 0, "the config file is read once by default"
+    assert tensorflow_model_server.poll_seconds(tensorflow_model_server.parse(["--model_config_file=/c"])) == 0, (
+        "the config file is read once by default"
+    )
 
 
 def test_the_monitoring_config_sets_the_path_of_the_metrics(tmp_path: Path) -> None:
