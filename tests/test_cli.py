@@ -69,7 +69,7 @@ WRONG = {
         ["build", "target=kfp", "dataset.source=csv", "dataset.path=a.csv"], "=a.csv: pods do not see this"),
     "a step without its files": (["step", "features", "--out", "table=t"], "--in raw: features needs it; add --in"),
     "a cache below a file": (["run", "target.cache=/dev/null/x"], "a part of this path is a file"),
-    "runs nowhere": (["run", "target.runs=/proc/x/y"], "cannot be found or made"),
+    "runs nowhere": (["run", "target.runs=/proc/x/y"], "does not exist and cannot be created"),
 }  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def test_a_full_disk_is_named(folder: Path) -> None:
 
     done = subprocess_tapeline("run", "model=flat", cwd=folder, preexec_fn=little_room)
     assert done.returncode == 2
-    assert "the file would be larger than is allowed here; free some" in done.stderr
+    assert "the file would exceed the maximum file size; free some" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(folder.glob("runs/*"))
 

@@ -1,8 +1,8 @@
 """Read one object of an object storage together with its ETag, and write it with a conditional put.
 
 A conditional put replaces an object only where it still has the ETag that was read. S3 has the headers If-Match and
-If-None-Match: *. Google Cloud Storage has the parameter ifGenerationMatch, so there the generation stands for the
-ETag. fsspec has no interface for either (only `create`), so each storage has its functions here.
+If-None-Match: * for it. Google Cloud Storage has the parameter ifGenerationMatch: there, what this module calls the
+ETag is the generation. fsspec supports neither (only `create`), so each storage has its own functions here.
 """
 
 from __future__ import annotations

@@ -92,9 +92,9 @@ def test_what_the_server_refuses_is_one_sentence(ask: Any, tmp_path: Path, api: 
         ("version=9",): "indices-simulated version 9: is not served on 127.0.0.1",
         ("serving.name=nope",): "nope: is not served on 127.0.0.1",
         ("host=127.0.0.1:1",): "127.0.0.1:1: no server answers",
-        ("host=http://x",): "is no address",
-        (f"rows={rows}", "serving.name=m", "serving.store=/nowhere"): "wants 3 features a row, and these rows have 2",
-        ("version=one",): "is no number of a version",
+        ("host=http://x",): "is not a valid address",
+        (f"rows={rows}", "serving.name=m", "serving.store=/nowhere"): "expects 3 features per row, but",
+        ("version=one",): "is not a version number",
         ("random=true", f"rows={rows}"): "name different rows",
     }
     for words, sentence in cases.items():
@@ -127,7 +127,8 @@ def test_files_that_hold_no_rows(tmp_path: Path, text: str, said: str) -> None:
 
 def test_asking_imports_no_tensorflow() -> None:
     code = (
-        "import sys; from tapeline.serving.client import Endpoint, GrpcClient, RestClient; from tapeline.errors import Refused\n"
+        "import sys; from tapeline.errors import Refused\n"
+        "from tapeline.serving.client import Endpoint, GrpcClient, RestClient\n"
         "for api, kind in (('grpc', GrpcClient), ('rest', RestClient)):\n"
         "    try: kind(Endpoint('127.0.0.1', 1, 'm', api)).metadata(None)\n"
         "    except Refused: pass\n"

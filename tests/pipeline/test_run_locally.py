@@ -187,14 +187,14 @@ def test_what_does_not_apply_here_is_said(tapeline: Tapeline) -> None:
     assert code == 0
     assert "local: node selector, toleration, requests and limits, the image with TensorFlow 2.14.1 do not apply" in out
     assert "hw=gpu: clouds withdrew this card on 2024-05-01" in out
-    assert "sees no GPU: this trains on the CPU" in out
+    assert "finds no GPU: training runs on the CPU" in out
 
 
 def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> None:
     code, _, err = tapeline("run", *SMALL, "hw=gpu", "hw.required=true")
     assert code == 2
     assert "hw.required=true: TensorFlow" in err
-    assert "sees no GPU, which takes NVIDIA's driver 450 to 470" in err
+    assert "finds no GPU, which needs NVIDIA's driver 450 to 470" in err
 
 
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:

@@ -105,7 +105,7 @@ def start_publisher(url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_concurrent_processes_do_so_too(s3: str) -> None:
+def test_concurrent_processes_get_different_numbers(s3: str) -> None:
     running = [start_publisher(s3, "mn"[each % 2], *(f"{each}{letter}" * 6 for letter in "ab")) for each in range(4)]
     assert [process.wait() for process in running] == [0] * 4
     for name in ("m", "n"):

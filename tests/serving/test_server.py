@@ -261,8 +261,8 @@ def test_a_store_with_a_url_is_refused() -> None:
 
 def test_a_server_in_this_process_needs_a_live_version_of_the_model(models: Path) -> None:
     with (
-        pytest.raises(Refused, match=r"serving\.name=nobody: is not served"),
-        server.running(str(models), "nobody", seconds=0.2),
+        pytest.raises(Refused, match=r"serving\.name=missing: is not served"),
+        server.running(str(models), "missing", seconds=0.2),
     ):
         pytest.fail("nothing is live under this name")
     pin(models, half=123)

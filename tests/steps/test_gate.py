@@ -169,5 +169,5 @@ def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(tapeline: T
     shutil.copyfile(latest / "scores.json", version / "saved_model.pb")
     code, _, err = tapeline(*asked, *inputs(folder))
     assert code == 2
-    assert f"{version}: is not a servable that can be loaded" in err.replace("store/", f"{folder}/store/")
+    assert f"{version}: cannot be loaded as a servable" in err.replace("store/", f"{folder}/store/")
     assert not (folder / "m").exists()
