@@ -1,4 +1,4 @@
-# Every option is a key=value behind the verb: make run model=flat seed=7. No shell reads the values.
+# Every option is a key=value behind the command: make run model=flat seed=7. No shell reads the values.
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
@@ -8,47 +8,40 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 # make would expand exported values, and so run what stands in $(shell ...): export none of them.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
-# Verbs of tapeline: first those of a laptop, then those that write Argo's and KFP's words.
-HERE := run runs explore sweep serve predict publish canary promote rollback \
-  versions config images cluster cluster-down verify-cluster
-THERE := build workflows check submit
+# What make does itself. Every other goal is a command of tapeline.
+OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
+# Commands that need the packages that write for clusters.
+FOR_CLUSTERS := build workflows check submit
 
 .DEFAULT_GOAL := help
-.PHONY: $(HERE) $(THERE) help test test-faults test-k80 test-cluster lint bench bench-serving lock protos schemas clean
 
-help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+ifneq ($(filter-out $(OWN) .venv/% .venv-k80/%,$(MAKECMDGOALS)),)
 
-run: ## the whole pipeline: make run model=deep hw=gpu dataset.source=csv dataset.path=closes.csv
-runs: ## past runs: make runs, make runs compare=a,b, repeat=a, keep=10
-explore: ## look at the data before any training: make explore dataset.source=csv dataset.path=closes.csv
-sweep: ## a run for each combination, and a leaderboard: make sweep model=flat,deep
-serve: ## TF Serving's API on the store: make serve serving.rest_port=8501
-predict: ## ask a server: make predict date=2014-08-12 (or random=true, or rows=FILE.csv)
-publish: ## make an accepted run's model live: make publish run=latest
-canary: ## serve a run's model beside the live one: make canary run=latest
-promote: ## make the canary the live one, or version=N
-rollback: ## back to the version that was live before: make rollback why='it shorts everything'
-versions: ## what the store holds
-config: ## print the configuration that overrides make
-images: ## build the images of the steps: make images image=cpu builder='podman build'
-cluster: ## the commands that make a cluster: make cluster provider=kind (or gke hw=gpu-t4), run=true runs them
-cluster-down: ## the commands that remove it: make cluster-down provider=kind
-verify-cluster: ## after kubectl apply -k: train there, ask the server, knock as a stranger
-build: ## the graph for a cluster: make build target=argo (or kfp, tfjob) experiment=snp_deep hw=gpu
-workflows: ## the shipped experiments in workflows/, anew
-check: ## verify every option, the graph, emitted YAML, images and the Kustomize tree, offline
-submit: ## run it on a cluster, and fetch what it made: make submit target=argo (or kfp, tfjob) experiment=snp_deep
+# One call for the whole line, whatever files have the goals' names: it refuses a second goal before anything starts.
+override TAPELINE_GOALS := $(MAKECMDGOALS)
+export TAPELINE_GOALS
+.PHONY: forward
+forward: $(if $(filter $(FOR_CLUSTERS),$(MAKECMDGOALS)),.venv/.dev,.venv/.steps)
+	@$(BIN)/tapeline --from-make $(OWN)
+%: forward ; @:
+Makefile pyproject.toml requirements.lock requirements-dev.lock: ;
 
-$(HERE): .venv/.steps
-$(THERE): .venv/.dev
-$(HERE) $(THERE):
-	@$(BIN)/tapeline --from-make $@
+else
+
+.PHONY: $(OWN)
+
+# Commands in src/tapeline/commands say on a line of their own what they do; so this needs no Python.
+COMMAND_HELP := /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
+  gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); printf "  make %-15s %s\n", name, $$0 }
+
+help: ## what can be done here; make help run tells more about run
+	@awk '$(COMMAND_HELP)' $(sort $(wildcard src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-lint: .venv/.dev
+lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
@@ -65,10 +58,13 @@ test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it b
 bench: .venv/.dev ## seconds and ratios; README's figures come from here
 	@$(BIN)/python -m benchmarks
 
+bench-data: .venv/.dev ## peak memory and seconds of tables larger than memory
+	@$(BIN)/python -m benchmarks data
+
 bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
 	@$(BIN)/python -m benchmarks serving
 
-lock: ## resolve the pinned requirements anew (needs uv)
+lock: ## resolve the pinned requirements again (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
@@ -87,6 +83,8 @@ schemas: .venv/.dev ## take Argo's and TFJob's schemas from their Go modules int
 
 clean: ## remove the environment and the cache; runs and the store stay
 	rm -rf .venv .venv-k80 .tapeline
+
+endif
 
 .venv/.steps: requirements.lock pyproject.toml
 	@$(call install,.venv,requirements.lock,$(PYTHONS),14)

@@ -42,10 +42,9 @@ def main() -> None:
         folder = Path(name)
         for family in FAMILIES:
             for steps in (100, 200):
-                line = ["run", f"model={family}", f"model.steps={steps}", "gate.threshold=0", f"serving.name={family}"]
-                subprocess.run(
-                    [sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True
-                )
+                gate = ["gate.threshold=0", "gate.baseline_margin=null"]
+                line = ["run", f"model={family}", f"model.steps={steps}", *gate, f"serving.name={family}"]
+                subprocess.run([sys.executable, "-m", "tapeline", *line], cwd=folder, check=True, capture_output=True)
         port = _free_port()
         listen = [f"serving.rest_port={port}", "serving.grpc_port=0", "serving.poll_seconds=0.2"]
         with (folder / "serve.log").open("w") as log:

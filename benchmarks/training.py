@@ -57,16 +57,17 @@ def table() -> tuple[Array, Array]:
 
 def ours(family: str, steps: int) -> float:
     """Our own fit, its compilation counted in."""
-    from tapeline.lookup import configure as compose
-    from tapeline.lookup import family as module
-    from tapeline.models import How, Rows
+    from tapeline import lookup
+    from tapeline.models import Rows, Training
 
-    told = compose([f"model={family}", f"model.steps={steps}"])
+    told = lookup.configure([f"model={family}", f"model.steps={steps}"])
     from tapeline import tensorflow as tf
 
     tf.device(told.hw.threads, None, required=False)
     begun = time.perf_counter()
-    module(family).fit(told.model, Rows(*table()), How("direction", 0, lambda step, score: None))
+    lookup.family(family).fit(
+        told.model, Rows(*table()), Training(lookup.task("direction"), 0, lambda step, score: None)
+    )
     return steps / (time.perf_counter() - begun)
 
 

@@ -6,13 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
+from tapeline import files
 from tapeline.cli import main as cli
+from tapeline.report import charts
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
@@ -31,10 +36,55 @@ def closing_data() -> Path:
     return path
 
 
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """An empty picture in the place of each chart: drawing takes longer than the rest of a small run."""
+    sections = [import_module(f"tapeline.report.sections.{name}") for name in files.modules("tapeline.report.sections")]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (charts, *sections):
+            if hasattr(module, "picture"):
+                patch.setattr(module, "picture", _empty)
+        yield
+
+
+def _empty(name: str, says: str, *_: object, **__: object) -> Markup:
+    return Markup('<svg role="img" aria-label="{}"></svg>').format(says)
+
+
+def draws(item: pytest.Item) -> bool:
+    """Whether a test sees real charts: those of the report, and those with the marker `pictures`."""
+    return (ROOT / "tests" / "report") in item.path.parents or item.get_closest_marker("pictures") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Around fixtures of every scope, which monkeypatch is not."""
+    if draws(item):
+        return (yield)
+    with without_pictures():
+        return (yield)
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder."""
+def folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """An empty working folder, whose .tapeline/cache is that of the whole session.
+
+    Tests about the cache, the removal of runs and kills have the marker `own_cache`, and an empty cache; so must
+    tests that change what a step computes, since the cache cannot know of it.
+    """
     monkeypatch.chdir(tmp_path)
+    if not request.node.get_closest_marker("own_cache"):
+        base = tmp_path_factory.getbasetemp()
+        whole = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        shared = whole / ("steps-and-pictures" if draws(request.node) else "steps")
+        shared.mkdir(exist_ok=True)
+        (tmp_path / ".tapeline").mkdir()
+        (tmp_path / ".tapeline" / "cache").symlink_to(shared)
     return tmp_path
 
 

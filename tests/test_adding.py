@@ -17,15 +17,20 @@ import json
 
 import numpy as np
 
-from tapeline import config, tf
+from tapeline import tensorflow as tf
+from tapeline.config import schema
 from tapeline.models import Point
 
 
-class Section(config.Model):
+class Section(schema.Model):
     floor: float
 
 
-def fit(section, rows, how):
+def supports(spec):
+    return None
+
+
+def fit(section, rows, training):
     share = max(float(rows.target.mean()), section.floor)
     return share, [Point(section.steps, float(np.mean(rows.target == (share > 0.5))))]
 
@@ -39,7 +44,7 @@ def save(model, folder):
     (folder / "share.json").write_text(json.dumps(model))
 
 
-def load(folder):
+def load(folder, task):
     return json.loads((folder / "share.json").read_text())
 
 
@@ -72,7 +77,7 @@ def test_a_fourth_family_is_one_module_and_one_file(
     monkeypatch.setenv("TAPELINE_CONF", str(folder / "conf"))
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(folder / "modules")])
     try:
-        code, _, err = tapeline("run", "model=share", "gate.threshold=0")
+        code, _, err = tapeline("run", "model=share", "gate.threshold=0", "gate.baseline_margin=null")
         assert (code, err) == (0, "")
         told = metrics(folder)
         assert told["ran"]["model"] == "share"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from tapeline import checks, lookup
 from tapeline.clusters.plan import plan
 from tapeline.config import compose as conf
+from tapeline.config.overrides import parse
 from tapeline.errors import Refused
-from tapeline.pipeline.graph import view
 from tests.conftest import ROOT, Tapeline, metrics
 
 OPTIONS = [
@@ -17,7 +18,7 @@ OPTIONS = [
     if group.is_dir()
     for option in sorted(group.glob("*.yaml"))
 ]
-SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0"]
+SMALL = ["model.steps=20", "model.report_every=10", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -66,14 +67,68 @@ def test_defaults_of_the_serving_name() -> None:
     assert lookup.configure(["serving.name=mine"]).serving.name == "mine"
 
 
-def test_a_view_holds_what_is_read_and_nothing_else() -> None:
-    seen = view(lookup.configure([]), ("model", "seed", "hw.name", "serving.name"))
-    assert (seen.model.family, seen.seed, seen.hw.name, seen.serving.name) == ("deep", 0, "cpu", "indices-simulated")
-    for path in ("dataset", "gate"):
-        with pytest.raises(AttributeError):
-            getattr(seen, path)
-    with pytest.raises(AttributeError):
-        _ = seen.hw.threads
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model.steps=5", ("set", "model.steps", 5, "model", "model.steps=5")),
+        ("+split.windows=3", ("add", "split.windows", 3, "split", "split.windows=3")),
+        ("++a.b=[1, x]", ("force", "a.b", [1, "x"], "a", "a.b=[1, x]")),
+        ("~model.hidden", ("delete", "model.hidden", None, "model", "model.hidden")),
+        ("model@other=flat", ("set", "model", "flat", "model", "model@other=flat")),
+        ("hydra/launcher=joblib", ("set", "hydra/launcher", "joblib", "hydra", "hydra/launcher=joblib")),
+        ("a='x=y'", ("set", "a", "x=y", "a", "a='x=y'")),
+        ("a=${oc.env:X}", ("set", "a", "${oc.env:X}", "a", "a=${oc.env:X}")),
+        ("a=''", ("set", "a", "", "a", "a=''")),
+        ("model=flat,deep", ("set", "model", ["flat", "deep"], "model", "model=flat,deep")),
+    ],
+)
+def test_an_override_is_parsed_once(text: str, expected: tuple[object, ...]) -> None:
+    (found,) = parse([text])
+    assert (found.op, found.key, found.value, found.section, found.assignment) == expected
+    assert found.sweep == (text.count(",") == 1 and "[" not in text)
+
+
+def test_an_override_without_a_value_means_as_configured() -> None:
+    assert parse(["model.steps=", "seed=3", "dataset.path="]) == parse(["seed=3"])
+
+
+def test_all_overrides_that_cannot_be_read_are_named_at_once() -> None:
+    with pytest.raises(Refused) as error:
+        lookup.configure(["a b=1", "seed=3", "model.steps=[1"])
+    assert [finding.where for finding in error.value.findings] == ["a b=1", "model.steps=[1"]
+    with pytest.raises(Refused) as error:
+        lookup.configure(["model=falt", "hydra.verbose=true", "seed=1,2"])
+    assert [finding.where for finding in error.value.findings] == ["model=falt", "hydra.verbose=true", "seed=1,2"]
+
+
+def test_what_comes_from_the_environment_is_used_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUERY", "SELECT hush FROM {ticker}")
+    config = lookup.configure(["dataset.query=${oc.env:QUERY}", "dataset.queries.snp='${dataset.query}'", "seed=4"])
+    assert getattr(config.dataset, "query", None) == "SELECT hush FROM {ticker}"
+    assert config.environment == {"dataset.query": "${oc.env:QUERY}", "dataset.queries.snp": "${dataset.query}"}
+    assert config.linked
+    assert "hush" not in str(conf.plain(config))
+    assert "hush" not in str(conf.values_of(config, ["dataset"]))
+    assert not lookup.configure(["model.steps=5"]).linked
+
+
+def test_a_finding_about_a_value_of_the_environment_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPS", "hush")
+    with pytest.raises(Refused, match=r"model\.steps") as error:
+        lookup.configure(["model.steps=${oc.env:STEPS}"])
+    assert "hush" not in str(error.value)
+
+
+def test_an_option_has_another_digest_when_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    before = conf.option_digests("model")
+    monkeypatch.setenv("TAPELINE_CONF", str(tmp_path / "conf"))
+    assert conf.option_digests("model") == before
+    path = tmp_path / "conf" / "model" / "flat.yaml"
+    path.write_text("# A comment.\n" + path.read_text())
+    assert conf.option_digests("model") == before
+    path.write_text(path.read_text().replace("30000", "500"))
+    assert {name for name, digest in conf.option_digests("model").items() if digest != before[name]} == {"model=flat"}
 
 
 def test_places_are_in_no_portable_configuration() -> None:

@@ -27,7 +27,7 @@ DAY = "2014-08-12"
 def served(closing_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
     """A server on a store that holds all three, and the folder they were made in."""
     folder = tmp_path_factory.mktemp("served")
-    data = ["dataset.source=csv", f"dataset.path={closing_data}", "gate.threshold=0"]
+    data = ["dataset.source=csv", f"dataset.path={closing_data}", "gate.threshold=0", "gate.baseline_margin=null"]
     places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
     for name in NAMES:
         assert cli.main(["run", f"experiment=snp_{name}", f"serving.name={name}", *data, *places]) == 0
@@ -83,7 +83,7 @@ def test_batches_through_both_signatures(served: tuple[Server, Path], closing_da
 
 
 def test_a_nightly_run_does_not_bring_back_what_was_rolled_back(tapeline: Tapeline, folder: Path) -> None:
-    line = ["run", "model=flat", "model.report_every=20", "gate.threshold=0"]
+    line = ["run", "model=flat", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
     assert tapeline(*line, "model.steps=20")[0] == 0
     assert tapeline(*line, "model.steps=40")[0] == 0
     bad = metrics(folder)["model_version"]

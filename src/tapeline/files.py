@@ -1,21 +1,28 @@
-"""Whole files or none: temporary siblings, renames, content digests and locks."""
+"""Whole files or none: temporary siblings, renames, content digests and locks; and what lies in a folder."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tapeline.errors import refuse
+
+FICLONE = 0x40049409
+"""Linux' ioctl that lets one file share another's blocks."""
+HARD_LINK = 64_000_000
+"""Bytes. Files of this size or less are copied."""
 
 
 @contextmanager
@@ -62,8 +69,11 @@ def owned(folder: Path) -> Iterator[None]:
 
 def in_use(folder: Path) -> bool:
     """Whether a process is at work in a folder that it owns, or may be about to own it, since it is so new."""
-    if _age(folder) <= 60:
-        return True
+    return _age(folder) <= 60 or is_owned(folder)
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process owns the folder now."""
     if (handle := _try_lock(folder)) is None:
         return True
     os.close(handle)
@@ -145,6 +155,33 @@ def copy_folder(source: Path, target: Path) -> None:
             shutil.copyfile(path, copy)
 
 
+def clone(source: Path, target: Path) -> None:
+    """Let `target`, which does not exist, be a file or folder with the content of `source`.
+
+    Where the file system can, both share their blocks until one is changed; else the content is copied, and a
+    file of more than HARD_LINK bytes is linked, so that large models do not lie on the disk twice.
+    """
+    if source.is_dir():
+        target.mkdir()
+        for path in sorted(source.iterdir()):
+            clone(path, target / path.name)
+        return
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+            return
+        except OSError:  # not on this file system
+            pass
+        if os.fstat(reader.fileno()).st_size <= HARD_LINK:
+            shutil.copyfileobj(reader, writer)
+            return
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
 def read_json(path: Path) -> Any:
     """Read one of our own JSON files."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -173,3 +210,18 @@ def point(link: Path, name: str) -> None:
     with scratch(link.parent, link.name) as folder:
         (folder / link.name).symlink_to(name)
         os.replace(folder / link.name, link)
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of files and folders, links not followed; what another process removes meanwhile counts nothing."""
+    total = 0
+    for path in paths:
+        for file in (path, *path.rglob("*")):
+            with suppress(FileNotFoundError):
+                total += 0 if file.is_dir() else file.lstat().st_size
+    return total
+
+
+def modules(package: str) -> list[str]:
+    """Names of the modules and packages in a package, by file name; only the package itself is imported."""
+    return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(package).__path__))

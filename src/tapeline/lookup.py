@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from types import ModuleType
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import compose, flat, name_of, options
+from tapeline.config.compose import Composed, compose, flat, name_of, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -35,7 +34,9 @@ from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Input, Spec
+from tapeline.tasks import Metric, Task
+from tapeline.tasks import metric as metric_of
 
 GROUPS: dict[str, type[Section]] = {
     "dataset": Dataset,
@@ -67,7 +68,7 @@ def module(package: str, name: str, key: str) -> ModuleType:
 
 def dataset(section: Dataset) -> Kind:
     """The module of a dataset."""
-    return cast(Kind, module("datasets", section.name, "dataset.name"))
+    return dataset_named(section.name)
 
 
 def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
@@ -93,6 +94,34 @@ def family(name: str) -> Family:
     return cast(Family, module("models", name, "model.family"))
 
 
+def task(name: str) -> Task:
+    """The module of a task."""
+    return cast(Task, module("tasks", name, "task"))
+
+
+def dataset_named(name: str) -> Kind:
+    """The module of the dataset of that name."""
+    return cast(Kind, module("datasets", name, "dataset.name"))
+
+
+def spec(name: str) -> Spec:
+    """What the dataset of that name declares."""
+    return dataset_named(name).SPEC
+
+
+def metric(metrics: Mapping[str, Any]) -> Metric:
+    """The metric that the gate asked for, of a run's metrics.json.
+
+    Raises:
+        Refused: its dataset is no longer there, or has no such metric.
+    """
+    name = metrics["config"]["gate"]["metric"]
+    try:
+        return metric_of(task(spec(metrics["config"]["dataset"]["name"]).task), name)
+    except KeyError:
+        raise refuse(f"gate.metric={name}", "no metric of this dataset", "run it again") from None
+
+
 def configure(overrides: Sequence[str]) -> Config:
     """Compose conf/ with Hydra overrides and validate the result.
 
@@ -102,22 +131,24 @@ def configure(overrides: Sequence[str]) -> Config:
     return validate(compose(overrides))
 
 
-def validate(plain: Mapping[str, Any]) -> Config:
+def validate(composed: Composed) -> Config:
     """Check a composed configuration against the schema.
 
     Raises:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
+    plain = composed.values
     if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
         raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
     findings: list[Finding] = []
-    names = [field.name for field in fields(Config)]
+    names = ["experiment", "seed", *GROUPS]
     for key in plain:
         if key not in names:
             findings.append(Finding(key, "unknown key", nearest(key, names, otherwise="remove it")))
     values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
     if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
-        findings.append(Finding(f"seed={values['seed']}", "must be a whole number, 0 or more", "set it so"))
+        shown = composed.environment.get("seed", values["seed"])
+        findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
         if not isinstance(section, dict):
@@ -126,21 +157,33 @@ def validate(plain: Mapping[str, Any]) -> Config:
         try:
             values[group] = _section(group, section, plain)
         except ValidationError as error:
-            findings += _explain(group, section, error)
+            findings += _explain(group, section, error, composed.environment)
         except Refused as error:
             findings += error.findings
     if findings:
         raise Refused(*findings)
-    return Config(**values)
+    return Config(**values, environment=composed.environment, linked=composed.linked)
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
         section = {**section, "name": name_of(plain.get("dataset") or {})}
+    if group == "gate" and section.get("metric") is None:
+        section = {**section, "metric": _primary(plain.get("dataset") or {})}
     return _schema(group, section).model_validate(section)
 
 
-def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> Iterator[Finding]:
+def _primary(dataset: Mapping[str, Any]) -> str:
+    """The metric of a dataset's task that gates take by default; empty where the dataset itself is refused."""
+    try:
+        return task(spec(str(dataset.get("name"))).task).PRIMARY
+    except Refused:
+        return ""
+
+
+def _explain(
+    group: str, section: Mapping[str, Any], error: ValidationError, environment: Mapping[str, str]
+) -> Iterator[Finding]:
     for detail in error.errors():
         key = ".".join([group, *map(str, detail["loc"])])
         if detail["type"] == "extra_forbidden":
@@ -150,7 +193,11 @@ def _explain(group: str, section: Mapping[str, Any], error: ValidationError) -> 
             yield Finding(key, "the key is missing", "set it")
         else:
             rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            yield Finding(f"{key}={detail['input']!r}", rule[0].lower() + rule[1:], "set another value")
+            yield Finding(
+                f"{key}={environment.get(key) or repr(detail['input'])}",
+                rule[0].lower() + rule[1:],
+                "set another value",
+            )
 
 
 def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:

@@ -12,7 +12,7 @@ from tapeline import checks, lookup
 from tapeline.checks import graph
 from tapeline.checks import images as dockerfiles
 from tapeline.errors import Refused
-from tapeline.pipeline.graph import PIPELINE, Artifact, Step
+from tapeline.pipeline.graph import RAW, STEPS, Step
 from tests.checks.planting import Planted, forget, identity
 from tests.conftest import ROOT, Tapeline
 
@@ -46,10 +46,17 @@ TYPED: list[Planted] = [
             "gate.metric=acuracy: no metric of this dataset; "
             "choose one of: accuracy, auc, down.f1, up.f1, log_loss (did you mean accuracy?)"),
     Planted("configuration.threshold_can_be_met", "target=argo", ["gate.threshold=70"],
-            "gate.threshold=70: no accuracy is above it in reason; set a share, 0 or more and below 1"),
+            "gate.threshold=70: accuracy is never above it; set a number from 0 on and below 1"),
+    Planted("configuration.threshold_can_be_met", "target=argo",
+            ["gate.metric=log_loss", "gate.threshold=0", "gate.baseline_margin=null"],
+            "gate.threshold=0: log_loss is never below it; set a number above 0"),
+    Planted("configuration.confidence_has_its_margin", "target=argo",
+            ["gate.confidence=0.95", "gate.baseline_margin=null"],
+            "gate.confidence=0.95: is not read, since gate.baseline_margin=null; set gate.baseline_margin=0 too"),
     Planted("configuration.baselines_have_the_metric", "target=argo",
             ["gate.metric=log_loss", "gate.baseline_margin=0.1"],
-            "gate.baseline_margin=0.1: baselines have no log_loss; set it to null, or choose gate.metric=accuracy"),
+            "gate.baseline_margin=0.1: baselines have no log_loss, which needs probabilities; "
+            "set gate.baseline_margin=null, or choose gate.metric=accuracy"),
     Planted("configuration.source_has_its_path", "target=argo", ["dataset.source=csv"],
             "dataset.path: dataset.source=csv needs it; set dataset.path=FILE.csv"),
     Planted("configuration.image_has_code_for_the_card", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
@@ -90,35 +97,42 @@ def test_what_a_cluster_cannot_reach_is_no_matter_on_this_machine() -> None:
     assert lines(["serving.store=./store", "dataset.source=csv", "dataset.path=closes.csv"]) == []
 
 
+MISREAD = Step("misread", takes=(), makes=(), package="tests.pipeline.toy")
+
+
 def _with(name: str, /, **changed: Any) -> list[Step]:
-    return [replace(step, **changed) if step.name == name else step for step in PIPELINE]
+    return [replace(step, **changed) if step.name == name else step for step in STEPS]
 
 
-STEPS = [
+GRAPH = [
     Planted("graph.names_are_given_once", "", _with("report", name="gate"),
-            "graph.py: PIPELINE: the step gate stands there twice; rename one"),
+            "graph.py: STEPS: the step gate stands there twice; rename one"),
     Planted("graph.artifacts_are_made_before_they_are_taken", "", _with("features", takes=("fitted",)),
-            "graph.py: PIPELINE: features: takes fitted, which no step before it makes; "
+            "graph.py: STEPS: features: takes fitted, which no step before it makes; "
             "move it behind the step that makes fitted"),
     Planted("graph.skipped_outputs_are_not_taken", "",
-            [*PIPELINE, Step("tell", reads=(), takes=("published",), makes=(Artifact("told", "told.txt"),))],
-            "graph.py: PIPELINE: tell: takes published of publish, which may be skipped; "
+            [*STEPS, replace(MISREAD, takes=("published",), package="tests.pipeline.toy", name="collect")],
+            "graph.py: STEPS: collect: takes published of publish, which may be skipped; "
             "take what a step makes that always runs"),
     Planted("graph.conditions_are_said_before", "", _with("publish", when="acepted"),
-            "graph.py: PIPELINE: publish: waits for acepted, which no step before it says; did you mean accepted?"),
-    Planted("graph.keys_that_are_read_exist", "", _with("train", reads=("modle",)),
-            "graph.py: PIPELINE: train: reads modle, no section; did you mean model?"),
+            "graph.py: STEPS: publish: waits for acepted, which no step before it says; did you mean accepted?"),
+    Planted("graph.artifacts_that_may_be_missing_are_not_needed", "", _with("ingest", makes=(replace(RAW, optional=True),)),
+            "graph.py: STEPS: features: takes raw, which may be missing; write takes=(raw?,)"),
+    Planted("graph.mapped_steps_make_one_folder", "", _with("features", map_over="partitions"),
+            "graph.py: STEPS: features: is mapped over partitions, and makes no single folder; let it make one folder"),
+    Planted("graph.keys_that_are_read_exist", "", [*STEPS, MISREAD],
+            "graph.py: STEPS: misread: reads modle, no section; did you mean model?"),
     Planted("graph.only_the_publisher_writes", "", _with("publish", when=None),
-            "graph.py: PIPELINE: publish: writes to the store, accepted or not; give it when=accepted"),
+            "graph.py: STEPS: publish: writes to the store, accepted or not; give it when=accepted"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("planted", STEPS, ids=identity)
+@pytest.mark.parametrize("planted", GRAPH, ids=identity)
 def test_a_mistake_in_the_table_of_steps_is_one_line(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     def found(steps: list[Step]) -> list[str]:
         return [str(finding) for rule in graph.RULES for finding in rule(steps)]
 
-    assert found(list(PIPELINE)) == []
+    assert found(list(STEPS)) == []
     assert found(planted.value) == [planted.line]
     forget(planted.rule, monkeypatch)
     assert found(planted.value) == []

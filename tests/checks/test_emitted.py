@@ -43,7 +43,7 @@ WORKFLOWS = [
     Planted("restricted.no_shell_runs", f"{BOX} args", lambda words: ["bash", "-ec", *words],
             f"{T}.args: starts a shell; name the program itself, one argument an item"),
     Planted("restricted.nothing_is_left_to_fill_in", f"{BOX} args []", "hw=${hw}",
-            f"{T}.args[12]: ${{hw}} is not filled in; write the value"),
+            f"{T}.args[13]: ${{hw}} is not filled in; write the value"),
     Planted("resources.resources_are_told", f"{BOX} resources limits memory", DROP,
             f"{T}.resources.limits.memory: is missing; say how much the container needs"),
     Planted("resources.requests_are_within_limits", f"{BOX} resources requests memory", "9Gi",
@@ -86,9 +86,9 @@ WORKFLOWS = [
     Planted("names.nothing_looks_like_a_key", f"{BOX} env []", {"name": "ID", "value": "AKIA" + "ABCDEFGH" * 2},
             f"{T}.env[ID].value: holds an access key of AWS; revoke it, and refer to a Secret that is created outside"),
     Planted("tags.tags_are_whole", f"{BOX} args []", "seed={{inputs.parameters.seed}",
-            f"{T}.args[12]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
+            f"{T}.args[13]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
     Planted("tags.tags_stand_for_something", f"{BOX} args []", "seed={{inputs.parameters.sed}}",
-            f"{T}.args[12]: {{{{inputs.parameters.sed}}}} stands for nothing here; did you mean inputs.parameters.seed?"),
+            f"{T}.args[13]: {{{{inputs.parameters.sed}}}} stands for nothing here; did you mean inputs.parameters.seed?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [publish] when", "{{tasks.gat.outputs.parameters.accepted}} == true",
             f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} stands for "
             "nothing here; did you mean tasks.gate.outputs.parameters.accepted?"),
@@ -107,7 +107,7 @@ WORKFLOWS = [
             f"{W}.templates[publish].serviceAccountName: {{{{workflow.parameters.seed}}}} lets a parameter decide what "
             "runs; write the value itself"),
     Planted("tags.arguments_hold_one_tag", f"{BOX} args []", "x={{inputs.parameters.seed}}{{inputs.parameters.model}}",
-            f"{T}.args[12]: 'x={{{{inputs.parameters.seed}}}}{{{{inputs.parameters.model}}}}' joins values; "
+            f"{T}.args[13]: 'x={{{{inputs.parameters.seed}}}}{{{{inputs.parameters.model}}}}' joins values; "
             "give each an argument of its own"),
     Planted("argo.templates_exist", "spec entrypoint", "grph",
             f"{W}.entrypoint: there is no template grph; did you mean graph?"),
@@ -176,9 +176,9 @@ PIPELINES = [
             "k.yaml: components.comp-publish-if-accepted.dag.tasks.condition-1.triggerPolicy.condition: "
             "condition-1 has no input accepted; give it"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{$.inputs.parameters['sed']}}",
-            f"{A}.args[14]: {{{{$.inputs.parameters['sed']}}}} stands for nothing here; did you mean seed?"),
+            f"{A}.args[15]: {{{{$.inputs.parameters['sed']}}}} stands for nothing here; did you mean seed?"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{inputs.parameters.seed}}",
-            f"{A}.args[14]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
+            f"{A}.args[15]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
             "write {{$.inputs.parameters['name']}}"),
     Planted("kfp.skipped_outputs_are_not_read", "components comp-publish-if-accepted dag outputs",
             {"artifacts": {"published": {"artifactSelectors": [

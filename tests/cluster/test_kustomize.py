@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tapeline.commands import images
-from tapeline.commands import verify_cluster as verify
+from tapeline.commands.verify_cluster import probes as verify
 from tests.cluster import tree
 from tests.cluster.conftest import SECURITY, Image, Kubectl, ended
 from tests.cluster.tree import CLOSES, KEYS, LAPTOP, NAMESPACE, ask, pod, reach, ready, servers, submit, wait

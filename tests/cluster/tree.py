@@ -17,7 +17,7 @@ import s3fs
 
 from tapeline.clusters import pod_spec as pods
 from tapeline.commands import images
-from tapeline.commands import verify_cluster as verify
+from tapeline.commands.verify_cluster import probes as verify
 from tests.cluster.conftest import Kubectl, ended
 from tests.conftest import subprocess_tapeline
 from tests.deploy.rendering import TREE, overlay

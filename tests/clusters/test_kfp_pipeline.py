@@ -17,7 +17,7 @@ from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import Plan, plan
 from tapeline.config import compose as conf
 from tapeline.errors import Refused
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
 from tests.conftest import Tapeline
 
 CASES = [
@@ -65,13 +65,13 @@ def test_kfp_reads_it_and_knows_every_field(typed: list[str]) -> None:
 @pytest.mark.parametrize("typed", CASES, ids=" ".join)
 def test_the_graph_is_the_graph(typed: list[str]) -> None:
     planned, (spec, _) = _plan(*typed), _files(*typed)[0]
-    tasks, maker = _tasks(spec), {made.name: step.name for step in PIPELINE for made in step.makes}
-    steps = {step.name: step for step in PIPELINE}
+    tasks, maker = _tasks(spec), {made.name: step.name for step in STEPS for made in step.makes}
+    steps = {step.name: step for step in STEPS}
     assert set(tasks) == {*steps, "publish-if-accepted", "condition-1"}
     for name, step in steps.items():
         inputs, made = tasks[name].get("inputs", {}), spec["components"][f"comp-{name}"].get("outputDefinitions", {})
         assert set(inputs.get("artifacts", {})) == set(step.takes)
-        assert list(made.get("artifacts", {})) == [each.name for each in step.makes]
+        assert set(made.get("artifacts", {})) == {each.name for each in step.makes}
         assert list(made.get("parameters", {})) == list(step.parameters)
         for artifact, source in inputs.get("artifacts", {}).items():
             if not step.when:
@@ -201,7 +201,7 @@ def test_a_missing_kfp_is_said(tapeline: Tapeline, monkeypatch: pytest.MonkeyPat
 
 def test_a_build_imports_neither_tensorflow_nor_the_other_emitter_nor_a_client(folder: Path) -> None:
     script = (
-        "import sys; from tapeline.cli import main; assert main(['build', 'target=kfp', 'hw=gpu']) == 0; "
+        "import sys; from tapeline.cli.main import main; assert main(['build', 'target=kfp', 'hw=gpu']) == 0; "
         "print(sorted({'tensorflow', 'hera', 'kubernetes', 'kfp.client', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)

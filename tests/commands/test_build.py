@@ -11,7 +11,7 @@ EMITTERS = {"argo": "hera", "kfp": "kfp", "tfjob": None}
 HEAVY = ("hera", "kfp", "kubernetes", "tensorflow", "lightgbm", "polars", "matplotlib", "sklearn")
 CODE = """
 import json, sys
-from tapeline import cli
+from tapeline.cli import main as cli
 code = cli.main(["build", "target={target}"])
 print(json.dumps([code, sorted({{name.partition(".")[0] for name in sys.modules}})]))
 """

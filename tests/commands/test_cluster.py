@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tapeline.commands import cluster as recipes
+from tapeline.clusters import providers
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.conftest import ROOT, Tapeline
@@ -46,7 +46,7 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
 
 def test_every_card_that_gke_sells_has_a_machine() -> None:
     cards = [card for each in conf.options("hw") if (card := compose([f"hw={each}"]).hw.accelerator)]
-    assert {card.model for card in cards if not card.end_of_life} == set(recipes.MACHINES)
+    assert {card.model for card in cards if not card.end_of_life} == set(providers.MACHINES)
 
 
 def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
@@ -66,7 +66,7 @@ def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
         (["cluster", "provider=gke", "project=x; reboot"], "project: x; reboot cannot be one"),
         ([*GKE, "zone=$(id)"], "zone: $(id) cannot be one"),
         (["cluster-down", "provider=gke"], "project: is not named"),
-        (["verify-cluster", "model=flat"], "model=flat: is no key of verify-cluster"),
+        (["verify-cluster", "model=flat"], "model=flat: verify-cluster does not read model"),
     ],
 )
 def test_refused(tapeline: Tapeline, words: list[str], said: str) -> None:

@@ -117,7 +117,7 @@ def test_what_cannot_be_built_is_said_in_a_sentence(tapeline: Tapeline, tools: P
         ([], "builder: none of docker, podman, buildah works here; start one, or name a command"),
         (["builder=nope build"], "builder=nope build: is no command that is here"),
         (["builder='"], "builder=': is no command that is here"),
-        (["image=k80"], "image=k80: image cannot be that; choose one of: cpu, gpu, gpu-k80"),
+        (["image=k80"], "image=k80: is no value of this option; choose one of: cpu, gpu, gpu-k80"),
     ):
         code, out, err = tapeline("images", *line)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
@@ -125,7 +125,7 @@ def test_what_cannot_be_built_is_said_in_a_sentence(tapeline: Tapeline, tools: P
     tool(tools / "docker", build=3)
     code, out, err = tapeline("images")
     assert (code, len(out.splitlines())) == (2, 1)
-    assert err == "tapeline: image=cpu: docker ended with 3; mend what it says above\n"
+    assert err.startswith("tapeline: image=cpu: docker ended with 3; ")
 
 
 def test_the_installed_package_builds_no_images(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tapeline.cli.main import main
-from tapeline.commands.predict import read
+from tapeline.commands.predict.rows import read
 from tapeline.errors import Refused
 from tapeline.serving.servers.server import Server, follow_store
 from tests.serving.servables import http, pin, running, until, write
 
-MODEL = ["model=flat", "model.steps=50", "gate.threshold=0.1", "gate.metric=accuracy"]
+MODEL = ["model=flat", "model.steps=50", "gate.threshold=0.1", "gate.baseline_margin=null"]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_what_the_server_refuses_is_one_sentence(ask: Any, tmp_path: Path, api: 
         ("host=http://x",): "is no address",
         (f"rows={rows}", "serving.name=m", "serving.store=/nowhere"): "wants 3 features a row, and these rows have 2",
         ("version=one",): "is no number of a version",
-        ("random=true", f"rows={rows}"): "say different things",
+        ("random=true", f"rows={rows}"): "name different rows",
     }
     for words, sentence in cases.items():
         code, said = ask(f"api={api}", *words)

@@ -17,9 +17,10 @@ from tapeline.clusters.argo import submit as on_argo
 from tapeline.clusters.argo import template as argo
 from tapeline.clusters.run_status import Part, Seen
 from tapeline.clusters.tfjob import submit as as_tfjob
-from tapeline.commands import submit
+from tapeline.commands.submit import follow as submit
 from tapeline.errors import Refused
 from tests.conftest import Tapeline
+from tests.metrics_json import encoded
 
 TYPED = ("target=argo", "experiment=snp_deep")
 
@@ -216,7 +217,10 @@ def test_the_job_holds_the_whole_configuration(cluster: Fake) -> None:
     [(verb, job)] = cluster.sent
     words = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["args"]
     assert verb == "create"
-    assert words == ["run", "model=flat", "seed=3", "gate.threshold=0.5", "serving.store=/models", "files=true"]
+    *rest, built, files = words
+    assert rest == ["run", "model=flat", "seed=3", "gate.threshold=0.5", "serving.store=/models"]
+    assert built.startswith("built={")
+    assert files == "files=true"
 
 
 def test_the_steps_of_a_job_are_those_that_it_logs(cluster: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,18 +262,13 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return play
 
 
-def _metrics() -> bytes:
-    gate = {"accepted": True, "reasons": ["accuracy 0.75 is above 0.7"]}
-    return json.dumps({"gate": gate, "train": {"trace": []}, "test": {"accuracy": 0.75}}).encode()
-
-
 def test_what_a_run_leaves_is_as_from_a_run_here(
     stage: Callable[..., None], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running = Seen([Part("train", "runs")], "")
     lost = Seen([Part("train", "again", note="try 1 was lost: pod deleted")], "")
     done = Seen([Part("train", "ran", 12.3), Part("publish", "skipped", note="accepted is not true")], "succeeded")
-    stage(running, lost, lost, running, done, made={"metrics.json": _metrics(), "report.html": b"page"})
+    stage(running, lost, lost, running, done, made={"metrics.json": encoded(), "report.html": b"page"})
     made = submit.run(TYPED, {})
     assert capsys.readouterr().out.splitlines() == [
         "argo: run-1",
@@ -280,7 +279,7 @@ def test_what_a_run_leaves_is_as_from_a_run_here(
         f"report: {made / 'report.html'}",
     ]
     assert (folder / "runs" / "latest").resolve() == made.resolve()
-    assert (made / "metrics.json").read_bytes() == _metrics()
+    assert (made / "metrics.json").read_bytes() == encoded()
     record = json.loads((made / "run.json").read_text())
     assert (record["target"], record["submitted"]) == ("argo", "run-1")
     assert [each["how"] for each in record["steps"]] == ["ran", "skipped"]
@@ -318,7 +317,7 @@ def test_files_come_whole_through_a_log_or_not_at_all(tmp_path: Path) -> None:
 def test_the_summary_says_the_decision_or_what_failed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     told = {"name": "x7f", "status": "Succeeded", "duration": "84.12", "failures": "null", "metrics": str(path)}
-    path.write_bytes(_metrics())
+    path.write_bytes(encoded())
     assert outcome.summary(told) == "x7f: Succeeded after 84 s\naccepted: accuracy 0.75 is above 0.7"
     path.unlink()
     failures = [{"displayName": "ingest(0)", "message": "main: Error (exit code 2): tapeline: a: b; c"}]

@@ -12,7 +12,7 @@ from typing import Any
 from tapeline.commands.sweep import leaderboard
 from tests.conftest import Tapeline, metrics
 
-SMALL = ["model.report_every=20", "gate.threshold=0"]
+SMALL = ["model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 def board(folder: Path) -> list[dict[str, str]]:
@@ -101,7 +101,7 @@ def test_only_an_accepted_run_that_finished_can_be_published(tapeline: Tapeline,
 
 def job(name: str, accuracy: float, validation: float | None = None) -> dict[str, Any]:
     metrics: dict[str, Any] = {
-        "config": {"gate": {"metric": "accuracy"}},
+        "config": {"dataset": {"name": "indices"}, "gate": {"metric": "accuracy"}},
         "test": {"accuracy": accuracy, "interval": {"low": accuracy - 0.05, "high": accuracy + 0.05}},
         "gate": {"accepted": True},
     }

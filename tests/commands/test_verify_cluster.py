@@ -11,7 +11,7 @@ import pytest
 from tapeline import lookup
 from tapeline.checks import before_run
 from tapeline.clusters import kubectl
-from tapeline.commands import verify_cluster as verify
+from tapeline.commands.verify_cluster import probes as verify
 from tapeline.config.schema import Cluster
 from tests.conftest import Tapeline
 

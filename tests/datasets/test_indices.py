@@ -14,9 +14,15 @@ from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
 from tapeline.lookup import source
-from tapeline.tables import splits
+from tapeline.tables import splits, windows
+from tapeline.tables.digests import digest_frame
+from tapeline.tables.spec import Array, Manifest
+from tapeline.tables.table import open_table
+from tapeline.tables.writing import write
 
 MARKETS = list(indices.CLOSES)
+LATEST = (1, 1, 1, 0, 0, 1, 1, 0)
+"""Days before, of each market, when a decision is made in New York's morning."""
 # facts of the published table: kubeflow/examples, features of 2014-08-12
 VECTOR = """.00275562 .01146542 -.00557212 .00295980 .01008799 -.00655737 .00096914 .01127884 -.00457585
 .00203289 .02354923 -.03025814 .00175901 .01284729 -.00230507 -.00006029 .00990901 -.00455762
@@ -31,7 +37,21 @@ def section(**keys: Any) -> indices.Section:
 
 
 def ingest(frame: pl.DataFrame, **keys: Any) -> pl.DataFrame:
-    return indices.ingest(section(**keys), frame, "closes.csv")
+    return indices.ingest(section(**keys), frame.lazy(), "closes.csv")
+
+
+def tabled(section: indices.Section, raw: pl.DataFrame) -> tuple[Manifest, pl.DataFrame]:
+    """The header of the table and its one part."""
+    header, parts = indices.table(section, raw)
+    ((name, frame),) = parts
+    assert name == "all"
+    assert isinstance(frame, pl.DataFrame)
+    return header, frame
+
+
+def features(section: indices.Section, raw: pl.DataFrame) -> Array:
+    header, frame = tabled(section, raw)
+    return frame.select(header.names("feature")).to_numpy()
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +60,37 @@ def text() -> pl.DataFrame:
     return simulate(0).head(200).with_columns(pl.all().cast(pl.String))
 
 
-def test_the_original_table(closing_data: Path) -> None:
-    told = section(source="csv", path=closing_data)
-    frame, where = source(told).read(told, indices.simulate)
-    table = indices.table(told, indices.ingest(told, frame, where))
-    assert table.features.shape == (1440, 24)
-    assert table.names[:4] == ("snp_log_return_1", "snp_log_return_2", "snp_log_return_3", "nyse_log_return_1")
-    assert table.names[9:12] == ("nikkei_log_return_0", "nikkei_log_return_1", "nikkei_log_return_2")
-    (window,) = splits.windows(compose([]).split, table.time)
-    assert (len(window.train), len(window.test)) == (1152, 288)
-    assert str(table.time[0]) == "2010-01-13"
-    assert str(table.time[window.test[0]]) == "2014-08-12"
-    assert np.bincount(table.target[window.test]).tolist() == [144, 144]
-    row = window.test[0]
-    np.testing.assert_allclose(table.features[row], [float(each) for each in VECTOR.split()], rtol=0, atol=5.1e-9)
-    assert table.target[row] == 1
+def test_the_original_table(closing_data: Path, tmp_path: Path) -> None:
+    csv = section(source="csv", path=closing_data)
+    read, where = source(csv).read(csv, indices.simulate, tmp_path)
+    header, frame = tabled(csv, indices.ingest(csv, read, where))
+    names, time = header.names("feature"), frame["time"].to_numpy()
+    assert (len(frame), len(names)) == (1440, 24)
+    assert names[:4] == ("snp_log_return_1", "snp_log_return_2", "snp_log_return_3", "nyse_log_return_1")
+    assert names[9:12] == ("nikkei_log_return_0", "nikkei_log_return_1", "nikkei_log_return_2")
+    (window,) = splits.periods(compose([]).split, time, indices.SPEC.horizon)
+    train, test = (window.rows(time, side) for side in ("train", "test"))
+    assert (train, windows.count(test)) == (slice(0, 1152), 288)
+    assert str(time[0]) == "2010-01-13"
+    assert str(time[test][0]) == "2014-08-12"
+    assert np.bincount(frame["target"].to_numpy()[test]).tolist() == [144, 144]
+    first = frame.select(names).to_numpy()[test][0]
+    np.testing.assert_allclose(first, [float(each) for each in VECTOR.split()], rtol=0, atol=5.1e-9)
+    assert frame["target"].to_numpy()[test][0] == 1
 
 
 def test_a_decision_before_europe_closes_leaves_22_columns() -> None:
     raw = ingest(simulate(0))
-    table = indices.table(section(as_of="09:00 America/New_York"), raw)
-    assert len(table.names) == 22
-    assert set(table.about["late"]) == {"ftse_log_return_0", "dax_log_return_0"}
-    assert len(indices.table(section(), raw).names) == 24
+    header, _ = tabled(section(as_of="09:00 America/New_York"), raw)
+    assert len(header.names("feature")) == 22
+    assert set(header.extra["late"]) == {"ftse_log_return_0", "dax_log_return_0"}
+    assert len(tabled(section(), raw)[0].names("feature")) == 24
 
 
 def test_a_decision_before_asia_closes_leaves_no_column_of_the_day() -> None:
-    table = indices.table(section(as_of="00:30 Europe/London"), ingest(simulate(0)))
-    assert not [name for name in table.names if name.endswith("_0")]
-    assert "snp_log_return_1" in table.names
+    names = tabled(section(as_of="00:30 Europe/London"), ingest(simulate(0)))[0].names("feature")
+    assert not [name for name in names if name.endswith("_0")]
+    assert "snp_log_return_1" in names
 
 
 RAW = ingest(simulate(0)).filter(pl.col("snp").is_not_null()).head(80)
@@ -84,10 +106,10 @@ def test_no_feature_moves_when_the_future_does(row: int, market: str, factor: fl
         late_today |= {"ftse", "dax"}
     first = row if market in late_today else row + 1
     changed = data.draw(st.integers(first, 80))
-    told = section(as_of=as_of)
+    early = section(as_of=as_of)
     days = pl.int_range(len(RAW))
     moved = RAW.with_columns(pl.when(days == changed).then(pl.col(market) * factor).otherwise(pl.col(market)))
-    before, after = (indices.table(told, frame).features for frame in (RAW, moved))
+    before, after = (features(early, frame) for frame in (RAW, moved))
     at = row - indices.FIRST_ROW
     np.testing.assert_array_equal(before[: at + 1], after[: at + 1])
 
@@ -98,21 +120,18 @@ def test_closes_join_on_the_calendar_of_the_snp_and_fill_forward() -> None:
         pl.when(pl.col("index") == 20).then(None).otherwise(pl.col("snp")).alias("snp")
     )
     assert raw["snp"][20] is not None
-    table = indices.table(section(), gone.drop("index"))
-    assert str(raw["date"][20]) not in [str(day) for day in table.time]
+    assert raw["date"][20] not in tabled(section(), gone.drop("index"))[1]["time"].to_list()
     missing = raw.with_row_index().with_columns(
         pl.when(pl.col("index") == 20).then(None).otherwise(pl.col("dax")).alias("dax")
     )
-    table = indices.table(section(), missing.drop("index"))
-    day = [str(each) for each in table.time].index(str(raw["date"][20]))
-    assert table.features[day, table.names.index("dax_log_return_0")] == 0
+    row = tabled(section(), missing.drop("index"))[1].filter(pl.col("time") == raw["date"][20])
+    assert row["dax_log_return_0"].to_list() == [0]
 
 
 def test_leading_days_without_every_market_are_left_out() -> None:
     raw = ingest(simulate(0)).head(120).with_row_index()
     late = raw.with_columns(pl.when(pl.col("index") < 9).then(None).otherwise(pl.col("aord")).alias("aord"))
-    table = indices.table(section(), late.drop("index"))
-    assert np.isfinite(table.features).all()
+    assert np.isfinite(features(section(), late.drop("index"))).all()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +151,7 @@ def test_leading_days_without_every_market_are_left_out() -> None:
         (lambda f: f.with_columns(ftse=pl.when(pl.int_range(200) == 6).then(pl.lit("inf")).otherwise("ftse")),
          "column ftse, row 7: 'inf' is not a price above zero"),
         (lambda f: f.with_columns(date=pl.when(pl.int_range(200) == 6).then(pl.lit("")).otherwise("date")),
-         "column date, row 7: '' is not a date written as"),
+         "column date, row 7: the date is missing"),
         (lambda f: f.with_columns(date=pl.when(pl.int_range(200) == 6).then(pl.lit("31/12/2010")).otherwise("date")),
          "column date, row 7: '31/12/2010' is not a date written as"),
     ],
@@ -158,10 +177,24 @@ def test_earlier_years_are_dropped() -> None:
         ingest(simulate(0), cutoff_year=2030)
 
 
-def test_the_digest_is_of_values_not_of_their_form() -> None:
-    raw = ingest(simulate(0))
+def test_the_digest_is_of_values_not_of_their_form(tmp_path: Path) -> None:
+    raw, other = ingest(simulate(0)), ingest(simulate(1))
     text = ingest(simulate(0).with_columns(pl.all().cast(pl.String)))
-    digests = {indices.table(section(), each).about["digest"] for each in (raw, text)}
-    assert len(digests) == 1
-    other = ingest(simulate(1))
-    assert indices.table(section(), other).about["digest"] not in digests
+    assert digest_frame(raw) == digest_frame(text) != digest_frame(other)
+    digests = [
+        write(tmp_path / str(number), *indices.table(section(), each)).digest
+        for number, each in enumerate((raw, text, other))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_baselines_are_the_latest_known_sign_of_each_market(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    write(path, *indices.table(section(as_of="09:00 America/New_York"), ingest(simulate(0))))
+    names = open_table(path).manifest.names("feature")
+    (batch,) = open_table(path).batches(("feature",))
+    signs = indices.baselines(batch, names)
+    assert list(signs) == [f"sign of {market}_log_return_{lag}" for market, lag in zip(MARKETS, LATEST, strict=True)]
+    for name, prediction in signs.items():
+        column = batch["feature"][:, names.index(name.removeprefix("sign of "))]
+        assert prediction.tolist() == [int(each < 0) for each in column]

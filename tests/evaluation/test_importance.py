@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapeline.evaluation.importance import Answers, importance
+from tapeline.evaluation.importance import Answers, Part, importance
+from tapeline.tasks import direction, metric
 
 DRAW = np.random.default_rng(0)
 FEATURES = DRAW.normal(size=(300, 3)).astype(np.float32)
@@ -20,37 +21,45 @@ def follows(column: int) -> Answers:
     return predict
 
 
+def part(column: int, features: np.ndarray, target: np.ndarray) -> Part:
+    return Part(follows(column), features, {"target": target})
+
+
 def test_only_what_the_model_looks_at_is_missed() -> None:
     before = FEATURES.copy()
-    told = importance("direction", "accuracy", "abc", [(follows(1), FEATURES, TARGET)])
+    told = importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)])
     assert told is not None
     assert {name: each["loss"] for name, each in told["columns"].items() if name != "b"} == {"a": 0, "c": 0}
     assert told["columns"]["b"]["loss"] == pytest.approx(0.5, abs=0.06)
     assert 0 < told["columns"]["b"]["sd"] < 0.06
     assert (told["metric"], told["rows"], told["repeats"]) == ("accuracy", 300, 5)
     assert (before == FEATURES).all()
-    assert told == importance("direction", "accuracy", "abc", [(follows(1), FEATURES, TARGET)]), "the same each time"
+    assert told == importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)]), (
+        "the same each time"
+    )
 
 
 def test_a_loss_is_above_zero_where_less_is_better() -> None:
-    told = importance("direction", "log_loss", "abc", [(follows(1), FEATURES, TARGET)])
+    told = importance(direction, metric(direction, "log_loss"), "abc", [part(1, FEATURES, TARGET)])
     assert told is not None
     assert told["columns"]["b"]["loss"] > 0.5
 
 
 def test_each_window_is_asked_for_its_own_rows() -> None:
     parts = [
-        (follows(1), FEATURES[:200], TARGET[:200]),
-        (follows(0), FEATURES[200:], (FEATURES[200:, 0] > 0).astype(int)),
+        part(1, FEATURES[:200], TARGET[:200]),
+        part(0, FEATURES[200:], (FEATURES[200:, 0] > 0).astype(int)),
     ]
-    told = importance("direction", "accuracy", "abc", parts)
+    told = importance(direction, metric(direction, "accuracy"), "abc", parts)
     assert told is not None
     assert told["columns"]["b"]["loss"] == pytest.approx(0.5 * 2 / 3, abs=0.06)
     assert told["columns"]["a"]["loss"] == pytest.approx(0.5 / 3, abs=0.06)
 
 
 def test_long_tables_are_thinned_and_wide_ones_left_out() -> None:
-    told = importance("direction", "accuracy", "abc", [(follows(1), np.tile(FEATURES, (9, 1)), np.tile(TARGET, 9))])
+    told = importance(
+        direction, metric(direction, "accuracy"), "abc", [part(1, np.tile(FEATURES, (9, 1)), np.tile(TARGET, 9))]
+    )
     assert told is not None
     assert told["rows"] == 500
-    assert importance("direction", "accuracy", ["x"] * 101, [(follows(1), FEATURES, TARGET)]) is None
+    assert importance(direction, metric(direction, "accuracy"), ["x"] * 101, [part(1, FEATURES, TARGET)]) is None

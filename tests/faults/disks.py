@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.pipeline.test_run_locally import whole
 
-LINE = ["run", "model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+LINE = ["run", "model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 def main(times: int, sizes: random.Random, folder: Path) -> Counter[str]:

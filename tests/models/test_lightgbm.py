@@ -8,21 +8,25 @@ from typing import Any
 
 import lightgbm as library
 import numpy as np
+import polars as pl
 import pytest
 
 from tapeline import lookup
 from tapeline.errors import Refused
-from tapeline.models import Array, How, Rows, fitted
+from tapeline.models import Array, Rows, Training, fitted
 from tapeline.models.lightgbm import family as lightgbm
+from tapeline.pipeline.execution import view
 from tapeline.serving import saved_model as servable
 from tapeline.steps import train
-from tapeline.tables import table as tables
+from tapeline.tables.spec import Column, Manifest
+from tapeline.tables.writing import write
 
 RANDOM = np.random.default_rng(3)
 FEATURES = RANDOM.standard_normal((600, 5)).astype(np.float32)
 SCORE = FEATURES[:, 0] - FEATURES[:, 3] + RANDOM.standard_normal(600)
 DOWN = (SCORE > 0).astype(np.int64)
 ROWS = Rows(FEATURES, DOWN)
+TRAIN, VALIDATION = Rows(FEATURES[:510], DOWN[:510]), Rows(FEATURES[510:], DOWN[510:])
 
 
 def section(*overrides: str) -> lightgbm.Section:
@@ -32,8 +36,8 @@ def section(*overrides: str) -> lightgbm.Section:
     return model
 
 
-def how(task: str = "direction", seed: int = 0) -> How:
-    return How(task, seed, lambda step, score: None, 2)
+def training(task: str = "direction", seed: int = 0, threads: int = 2) -> Training:
+    return Training(lookup.task(task), seed, lambda step, score: None, threads)
 
 
 @pytest.mark.parametrize("seed", [0, 2**40])
@@ -41,37 +45,37 @@ def test_same_rows_and_seed_give_the_same_bytes(seed: int, tmp_path: Path) -> No
     texts = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        lightgbm.save(lightgbm.fit(section(), ROWS, how(seed=seed))[0], folder)
+        lightgbm.save(lightgbm.fit(section(), TRAIN, VALIDATION, training(seed=seed))[0], folder)
         texts.append((folder / "model.txt").read_bytes())
     assert texts[0] == texts[1]
-    assert texts[0] != lightgbm.fit(section(), ROWS, how(seed=seed + 1))[0].text.encode()
+    assert texts[0] != lightgbm.fit(section(), TRAIN, VALIDATION, training(seed=seed + 1))[0].text.encode()
 
 
 def test_threads_are_no_part_of_the_model() -> None:
-    one = lightgbm.fit(section(), ROWS, How("direction", 0, lambda *_: None, 1))[0]
-    assert one == lightgbm.fit(section(), ROWS, how())[0]
+    one, two = (lightgbm.fit(section(), TRAIN, VALIDATION, training(threads=threads))[0] for threads in (1, 2))
+    assert one == two
 
 
 @pytest.mark.parametrize("boosting", ["gbdt", "rf", "dart"])
 @pytest.mark.parametrize("task", ["direction", "regression"])
 def test_servable_equals_the_model_from_disk(boosting: str, task: str, tmp_path: Path) -> None:
     rows = ROWS if task == "direction" else Rows(FEATURES, SCORE[:, None].astype(np.float64))
-    model, _ = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), rows, how(task))
+    model, _ = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), rows, None, training(task))
     lightgbm.save(model, tmp_path)
-    model = lightgbm.load(tmp_path)
+    model = lightgbm.load(tmp_path, lookup.task(task))
     servable.write(
         lightgbm.servable(model), {"name": "n", "model_version": "1", "features": "12345"}, FEATURES[:3], tmp_path / "s"
     )
     servable.verify(tmp_path / "s")
     answer = servable.load(tmp_path / "s")(FEATURES)
-    wanted = lightgbm.predict(model, FEATURES)
-    assert {*answer} == {*wanted, "model_version"}
-    for name, values in wanted.items():
+    outputs = lightgbm.predict(model, FEATURES)
+    assert {*answer} == {*outputs, "model_version"}
+    for name, values in outputs.items():
         assert answer[name].dtype == values.dtype
         np.testing.assert_allclose(answer[name], values, rtol=0, atol=0 if name != "probability" else 1e-15)
-    assert wanted["prediction"].shape == ((600,) if task == "direction" else (600, 1))
-    told = wanted["prediction"].reshape(-1)
-    better = np.mean(told == DOWN) > 0.7 if task == "direction" else np.std(told - SCORE) < 0.95 * np.std(SCORE)
+    assert outputs["prediction"].shape == ((600,) if task == "direction" else (600, 1))
+    flat = outputs["prediction"].reshape(-1)
+    better = np.mean(flat == DOWN) > 0.7 if task == "direction" else np.std(flat - SCORE) < 0.95 * np.std(SCORE)
     assert better
 
 
@@ -81,8 +85,8 @@ ALL_ROUNDS = ("model.early_stopping_rounds=null",)
 @pytest.mark.parametrize("boosting", ["gbdt", "rf", "dart"])
 def test_the_trace_ends_with_the_model_that_is_kept(boosting: str) -> None:
     calls: list[tuple[int, float]] = []
-    told = How("direction", 0, lambda step, score: calls.append((step, score)), 1)
-    model, trace = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), ROWS, told)
+    reported = Training(lookup.task("direction"), 0, lambda step, score: calls.append((step, score)), 1)
+    model, trace = lightgbm.fit(section(f"model.boosting={boosting}", *ALL_ROUNDS), ROWS, None, reported)
     assert [point.step for point in trace] == [10, 20, 30, 40, 50, 60]
     assert trace[-1].score == np.mean(lightgbm.predict(model, FEATURES)["prediction"] == DOWN)
     assert calls[-1] == (60, trace[-1].score), "the callback's score is the kept model's"
@@ -92,27 +96,46 @@ def test_the_trace_ends_with_the_model_that_is_kept(boosting: str) -> None:
         assert trace[1].score == np.mean((parts > 0) == DOWN)
 
 
-def test_early_stopping_looks_at_the_last_rows_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_early_stopping_looks_at_the_validation_rows_only(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tapeline")
-    target = DOWN.copy()
-    target[-90:] = 1 - target[-90:]  # what was learnt is wrong there, and more so with each round
-    model, trace = lightgbm.fit(section("model.early_stopping_rounds=5"), Rows(FEATURES, target), how())
+    # what is learnt is wrong there, and more so with each round
+    flipped = Rows(VALIDATION.features, 1 - VALIDATION.target)
+    model, trace = lightgbm.fit(section("model.early_stopping_rounds=5"), TRAIN, flipped, training())
     rounds = library.Booster(model_str=model.text).current_iteration()
     assert trace[-1].step == rounds < 5
-    assert "keeps 1 rounds: the loss on the last 90 rows is least there" in caplog.text
-    same, _ = lightgbm.fit(section(f"model.steps={rounds}", *ALL_ROUNDS), Rows(FEATURES[:510], DOWN[:510]), how())
+    assert "keeps 1 rounds: the loss on the 90 validation rows is least there" in caplog.text
+    same, _ = lightgbm.fit(section(f"model.steps={rounds}", *ALL_ROUNDS), TRAIN, None, training())
     assert same.text.partition("Tree=0")[2] == model.text.partition("Tree=0")[2], "validation rows train nothing"
-    assert lightgbm.fit(section("model.early_stopping_rounds=5"), ROWS, how())[1][-1].step > 5
+    assert lightgbm.fit(section("model.early_stopping_rounds=5"), TRAIN, VALIDATION, training())[1][-1].step > 5
 
 
-def test_rows_kept_from_training_are_counted() -> None:
-    assert section().validation_rows(1152) == 172
-    assert section(*ALL_ROUNDS).validation_rows(1152) == 0
+def test_validation_rows_are_of_no_use_to_every_round() -> None:
+    with_, without = (lightgbm.fit(section(*ALL_ROUNDS), TRAIN, rows, training())[0] for rows in (VALIDATION, None))
+    assert with_ == without
+
+
+def test_a_share_of_the_train_rows_is_kept_only_to_stop_early() -> None:
+    assert section().validation_share == 0.15
+    assert section(*ALL_ROUNDS).validation_share == 0
+
+
+def test_rows_without_a_label_are_left_out() -> None:
+    target = SCORE.copy()
+    target[::3] = np.nan
+    known = np.isfinite(target)
+    first, last = known.copy(), known.copy()
+    first[-90:], last[:-90] = False, False
+    stopping, regression = section("model.early_stopping_rounds=5"), training("regression")
+    whole, labelled = (
+        lightgbm.fit(stopping, Rows(FEATURES[rows], target[rows]), Rows(FEATURES[held], target[held]), regression)[0]
+        for rows, held in ((slice(0, -90), slice(-90, None)), (first, last))
+    )
+    assert whole == labelled
 
 
 def test_one_class_still_makes_a_model() -> None:
     rows = Rows(FEATURES, np.ones(600, np.int64))
-    model, trace = lightgbm.fit(section(), rows, how())
+    model, trace = lightgbm.fit(section(), rows, rows, training())
     assert (lightgbm.predict(model, FEATURES)["prediction"] == 1).all()
     assert trace[-1].score == 1
 
@@ -122,7 +145,8 @@ def test_one_class_still_makes_a_model() -> None:
     [
         (["model.boosting=dart"], "model.early_stopping_rounds=null"),
         (["model.boosting=rf", "model.bagging_fraction=1.0"], "model.bagging_fraction=0.7"),
-        (["model.validation=1.0"], "less than 1"),
+        (["model.validation=0.2"], "model.validation: unknown key"),
+        (["split.validation=1.0"], "less than 1"),
         (["model.num_leaf=7"], "did you mean num_leaves"),
     ],
 )
@@ -132,39 +156,50 @@ def test_keys_that_do_not_go_together_are_refused(overrides: list[str], what: st
 
 
 def test_what_cannot_be_learnt_is_refused() -> None:
-    with pytest.raises(Refused, match="predicts one number, and the target has 2"):
-        lightgbm.fit(section(), Rows(FEATURES, np.zeros((600, 2))), how("regression"))
-    with pytest.raises(Refused, match=r"model\.validation=0\.15: of 6 train rows it leaves none to one side"):
-        lightgbm.fit(section(), Rows(FEATURES[:6], DOWN[:6]), how())
+    with pytest.raises(Refused, match="forecasts one number, and the target has 2"):
+        lightgbm.fit(section(), Rows(FEATURES, np.zeros((600, 2))), None, training("regression"))
+    unlabelled = Rows(FEATURES[:6], np.full(6, np.nan))
+    for rows in (None, unlabelled):
+        with pytest.raises(Refused, match=r"model\.early_stopping_rounds=50: no validation row has a label"):
+            lightgbm.fit(section(), TRAIN, rows, training())
 
 
 def small_table(folder: Path) -> Path:
+    names = [f"x{at}" for at in range(5)]
+    columns = [Column("time", "time", "datetime64[D]"), Column("target", "target", "int64")]
+    columns += [Column(name, "feature", "float32") for name in names]
     time = np.datetime64("2020-01-01") + np.arange(600)
-    tables.write(tables.Table(time, tuple("abcde"), FEATURES, DOWN, {"task": "direction", "digest": "0"}), folder / "t")
+    frame = pl.DataFrame({"time": time, "target": DOWN, **dict(zip(names, FEATURES.T, strict=True))})
+    write(folder / "t", Manifest("direction", "indices", tuple(columns), ("down",)), [("all", frame)])
     return folder / "t"
+
+
+def reads(*overrides: str) -> train.Reads:
+    return view(lookup.configure(["model=lightgbm", "model.steps=3", *overrides]), train.Reads)
 
 
 def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tapeline")
-    composed = lookup.configure(["model=lightgbm", "model.steps=3", "hw=gpu"])
-    train.run(composed, table=small_table(tmp_path), fitted=tmp_path / "fitted")
+    train.run(reads("hw=gpu"), table=small_table(tmp_path), fitted=tmp_path / "fitted")
     assert "lightgbm trains on the CPU" in caplog.text
-    told = fitted.read(tmp_path / "fitted")
-    assert (told.device, told.tensorflow, told.validation) == ("cpu", None, 72)
-    required = lookup.configure(["model=lightgbm", "hw=gpu", "hw.required=true"])
+    record = fitted.read(tmp_path / "fitted")
+    assert (record.device, record.tensorflow) == ("cpu", None)
+    assert record.rows == [{"train": 408, "validation": 72, "test": 120}]
+    assert record.last_label == "2021-04-24", "a validation row chose the rounds, and so counts as learnt"
     with pytest.raises(Refused, match=r"set hw\.required=false"):
-        train.run(required, table=tmp_path / "t", fitted=tmp_path / "never")
+        train.run(reads("hw=gpu", "hw.required=true"), table=tmp_path / "t", fitted=tmp_path / "never")
 
 
 def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from tapeline import config
+from tapeline import lookup
 composed = lookup.configure(["model=lightgbm", "model.steps=3"])
 assert "lightgbm" not in sys.modules
+from tapeline.pipeline.execution import view
 from tapeline.steps import train
-train.run(composed, table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))
+train.run(view(composed, train.Reads), table=Path(sys.argv[1]), fitted=Path(sys.argv[2]))
 assert "lightgbm" in sys.modules
 assert "tensorflow" not in sys.modules
 """
@@ -173,7 +208,7 @@ assert "tensorflow" not in sys.modules
 
 
 def test_predictions_agree_with_the_sign_of_the_score() -> None:
-    outputs = lightgbm.predict(lightgbm.fit(section(), ROWS, how())[0], FEATURES)
+    outputs = lightgbm.predict(lightgbm.fit(section(), TRAIN, VALIDATION, training())[0], FEATURES)
     raw: Array = outputs["raw_score"]
     np.testing.assert_array_equal(outputs["prediction"], raw > 0)
     np.testing.assert_allclose(outputs["probability"][:, 1], 1 / (1 + np.exp(-raw)), rtol=1e-14)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tapeline import lookup
 from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
-from tapeline.models import How, Rows, deep, fitted, flat
+from tapeline.models import Rows, Training, deep, flat
 from tapeline.models.network import dense as network
 
 RANDOM = np.random.default_rng(0)
@@ -22,8 +23,8 @@ def section(*overrides: str) -> flat.Section:
     return found
 
 
-def how(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> How:
-    return How(task, seed, lambda step, score: seen.append(step) if seen is not None else None)
+def training(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> Training:
+    return Training(lookup.task(task), seed, lambda step, score: seen.append(step) if seen is not None else None)
 
 
 def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Section) -> np.ndarray:
@@ -45,7 +46,7 @@ def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Sectio
 
 def test_the_loop_is_adam() -> None:
     told = section("model.steps=90")
-    model, trace = flat.fit(told, Rows(FEATURES, UP), how())
+    model, trace = flat.fit(told, Rows(FEATURES, UP), None, training())
     np.testing.assert_allclose(model.arrays[0], adam(FEATURES, UP, 90, told), atol=1e-5)
     assert [point.step for point in trace] == [30, 60, 90]
     assert trace[-1].score == np.mean(flat.predict(model, FEATURES)["prediction"] == UP)
@@ -53,19 +54,19 @@ def test_the_loop_is_adam() -> None:
 
 def test_what_is_saved_is_the_same_bytes_in_every_python(tmp_path: Path) -> None:
     """Up to 3.11.3, zipfile notes another version than later ones for what np.savez writes."""
-    model = network.Network("direction", (FEATURES[:5, :2], np.zeros(2, np.float32)))
+    model = network.Network(lookup.task("direction"), (FEATURES[:5, :2], np.zeros(2, np.float32)))
     network.save(model, tmp_path)
     with zipfile.ZipFile(tmp_path / "network.npz") as archive:
         told = [(each.filename, each.create_version, each.extract_version, each.extra) for each in archive.infolist()]
     assert told == [(f"{name}.npy", 20, 20, b"") for name in ("task", "array_0", "array_1")]
-    again = network.load(tmp_path)
-    assert again.task == "direction"
+    again = network.load(tmp_path, lookup.task("direction"))
+    assert again.task == model.task
     assert all(map(np.array_equal, again.arrays, model.arrays))
 
 
 def test_the_last_point_of_a_trace_is_the_last_step() -> None:
     seen: list[int] = []
-    _, trace = flat.fit(section("model.steps=70"), Rows(FEATURES, UP), how(seen=seen))
+    _, trace = flat.fit(section("model.steps=70"), Rows(FEATURES, UP), None, training(seen=seen))
     assert [point.step for point in trace] == [30, 60, 70]
     assert seen == [30, 60, 70]
 
@@ -75,7 +76,7 @@ def test_layers_learn_what_a_line_cannot() -> None:
     keys = ["model=deep", "model.hidden=[16]", "model.steps=600", "model.report_every=600", "model.initial_sd=0.5"]
     told = compose([*keys, "model.learning_rate=0.02"]).model
     assert isinstance(told, deep.Section)
-    _, trace = deep.fit(told, Rows(FEATURES, xor), how())
+    _, trace = deep.fit(told, Rows(FEATURES, xor), None, training())
     assert trace[-1].score > 0.95
 
 
@@ -83,7 +84,7 @@ def test_a_regression_leaves_out_missing_labels() -> None:
     target = np.stack([FEATURES @ [1, 2, 0, 0, 0], FEATURES @ [0, 0, 3, 0, 1]], axis=1)
     target[::3, 0] = np.nan
     model, trace = flat.fit(
-        section("model.steps=2000", "model.learning_rate=0.05"), Rows(FEATURES, target), how("regression")
+        section("model.steps=2000", "model.learning_rate=0.05"), Rows(FEATURES, target), None, training("regression")
     )
     assert trace[-1].score < 0.01
     outputs = flat.predict(model, FEATURES)
@@ -93,7 +94,9 @@ def test_a_regression_leaves_out_missing_labels() -> None:
 
 def test_a_seed_repeats_and_another_differs() -> None:
     told = section("model.steps=30")
-    first, again, other = (flat.fit(told, Rows(FEATURES, UP), how(seed=seed))[0].arrays[0] for seed in (1, 1, 2))
+    first, again, other = (
+        flat.fit(told, Rows(FEATURES, UP), None, training(seed=seed))[0].arrays[0] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -108,21 +111,24 @@ def test_initial_weights_are_cut_at_two_sd_and_biases_constant() -> None:
 def test_a_divergence_is_refused_with_its_step() -> None:
     told = section("model.steps=60", "model.learning_rate=1e38")
     with pytest.raises(Refused, match="the training diverged by step 30"):
-        flat.fit(told, Rows(FEATURES, UP), how())
+        flat.fit(told, Rows(FEATURES, UP), None, training())
 
 
 def test_what_is_saved_is_read_back_and_the_same_bytes(tmp_path: Path) -> None:
-    model, _ = flat.fit(section("model.steps=30"), Rows(FEATURES, UP), how())
+    model, _ = flat.fit(section("model.steps=30"), Rows(FEATURES, UP), None, training())
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         flat.save(model, tmp_path / name)
     assert (tmp_path / "a" / "network.npz").read_bytes() == (tmp_path / "b" / "network.npz").read_bytes()
-    read = flat.load(tmp_path / "a")
+    read = flat.load(tmp_path / "a", lookup.task("direction"))
     for name, values in flat.predict(model, FEATURES).items():
         np.testing.assert_array_equal(values, flat.predict(read, FEATURES)[name])
 
 
-def test_fitted_is_read_back(tmp_path: Path) -> None:
-    told = fitted.Fitted("flat", "direction", {}, "cpu", 0, 2, "cpu", "2.20.0", [[]], 0, "2014-08-11")
-    fitted.write(told, tmp_path)
-    assert fitted.read(tmp_path) == told
+def test_validation_rows_train_nothing() -> None:
+    rows = Rows(FEATURES[:150], UP[:150])
+    held, none = (
+        flat.fit(section("model.steps=30"), rows, each, training())[0].arrays[0]
+        for each in (Rows(FEATURES[150:], UP[150:]), None)
+    )
+    np.testing.assert_array_equal(held, none)

@@ -134,10 +134,14 @@ def test_a_booster_that_learnt_nothing_answers_its_constant(boosting: str, round
 @pytest.mark.parametrize("rows", [0, trees.ROWS, trees.ROWS + 1])
 @pytest.mark.parametrize("classes", [1, 2])
 def test_rows_that_fill_a_part_and_rows_that_do_not(rows: int, classes: int) -> None:
-    model = trees.servable(Forest((chained(3), chained(3)), classes, False, "regression", 1))
+    objective = "regression" if classes == 1 else "multiclass"
+    model = trees.servable(Forest((chained(3), chained(3)), classes, False, objective, 1))
     features = np.arange(rows, dtype=np.float32)[:, None] % 3
     values = np.arange(rows) % 3 * 1.0
-    np.testing.assert_array_equal(model(features)["prediction"], np.stack([values * (3 - classes)] * classes, axis=1))
+    answer = model(features)
+    assert len(answer["prediction"]) == rows
+    raw = np.reshape(answer["raw_score"], (rows, classes))
+    np.testing.assert_array_equal(raw, np.stack([values * (3 - classes)] * classes, axis=1))
 
 
 def chained(leaves: int, feature: int = 0) -> Tree:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,10 +19,11 @@ from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
+from tapeline.steps import train
 from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
 
 
@@ -41,7 +44,7 @@ def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, fo
 def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
     assert subprocess_tapeline("run", *SMALL, cwd=folder).returncode == 0
     script = (
-        "import sys; from tapeline.cli import main; "
+        "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{SMALL}]) == 0; print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
@@ -87,7 +90,7 @@ def test_a_changed_template_makes_the_report_anew() -> None:
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    table = (folder / "runs" / "latest" / "table.parquet").resolve()
+    (table,) = folder.glob(".tapeline/cache/features/*/table/all.parquet")
     table.chmod(0o644)
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     first = (folder / "runs" / "latest" / "metrics.json").read_bytes()
@@ -100,13 +103,18 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     latest = folder / "runs" / "latest"
     assert latest.is_symlink()
-    kept = {"config.yaml", "log.txt", "run.json", *(made.file for each in PIPELINE for made in each.makes)}
-    assert {path.name for path in latest.iterdir() if "tfevents" not in path.name} == kept
+    kept = {made.kept or made.file for each in STEPS for made in each.makes if made.kept is not None}
+    inside = {path.name: path for path in latest.iterdir() if "tfevents" not in path.name}
+    assert set(inside) == {"config.yaml", "log.txt", "run.json", *kept}
+    assert not [name for name, path in inside.items() if path.is_symlink()]
     told = metrics(folder)
     assert list(told) == [
-        "schema", "ran", "config", "data", "train", "test", "baselines", "gate", "model_version",
+        "schema", "ran", "config", "data", "trained", "tune", "train", "validation", "test", "baselines", "split",
+        "gate", "champion", "model_version",
     ]  # fmt: skip
-    assert told["ran"] == {"experiment": None, "dataset": "indices", "model": "flat", "hw": "cpu", "seed": 0}
+    assert told["ran"] == {
+        "experiment": None, "dataset": "indices", "task": "direction", "model": "flat", "hw": "cpu", "seed": 0,
+    }  # fmt: skip
     assert told["data"]["simulated"] is True
     assert str(folder) not in (latest / "metrics.json").read_text()
     run = json.loads((latest / "run.json").read_text())
@@ -124,7 +132,39 @@ def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
     told = metrics(folder)
     curve = [(each.step, each.value) for each in events.Scalars("train/score")]
     assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
-    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["accuracy"])
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["overall"]["accuracy"])
+
+
+def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path) -> None:
+    assert tapeline("run", *SMALL)[0] == 0
+    shutil.rmtree(folder / ".tapeline")
+    (run,) = folder.glob("runs/2*")
+    shutil.copytree(run, folder / "elsewhere" / run.name)
+    for place in (run, folder / "elsewhere" / run.name):
+        assert "<html" in (place / "report.html").read_text()
+        assert files.read_json(place / "scores.json")["test"] == files.read_json(place / "metrics.json")["test"]
+        assert (place / "servable" / "saved_model.pb").is_file()
+    shutil.rmtree(folder / "store")
+    assert tapeline("publish")[0] == 0
+
+
+def test_run_json_is_there_from_the_start_and_names_entries_before_they_exist(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def stopped(*_: object, **__: object) -> None:
+        (record,) = folder.glob("runs/2*/run.json")
+        seen.append(files.read_json(record))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run", stopped)
+    assert tapeline("run", *SMALL)[0] == 130
+    assert seen[0]["state"] == "running"
+    assert [name.partition("/")[0] for name in seen[0]["entries"]] == ["ingest", "features", "train"]
+    assert not list(folder.glob(".tapeline/cache/train/*/entry.json"))
+    code, out, _ = tapeline("runs")
+    assert (code, "stopped" in out) == (0, True)
 
 
 def test_a_rejected_model_is_a_result(tapeline: Tapeline, folder: Path) -> None:
@@ -160,7 +200,7 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     made: dict[str, str] = {}
-    for step in PIPELINE:
+    for step in STEPS:
         arguments = ["step", step.name, *SMALL, "serving.store=other"]
         for name in step.takes:
             arguments += ["--in", f"{name}={made[name]}"]
@@ -174,15 +214,15 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
         else:
             assert cli.main(arguments) == 0
     assert (folder / "accepted.txt").read_text() == "true"
-    latest = folder / "runs" / "latest"
-    for name in ("metrics.json", "scores.json", "report.html", "table.parquet", "raw.parquet"):
-        assert (folder / "alone" / name).read_bytes() == (latest / name).read_bytes(), name
+    digests = json.loads((folder / "runs" / "latest" / "run.json").read_text())["digests"]
+    for made_ in (each for step in STEPS for each in step.makes if each.name not in ("published", "servable")):
+        assert files.digest_path(folder / "alone" / made_.file) == digests[made_.name], made_.name
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
 def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
-    these = [step for step in PIPELINE if not step.when]
+    these = [step for step in STEPS if not step.when]
     arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
     for artifact in (made for step in these for made in step.makes):
         arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
@@ -197,7 +237,7 @@ def whole(folder: Path) -> None:
     """Everything under a final name is complete."""
     for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):
         told = files.read_json(entry / "entry.json")
-        step = next(each for each in PIPELINE if each.name == entry.parent.name)
+        step = next(each for each in STEPS if each.name == entry.parent.name)
         assert {made.name: files.digest_path(entry / made.file) for made in step.makes} == told["digests"]
     for version in folder.glob("store/*/[0-9]*"):
         assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()

@@ -17,8 +17,20 @@ from tapeline.tables.table import about
 SMALL = ["model.steps=40", "model.report_every=20"]
 RUNS = {
     "flat rejected": ["model=flat", *SMALL, "gate.threshold=0.99"],
-    "deep accepted": ["model=deep", *SMALL, "gate.threshold=0", "dataset.as_of=09:00 America/New_York"],
-    "lightgbm walk-forward": ["model=lightgbm", "split=walk_forward", "model.steps=60", "gate.threshold=0"],
+    "deep accepted": [
+        "model=deep",
+        *SMALL,
+        "gate.threshold=0",
+        "gate.baseline_margin=null",
+        "dataset.as_of=09:00 America/New_York",
+    ],
+    "lightgbm walk-forward": [
+        "model=lightgbm",
+        "split=walk_forward",
+        "model.steps=60",
+        "gate.threshold=0",
+        "gate.baseline_margin=null",
+    ],
 }
 
 
@@ -77,7 +89,7 @@ def hostile(runs: dict[str, Run]) -> Run:
     names = dict(zip(told.about["overview"]["series"]["names"], HOSTILE, strict=False))
     names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
     names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
-    names[told.scores["reference"]["name"]] = HOSTILE[3]
+    names[told.scores["reference"]] = HOSTILE[3]
     metrics, scores, about = (_renamed(each, names) for each in (told.metrics, told.scores, told.about))
     return Run(told.folder, metrics, scores, about)
 

@@ -5,20 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapeline.evaluation import metrics
 from tapeline.report import curves
+from tapeline.tasks import direction, regression
 
 DRAW = np.random.default_rng(0)
 
 
-def answers(task: str = "direction", rows: int = 200, outputs: int = 1) -> curves.Answers:
-    time = np.datetime64("2020-01-01") + np.arange(rows)
-    if task == "direction":
-        target, down = DRAW.integers(0, 2, rows).astype(float), DRAW.random(rows)
-        return curves.Answers(task, time, target, (down > 0.5).astype(float), down, np.zeros(rows))
+def answers(rows: int = 200) -> curves.Answers:
+    target, down = DRAW.integers(0, 2, rows).astype(float), DRAW.random(rows)
+    return curves.Answers(direction, days(rows), target, (down > 0.5).astype(float), down, np.zeros(rows))
+
+
+def numbers(rows: int = 200, outputs: int = 2) -> curves.Answers:
     target = DRAW.normal(size=(rows, outputs))
     target[::5, 0] = np.nan
-    return curves.Answers(task, time, target, DRAW.normal(size=(rows, outputs)), None, np.zeros((rows, outputs)))
+    zeros = np.zeros((rows, outputs))
+    return curves.Answers(regression, days(rows), target, DRAW.normal(size=(rows, outputs)), None, zeros)
+
+
+def days(rows: int) -> np.ndarray:
+    return np.datetime64("2020-01-01") + np.arange(rows)
 
 
 @settings(deadline=None)
@@ -28,7 +34,7 @@ def test_the_area_below_the_curve_is_the_metrics_auc(pairs: list[tuple[int, int]
     if 0 < target.sum() < len(target):
         false, true = curves.roc(target, down)
         probability = np.stack([1 - down, down], axis=1)
-        auc = metrics.score("direction", target, {"prediction": target, "probability": probability})["auc"]
+        auc = direction.score({"target": target, "prediction": target, "probability": probability})["auc"]
         assert np.trapezoid(true, false) == pytest.approx(auc)
         assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
 
@@ -55,7 +61,7 @@ def test_a_moving_score_is_the_score_of_its_rows() -> None:
 
 
 def test_a_moving_error_leaves_missing_labels_out() -> None:
-    told = answers("regression", outputs=2)
+    told = numbers()
     found = curves.moving(told)
     assert found is not None
     squares = (told.prediction[-60:] - told.target[-60:]) ** 2

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tapeline import files
@@ -145,46 +144,6 @@ def test_hostile_names_are_text(hostile_page: str) -> None:
     assert not [tag for tag, _ in page.tags if tag == "img"]
     for name in HOSTILE:
         assert name in page.text or json.dumps(name) in page.text, name
-
-
-def regression(run: Run, outputs: int) -> Run:
-    """The run as if numbers had been forecast, with labels missing."""
-    other = run.changed()
-    rows = other.metrics["test"]["rows"]
-    draw = np.random.default_rng(0)
-    truth = draw.normal(size=(rows, outputs))
-    guess = truth + draw.normal(size=(rows, outputs))
-    truth[::7] = np.nan
-    score = {"rows": rows, "rmse": 1.01, "r2": 0.4}
-    trace = [{"step": 20, "score": 1.2}, {"step": 40, "score": 1.1}]
-    other.metrics["config"]["gate"] |= {"metric": "rmse", "threshold": 1.5}
-    other.metrics["gate"]["reasons"] = ["rmse 1.010000 is below 1.5"]
-    mean = {"mean": {**score, "rmse": 1.4}}
-    other.metrics.update({"test": score, "baselines": mean, "train": {"rmse": 1.1, "trace": trace}})
-    reference = {"name": "mean", "prediction": np.zeros_like(truth).tolist()}
-    other.scores.update({"task": "regression", "reference": reference, "importance": None})
-    labels = [[None if np.isnan(each) else each for each in row] for row in truth.tolist()]
-    other.scores["predictions"] |= {"target": labels, "prediction": guess.tolist()}
-    other.scores["predictions"].pop("probability")
-    for window in other.scores["windows"]:
-        window |= {"score": score, "trace": trace}
-    described = {"count": 3, **dict.fromkeys(("mean", "sd", "min", "q1", "median", "q3", "max"), 1.0)}
-    table = other.about["overview"]["table"]
-    table.pop("down")
-    table["outputs"] = {f"output {at}": described for at in range(outputs)}
-    return other
-
-
-@pytest.mark.parametrize("outputs", [1, 30])
-def test_a_regression_has_a_page_of_its_own_metric(runs: dict[str, Run], outputs: int) -> None:
-    page = Page(regression(runs["flat rejected"], outputs).html())
-    text = " ".join(page.text.split())
-    assert "the model's rmse is 1.0100" in text
-    assert "has to be below 1.5" in text
-    assert "accuracy" not in text.replace("nearly all of the accuracy", "")
-    names = {given.get("id") for tag, given in page.tags if tag == "figure"}
-    assert {"pairs", "errors", "over-time", "training"} <= names
-    assert not names & {"roc", "calibration", "confusion", "target"}
 
 
 def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:

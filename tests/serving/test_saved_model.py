@@ -33,7 +33,7 @@ def tabled(frame: pl.DataFrame, *overrides: str) -> tuple[Table, Array]:
     """The table, and for each of its rows what a client would send: the closes that lead to it."""
     section = lookup.configure(overrides).dataset
     assert isinstance(section, indices.Section)
-    raw = indices.ingest(section, frame, "closes.csv")
+    raw = indices.ingest(section, frame.lazy(), "closes.csv")
     filled = raw.filter(pl.col("snp").is_not_null()).select(MARKETS).fill_null(strategy="forward").drop_nulls()
     closes = filled.to_numpy()
     sent = [closes[at - 4 : at + 1] for at in range(indices.FIRST_ROW, len(closes))]
@@ -145,9 +145,11 @@ def features(names: tuple[str, ...], closes: Array) -> Array:
 
 
 @pytest.mark.parametrize("overrides", [[], [EARLY]])
-def test_features_in_the_graph_are_the_tables_bit_for_bit(closing_data: Path, overrides: list[str]) -> None:
+def test_features_in_the_graph_are_the_tables_bit_for_bit(
+    closing_data: Path, tmp_path: Path, overrides: list[str]
+) -> None:
     section = lookup.configure(["dataset.source=csv", f"dataset.path={closing_data}"]).dataset
-    table, closes = tabled(source(section).read(section, indices.simulate)[0], *overrides)
+    table, closes = tabled(source(section).read(section, indices.simulate, tmp_path)[0].collect(), *overrides)
     assert table.features.shape == (1440, 24 - 2 * len(overrides))
     closes[:, 4, :3] = np.nan
     computed = features(table.names, closes)

@@ -140,9 +140,7 @@ def test_following_survives_errors_and_ends_when_asked(
     log, mirror = tmp_path / "log", tmp_path / "mirror"
     words = ["store", "sync", f"{bucket}/x", str(mirror), "follow=true", "seconds=0.2"]
     with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tapeline", *words], stdout=out, stderr=out, cwd=ROOT
-        )
+        process = subprocess.Popen([sys.executable, "-m", "tapeline", *words], stdout=out, stderr=out, cwd=ROOT)
     try:
         eventually(lambda: "there is no bucket" in log.read_text())
         fsspec.filesystem("s3").mkdir(bucket)
@@ -190,13 +188,16 @@ def test_init_leaves_what_is_served(models: dict[str, Path], place: Place) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["store"], "store: says not what to do; write store init [PLACE], or store sync URL DIR"),
-        (["store", "sync", "a"], "store sync a: says not what to do"),
+        (["store"], "store: names no action; write store init [STORE], or store sync URL DIR"),
+        (["store", "sync", "a"], "store sync a: names no action"),
         (["store", "init", "a", "seed=1"], "seed=1: has no effect on a store that is named"),
         (["store", "sync", "a", "b", "seconds=0"], "seconds=0: is no number of seconds"),
         (["store", "sync", "a", "b", "seconds=nan"], "seconds=nan: is no number of seconds"),
-        (["store", "sync", "a", "b", "follow=yes"], "follow=yes: follow cannot be that"),
-        (["store", "sync", "a", "b", "tail=1"], "tail=1: is no key of store sync"),
+        (
+            ["store", "sync", "a", "b", "follow=yes"],
+            "follow=yes: is no value of this option; choose one of: true, false",
+        ),
+        (["store", "sync", "a", "b", "tail=1"], "tail=1: is no option of store sync"),
         (["store", "sync", "a", "b"], "a: has no models.config; publish a model, or: tapeline store init a"),
     ],
 )
@@ -209,7 +210,7 @@ def test_what_is_wrong_with_the_words(tapeline: Tapeline, words: list[str], said
 def test_neither_init_nor_sync_imports_tensorflow(s3: str, tmp_path: Path) -> None:
     program = """
 import sys
-from tapeline import cli
+from tapeline.cli import main as cli
 assert cli.main(["store", "init", sys.argv[1]]) == cli.main(["store", "sync", *sys.argv[1:]]) == 0
 heavy = {"tensorflow", "tensorboard", "polars", "lightgbm", "sklearn"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

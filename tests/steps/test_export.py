@@ -13,7 +13,7 @@ from tapeline.serving import saved_model as servable
 from tapeline.tables.table import read
 from tests.conftest import Tapeline
 
-SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0"]
+SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 
 
 def test_a_published_model_answers_closes(tapeline: Tapeline, folder: Path) -> None:

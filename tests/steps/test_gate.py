@@ -18,8 +18,15 @@ from tapeline.steps import gate
 from tapeline.tables.table import read
 from tests.conftest import Tapeline, metrics, steps
 
-GOOD = ["model=flat", "model.steps=200", "model.learning_rate=0.01", "model.report_every=100", "gate.threshold=0"]
-POOR = ["model=flat", "model.steps=1", "model.report_every=1", "gate.threshold=0"]
+GOOD = [
+    "model=flat",
+    "model.steps=200",
+    "model.learning_rate=0.01",
+    "model.report_every=100",
+    "gate.threshold=0",
+    "gate.baseline_margin=null",
+]
+POOR = ["model=flat", "model.steps=1", "model.report_every=1", "gate.threshold=0", "gate.baseline_margin=null"]
 MARGIN = "gate.champion_margin=0.05"
 
 
@@ -74,7 +81,7 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
 def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     script = (
-        "import sys; from tapeline.cli import main; "
+        "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{[*GOOD, MARGIN]}]) == 0; print('tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
@@ -126,8 +133,9 @@ def test_a_metric_that_those_rows_do_not_define(
     assert tapeline("run", *POOR, "publish=false")[0] == 0
     made = {name: str(folder / "runs" / "latest" / name) for name in ("table.parquet", "servable", "scores.json")}
 
-    def one_class(time: Any, test: Any, *_: object) -> Any:
-        return read(Path(made["table.parquet"])).target[test] == 1
+    def one_class(time: Any, *_: object) -> Any:
+        table = read(Path(made["table.parquet"]))
+        return table.target[np.isin(table.time, time)] == 1
 
     monkeypatch.setattr(gate, "later", one_class)
     paths = [word for name, path in made.items() for word in ("--in", f"{name.partition('.')[0]}={path}")]

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tapeline.features.returns import log_returns
 from tapeline.tables import profile as overview
 from tapeline.tables.profile import Series, of_series, of_table
+from tapeline.tables.spec import Column, Manifest
+from tapeline.tables.table import Table
+from tapeline.tables.writing import write
+from tapeline.tasks import direction, regression
+from tests.tables.tables import FACES, faces
 
 DRAW = np.random.default_rng(0)
 NAN = np.nan
@@ -93,15 +101,55 @@ def test_periods_are_as_long_as_there_are_a_few() -> None:
     assert overview.periods(days[:3].astype("datetime64[m]"))[0] == ["2020-01-01", "2020-01-02", "2020-01-03"]
 
 
-def test_a_table_tells_of_its_target() -> None:
-    time = np.datetime64("2020-01-01") + np.arange(1500)
-    features = DRAW.normal(size=(1500, 70)).astype(np.float32)
-    names = tuple(f"x{at}" for at in range(70))
-    told = of_table(time, names, features, (time < np.datetime64("2021-01-01")).astype(np.int64), "direction")
-    assert told["down"]["share"] == [1, 0, 0, 0, 0]
-    assert (told["columns"], len(told["features"])) == (70, 60)
-    target = np.array([[1.0, NAN]] * 1500)
-    told = of_table(time, names, features, target, "regression")
-    assert told["outputs"]["output 0"]["count"] == 1500
-    assert told["outputs"]["output 1"]["count"] == 0
-    json.dumps(told, allow_nan=False)
+TIME = np.datetime64("2020-01-01") + np.arange(1500)
+NAMES = [f"x{at}" for at in range(70)]
+
+
+def tabled(folder: Path, task: str, targets: Mapping[str, np.ndarray]) -> Table:
+    """A table of 70 columns, and these targets."""
+    columns = [Column("time", "time", "datetime64[D]")]
+    columns += [Column(name, "target", values.dtype.name) for name, values in targets.items()]
+    columns += [Column(name, "feature", "float32") for name in NAMES]
+    features = dict(zip(NAMES, DRAW.normal(size=(70, 1500)).astype(np.float32), strict=True))
+    header = Manifest(task, "many", tuple(columns), tuple(targets))
+    return Table(folder, write(folder, header, [("all", pl.DataFrame({"time": TIME, **targets, **features}))]))
+
+
+def test_a_table_is_described_with_its_target(tmp_path: Path) -> None:
+    down = (np.datetime64("2021-01-01") > TIME).astype(np.int64)
+    table = tabled(tmp_path / "direction", "direction", {"target": down})
+    found = of_table(table, direction.describe)
+    assert found["down"]["share"] == [1, 0, 0, 0, 0]
+    assert (found["rows"], found["described"], found["first"], found["last"]) == (
+        1500,
+        1500,
+        "2020-01-01",
+        "2024-02-08",
+    )
+    assert (found["columns"], list(found["features"])) == (70, NAMES[:60])
+    fifth = table.column("all", "x5")
+    assert found["features"]["x5"]["mean"] == pytest.approx(fifth.mean(), rel=1e-5)
+    table = tabled(tmp_path / "regression", "regression", {"there": np.ones(1500), "missing": np.full(1500, NAN)})
+    found = of_table(table, regression.describe)
+    assert [found["outputs"][name]["count"] for name in ("there", "missing")] == [1500, 0]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_large_table_is_described_by_rows_spread_over_its_parts(
+    two: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = of_table(two, regression.describe)
+    monkeypatch.setattr(overview, "ROWS", 50)
+    some = of_table(two, regression.describe)
+    assert (whole["described"], some["described"]) == (137, 34 + 13)
+    for key in ("rows", "first", "last", "columns"):
+        assert some[key] == whole[key]
+    ends = two.part("BTC")
+    assert (whole["first"], whole["last"]) == (ends.first, ends.last)
+
+
+def test_features_with_a_shape_are_counted_and_not_described(tmp_path: Path) -> None:
+    table = Table(tmp_path / "faces", write(tmp_path / "faces", FACES, [("all", faces(30)[0])]))
+    found = of_table(table, regression.describe)
+    assert (found["columns"], found["features"], found["first"], found["last"]) == (1, {}, 0, 29)
+    assert set(found["outputs"]) == {"nose_x", "nose_y"}

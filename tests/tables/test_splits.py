@@ -1,231 +1,254 @@
-"""Windows: every test row once, training before testing, purge and embargo; and what a shuffled target scores."""
+"""Splits: the rows of the recipe before, no overlap, purge and embargo in durations, rows and groups without time."""
 
 from __future__ import annotations
 
 import json
-import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tapeline.checks.configuration import purge_covers_the_label
-from tapeline.cli import main as cli
-from tapeline.datasets import indices
 from tapeline.errors import Refused
-from tapeline.evaluation import metrics
-from tapeline.lookup import configure as compose
-from tapeline.lookup import dataset as kind
-from tapeline.lookup import source
-from tapeline.tables import splits
-from tapeline.tables.splits import Chronological, Dates, WalkForward, windows
-from tapeline.tables.table import Table
+from tapeline.lookup import configure
+from tapeline.tables import windows
+from tapeline.tables.spec import parse_duration
+from tapeline.tables.splits import ByGroup, ByRow, Timed, periods
+from tapeline.tables.windows import Period, Window
+from tests.tables import reference
+from tests.tables.sections import chronological, dates, days, drawn, numbers, rolling, sides, walk
 
-DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[3] / "shared" / "data")
-CLOSING = DATA / "indices" / "closing_data.csv"
 Array = np.ndarray[Any, Any]
+NONE = timedelta(0)
 
 
-@pytest.fixture(scope="module")
-def table() -> Table:
-    """Of the original closes."""
-    if not CLOSING.is_file():
-        pytest.skip(f"no real data at {CLOSING}; set TAPELINE_DATA")
-    dataset = compose(["dataset.source=csv", f"dataset.path={CLOSING}"]).dataset
-    return kind(dataset).table(
-        dataset, kind(dataset).ingest(dataset, *source(dataset).read(dataset, kind(dataset).simulate))
+def same(made: tuple[Window, ...], times: Array, expected: reference.Windows) -> None:
+    assert len(made) == len(expected)
+    for window, (train, test) in zip(made, expected, strict=True):
+        assert [side.tolist() for side in sides(window, times)] == [train.tolist(), [], test.tolist()]
+
+
+def times_of(least: int) -> st.SearchStrategy[Array]:
+    """At least so many times, half days or more apart, of one to three rows each."""
+    return st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=least, max_size=60).map(
+        lambda pairs: np.repeat(
+            np.datetime64("2020-01-01T07:00", "us") + np.cumsum([gap for gap, _ in pairs]) * np.timedelta64(12, "h"),
+            [rows for _, rows in pairs],
+        )
     )
 
 
-def walk(**keys: Any) -> WalkForward:
-    given = {"windows": 4, "train": 0.6, "train_rows": None, "test_rows": None, "purge": 0, "embargo": 0, **keys}
-    return WalkForward(name="walk_forward", **given)
+moments, longer = times_of(1), times_of(30)
+filtering = settings(suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
 
 
-def days(count: int) -> Array:
-    return np.datetime64("2020-01-01") + np.arange(count)
+@given(moments, st.floats(0.05, 0.95))
+def test_chronological_has_the_rows_of_before(times: Array, train: float) -> None:
+    try:
+        made = periods(chronological(train=train), times, NONE)
+    except Refused:
+        return
+    same(made, times, reference.chronological(times, train))
 
 
-def test_chronological_is_the_original_split(table: Table) -> None:
-    (window,) = windows(Chronological(name="chronological", train=0.8), table.time)
-    assert (len(window.train), len(window.test)) == (1152, 288)
-    assert str(table.time[window.train[-1]])[:10] == "2014-08-11"
-    assert (np.concatenate([window.train, window.test]) == np.arange(1440)).all()
+@given(moments, st.integers(1, 60), st.none() | st.integers(1, 9), st.none() | st.integers(9, 30))
+def test_dates_have_the_rows_of_before(times: Array, until: int, begin: int | None, end: int | None) -> None:
+    first = np.datetime64("2020-01-01")
+    marks: dict[str, Any] = {
+        "train_until": str(first + until),
+        "test_from": None if begin is None else str(first + until + begin),
+        "test_until": None if end is None else str(first + until + end),
+    }
+    try:
+        made = periods(dates(**marks), times, NONE)
+    except Refused:
+        return
+    same(made, times, reference.dates(times, **marks))
 
 
-def test_dates_with_the_originals_last_day_are_the_same_split(table: Table) -> None:
-    (by_share,) = windows(Chronological(name="chronological", train=0.8), table.time)
-    (by_date,) = windows(compose(["split=dates"]).split, table.time)
-    assert (by_share.train == by_date.train).all()
-    assert (by_share.test == by_date.test).all()
+@given(moments, st.integers(1, 6), st.floats(0.05, 0.95), st.none() | st.integers(1, 40), st.none() | st.integers(1, 8))
+def test_walk_forward_has_the_rows_of_before(
+    times: Array, count: int, train: float, train_rows: int | None, test_rows: int | None
+) -> None:
+    keys: dict[str, Any] = {"windows": count, "train": train, "train_rows": train_rows, "test_rows": test_rows}
+    try:
+        made = periods(walk(**keys), times, NONE)
+    except Refused:
+        return
+    same(made, times, reference.walk_forward(times, **keys))
 
 
-def test_dates_leave_out_what_lies_between_and_after() -> None:
-    split = Dates(name="dates", train_until="2020-01-03", test_from="2020-01-06", test_until="2020-01-07")
-    minutes = np.repeat(days(10).astype("datetime64[s]"), 2) + np.tile([0, 60], 10)
-    (window,) = windows(split, minutes)
-    assert window.train.tolist() == [0, 1, 2, 3, 4, 5]
-    assert window.test.tolist() == [10, 11, 12, 13]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "says"),
-    [
-        (["split=dates", "split.test_from=2014-08-11"], "must be later than split.train_until=2014-08-11"),
-        (["split=dates", "split.train_until=11.8.2014"], "must be a date"),
-        (["split=dates", "split.train=0.8"], "split.train: unknown key"),
-        (["split=walk_forward", "split.window=3"], "did you mean windows?"),
-        (["split.name=walkforward"], "did you mean walk_forward?"),
-        (["split=walk_forward", "split.purge=-1"], "split.purge=-1"),
-    ],
-)
-def test_a_split_that_cannot_be_is_refused_when_composed(overrides: list[str], says: str) -> None:
-    with pytest.raises(Refused, match=says.replace("?", r"\?")):
-        compose(overrides)
-
-
-@pytest.mark.parametrize(
-    ("split", "says"),
-    [
-        (Dates(name="dates", train_until="2019-01-01", test_from=None, test_until=None), "2020-01-01 to 2020-01-20"),
-        (Dates(name="dates", train_until="2020-01-20", test_from=None, test_until=None), "no rows to test"),
-        (Chronological(name="chronological", train=0.01), "none to one side"),
-        (walk(train=0.01), "none to train"),
-        (walk(windows=9), "8 rows are too few for 9 folds"),
-        (walk(test_rows=3), "8 rows are too few for 4 folds of 3"),
-        (walk(purge=12), "window 1 has no rows left to train"),
-    ],
-)
-def test_a_side_without_rows_is_refused(split: Any, says: str) -> None:
-    with pytest.raises(Refused, match=says):
-        windows(split, days(20))
-
-
-def test_rows_that_are_out_of_order_are_our_bug() -> None:
-    with pytest.raises(ValueError, match="order of time"):
-        windows(walk(), days(20)[::-1])
-
-
-def test_walk_forward_pools_every_test_row_once(table: Table) -> None:
-    made = windows(compose(["split=walk_forward", "split.windows=7", "split.train=0.5"]).split, table.time)
-    assert len(made) == 7
-    assert np.concatenate([window.test for window in made]).tolist() == list(range(720, 1440))
-    assert [len(window.train) for window in made] == [window.test[0] for window in made]
-
-
-def test_folds_of_a_given_length_begin_behind_the_first_training_rows() -> None:
-    made = windows(walk(train=0.5, test_rows=2, windows=3, train_rows=5), days(20))
-    assert [window.test.tolist() for window in made] == [[10, 11], [12, 13], [14, 15]]
-    assert [window.train.tolist() for window in made] == [list(range(first, first + 5)) for first in (5, 7, 9)]
-
-
-def test_purge_and_embargo_in_numbers() -> None:
-    last = windows(walk(train=0.25, windows=3, purge=2, embargo=3), days(40))[-1]
-    assert last.test.tolist() == list(range(30, 40))
-    assert last.train.tolist() == [*range(20), *range(23, 28)]  # embargo behind the fold 10 to 19, purge before 30
-    without = windows(walk(train=0.25, windows=3), days(40))[-1]
-    assert without.train.tolist() == list(range(30))
+durations = st.sampled_from(["0s", "30m", "12h", "1d", "36h", "3d", "1w"])
 
 
 @st.composite
-def walks(draw: st.DrawFn) -> tuple[WalkForward, Array]:
-    """A split, and times of which each has one to three rows."""
-    counts = draw(st.lists(st.integers(1, 3), min_size=1, max_size=60))
-    split = walk(
-        windows=draw(st.integers(1, 6)),
-        train=draw(st.floats(0.05, 0.95)),
-        train_rows=draw(st.none() | st.integers(1, 40)),
-        test_rows=draw(st.none() | st.integers(1, 8)),
-        purge=draw(st.integers(0, 6)),
-        embargo=draw(st.integers(0, 12)),
+def timed(draw: st.DrawFn) -> Timed:
+    keys = {"purge": draw(st.none() | durations), "validation": draw(st.none() | st.floats(0, 0.6))}
+    embargo = draw(durations)
+    return draw(
+        st.sampled_from(
+            [
+                chronological(train=draw(st.floats(0.1, 0.9)), **keys),
+                dates(train_until=f"2020-01-{draw(st.integers(1, 28)):02}", **keys),
+                walk(windows=draw(st.integers(1, 5)), train=draw(st.floats(0.1, 0.9)), embargo=embargo, **keys),
+                walk(train_rows=draw(st.integers(1, 30)), test_rows=draw(st.integers(1, 6)), embargo=embargo, **keys),
+                rolling(train=draw(st.sampled_from(["3d", "10d", "2w"])), gap=draw(durations), embargo=embargo, **keys),
+            ]
+        )
     )
-    return split, np.repeat(days(len(counts)), counts)
 
 
-@given(walks())
-def test_windows_hold_what_their_words_say(case: tuple[WalkForward, Array]) -> None:
-    """Against the definitions, time by time."""
-    split, time = case
+@filtering
+@given(longer, timed(), st.sampled_from([NONE, timedelta(minutes=16), timedelta(days=2)]), st.sampled_from([0.0, 0.15]))
+def test_no_label_reaches_a_later_side_and_every_test_row_is_pooled_once(
+    times: Array, split: Timed, horizon: timedelta, share: float
+) -> None:
     try:
-        made = windows(split, time)
+        made = periods(split, times, horizon, share)
+    except Refused:
+        assume(False)
+    reach = np.timedelta64(horizon if split.purge is None else parse_duration(split.purge))
+    embargo = np.timedelta64(parse_duration(getattr(split, "embargo", "0d")))
+    share = share if split.validation is None else split.validation
+    pooled = [sides(window, times)[2] for window in made]
+    assert (np.diff(np.concatenate(pooled)) > 0).all()
+    for number, window in enumerate(made):
+        train, validation, test = (times[side] for side in sides(window, times))
+        assert len(train)
+        assert len(test)
+        assert bool(len(validation)) == bool(share)
+        later = [side.min() for side in (validation, test) if len(side)]
+        assert (train + reach < min(later)).all()
+        assert not len(validation) or (validation < test.min() - reach).all()
+        for earlier in pooled[:number]:
+            end = times[earlier[-1]]
+            for side in (train, validation):
+                assert not ((side > end) & (side <= end + embargo)).any()
+
+
+@filtering
+@given(longer, timed())
+def test_a_window_is_the_same_after_json(times: Array, split: Timed) -> None:
+    try:
+        made = periods(split, times, timedelta(hours=1), 0.2)
+    except Refused:
+        assume(False)
+    again = tuple(windows.read(json.loads(json.dumps(window.record()))) for window in made)
+    assert again == made
+
+
+@given(longer)
+def test_rows_of_a_part_follow_from_the_periods_of_all(times: Array) -> None:
+    """Each part's rows are those whose time lies on the side, though the periods come from all parts."""
+    parts = [times[::2], times[1::2]]
+    try:
+        made = periods(walk(windows=3, train=0.3, embargo="1d"), windows.distinct(parts), NONE, 0.2)
+    except Refused:
+        assume(False)
+    for window in made:
+        for side in windows.SIDES:
+            whole = set(times[numbers(window, times, side)].tolist())
+            for part in parts:
+                expected = [row for row, time in enumerate(part.tolist()) if time in whole]
+                assert numbers(window, part, side).tolist() == expected
+
+
+def test_purge_and_embargo_in_numbers() -> None:
+    split = walk(train=0.25, windows=3, purge="2d", embargo="3d")
+    train, _, test = sides(periods(split, days(40), NONE)[-1], days(40))
+    assert test.tolist() == list(range(30, 40))
+    assert train.tolist() == [*range(20), *range(23, 28)]  # embargo behind the fold 10 to 19, purge before 30
+    (train, _, _) = sides(periods(walk(train=0.25, windows=3), days(40), NONE)[-1], days(40))
+    assert train.tolist() == list(range(30))
+
+
+def test_a_rolling_train_side_keeps_its_length_before_the_purge() -> None:
+    made = periods(walk(train=0.5, test_rows=2, windows=3, train_rows=5, purge="2d"), days(20), NONE)
+    assert [sides(window, days(20))[0].tolist() for window in made] == [
+        list(range(first, first + 5)) for first in (3, 5, 7)
+    ]
+
+
+def test_null_takes_the_horizon_and_the_share_of_the_model() -> None:
+    times = np.datetime64("2021-01-01", "us") + np.arange(100) * np.timedelta64(1, "m")
+    (window,) = periods(chronological(), times, timedelta(minutes=16), 0.25)
+    train, validation, test = sides(window, times)
+    # 80 train times, of which 0 to 63 have a label that ends before the test; a quarter of them validates
+    assert (validation.tolist(), test.tolist()) == (list(range(48, 64)), list(range(80, 100)))
+    assert train.tolist() == list(range(32))
+    (window,) = periods(chronological(validation=0.0, purge="20m"), times, timedelta(minutes=16), 0.25)
+    assert [len(side) for side in sides(window, times)] == [60, 0, 20]
+
+
+def test_dates_leave_out_what_lies_between_and_after() -> None:
+    split = dates(train_until="2020-01-03", test_from="2020-01-06", test_until="2020-01-07")
+    minutes = np.repeat(days(10).astype("datetime64[s]"), 2) + np.tile([0, 60], 10)
+    train, _, test = sides(periods(split, minutes, NONE)[0], minutes)
+    assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3, 4, 5], [10, 11, 12, 13])
+
+
+def test_rolling_fills_the_data_backwards() -> None:
+    made = periods(rolling(train="10d", test="5d", gap="2d"), days(28), NONE)
+    got = [[each.tolist() for each in sides(window, days(28))] for window in made]
+    assert [(train[0], train[-1], test[0], test[-1]) for train, _, test in got] == [
+        (1, 10, 13, 17),
+        (6, 15, 18, 22),
+        (11, 20, 23, 27),
+    ]
+    assert len(periods(rolling(step="11d"), days(26), NONE)) == 2
+    assert len(periods(rolling(), days(15), NONE)) == 1
+
+
+def test_too_short_data_are_refused_with_the_longest_that_fits() -> None:
+    with pytest.raises(Refused) as refused:
+        periods(rolling(train="40w", test="5d"), days(100), NONE)
+    fix = refused.value.findings[0].fix
+    assert "split.train=13w" in fix
+    assert periods(rolling(train="13w", test="5d"), days(100), NONE)
+    with pytest.raises(Refused):
+        periods(rolling(train="14w", test="5d"), days(100), NONE)
+    with pytest.raises(Refused, match=r"split\.test=40w"):
+        periods(rolling(test="40w"), days(100), NONE)
+
+
+@given(st.integers(2, 200), st.integers(0, 5), st.sampled_from([ByRow, ByGroup]), st.floats(0.1, 0.9))
+def test_drawn_sides_hold_every_name_once(count: int, seed: int, section: type[ByRow], train: float) -> None:
+    names = np.arange(count) if section is ByRow else np.array([f"face {each}" for each in range(count)], dtype=object)
+    repeated = np.repeat(names, 3) if section is ByGroup else names
+    try:
+        (window,) = periods(drawn(section, seed=seed, train=train), repeated, None, 0.2)
     except Refused:
         return
-    moments = np.unique(time)
-    pooled = np.concatenate([window.test for window in made])
-    assert pooled.tolist() == list(range(pooled[0], pooled[0] + len(pooled)))
-    if split.test_rows is None:
-        assert pooled[-1] == len(time) - 1
-    ends: list[int] = []
-    for window in made:
-        assert len(window.train)
-        assert len(window.test)
-        assert time[window.train].max() < time[window.test].min()
-        first, last = np.searchsorted(moments, time[window.test[[0, -1]]])
-        embargoed = {moment for end in ends for moment in range(end + 1, end + 1 + split.embargo)}
-        reach = range(first - split.purge - (split.train_rows or first), first - split.purge)
-        allowed = [moment for moment in reach if moment >= 0 and moment not in embargoed]
-        assert window.train.tolist() == np.flatnonzero(np.isin(time, moments[allowed])).tolist()
-        ends.append(int(last))
+    rows = sides(window, repeated)
+    assert sorted(np.concatenate(rows).tolist()) == list(range(len(repeated)))
+    assert sorted([*window.train, *window.validation, *window.test]) == sorted(names.tolist())
+    assert len(window.test) == count - int(count * train)
+    assert windows.read(json.loads(json.dumps(window.record()))) == window
+    shuffled = np.random.default_rng(0).permutation(repeated)
+    assert periods(drawn(section, seed=seed, train=train), shuffled, None, 0.2) == (window,)
 
 
-@given(st.integers(1, 5), st.integers(20, 60))
-def test_no_training_label_reaches_into_the_test_fold(horizon: int, rows: int) -> None:
-    for window in windows(walk(purge=horizon), days(rows)):
-        assert window.train[-1] + horizon < window.test[0]
+def test_another_seed_draws_other_groups() -> None:
+    names = np.arange(100)
+    tests = {periods(drawn(ByRow, seed=seed), names, None)[0].test for seed in range(3)}
+    assert len(tests) == 3
 
 
-def test_a_purge_that_is_shorter_than_the_label_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose(["split=walk_forward", "split.purge=1"])
-    assert not list(purge_covers_the_label(config))
-    monkeypatch.setattr(indices, "HORIZON", 2)
-    (finding,) = purge_covers_the_label(config)
-    assert "set split.purge=2" in finding.fix
+@pytest.mark.parametrize("name", ["chronological", "dates"])
+def test_the_original_split_of_the_closes(closing_data: Path, name: str) -> None:
+    import polars as pl
+
+    times = pl.read_csv(closing_data, try_parse_dates=True).to_series(0).cast(pl.Date).sort().to_numpy()[7:]
+    (window,) = periods(configure([f"split={name}"]).split, times, NONE)
+    train, _, test = sides(window, times)
+    assert (train.tolist(), test.tolist()) == (list(range(1152)), list(range(1152, 1440)))
+    assert window.record()["train"] == [["2010-01-13", "2014-08-11"]]
 
 
-def scores(table: Table, target: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of a logistic regression walked forward, and of the majority of each window's training rows."""
-    from sklearn.linear_model import LogisticRegression
-
-    model, naive, test = [], [], []
-    for window in windows(walk(windows=5, train=0.5), table.time):
-        fitted = LogisticRegression(C=100, max_iter=500).fit(table.features[window.train], target[window.train])
-        model.append(fitted.predict(table.features[window.test]))
-        naive.append(metrics.majority("direction", target[window.train], len(window.test)))
-        test.append(target[window.test])
-    truth = np.concatenate(test)
-    both = [metrics.score("direction", truth, {"prediction": np.concatenate(each)}) for each in (model, naive)]
-    return both[0], both[1]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_target_shuffled_in_time_scores_as_the_baseline(table: Table, seed: int) -> None:
-    shuffled, baseline = scores(table, np.random.default_rng(seed).permutation(table.target))
-    assert shuffled["interval"]["low"] <= baseline["accuracy"] <= shuffled["interval"]["high"]
-
-
-def test_the_real_target_scores_above_the_baseline(table: Table) -> None:
-    real, baseline = scores(table, table.target)
-    assert real["interval"]["low"] > baseline["accuracy"]
-
-
-def test_a_run_walks_forward_and_exports_the_last_window(table: Table, tmp_path: Path) -> None:
-    places = [f"target.runs={tmp_path}/runs", f"target.cache={tmp_path}/cache", f"serving.store={tmp_path}/store"]
-    split = ["split=walk_forward", "split.windows=3", "split.train=0.75", "split.purge=1", "split.embargo=5"]
-    data = ["dataset.source=csv", f"dataset.path={CLOSING}", "model=flat", "model.steps=3"]
-    assert cli.main(["run", "publish=false", *data, *split, *places]) == 0
-    run = tmp_path / "runs" / "latest"
-    written = json.loads((run / "metrics.json").read_text())
-    last = windows(compose(split).split, table.time)[-1]
-    assert written["data"]["rows"] == {"train": len(last.train), "validation": 0, "test": 360}
-    fitted = json.loads((run / "fitted" / "fitted.json").read_text())
-    assert len(fitted["traces"]) == 3
-    assert fitted["last_label"] == str(table.time[last.train[-1]])
-    assert json.loads((run / "scores.json").read_text())["predictions"]["time"] == [str(t) for t in table.time[1080:]]
-
-
-def test_every_split_has_its_file() -> None:
-    conf = Path(__file__).parents[2] / "conf" / "split"
-    assert sorted(path.stem for path in conf.glob("*.yaml")) == sorted(splits.SPLITS)
+def test_periods_are_inclusive_and_split_where_times_are_left_out() -> None:
+    found = windows.as_periods(days(9), np.array([0, 1, 2, 5, 7, 8]))
+    first = np.datetime64("2020-01-01")
+    assert found == (Period(first, first + 2), Period(first + 5, first + 5), Period(first + 7, first + 8))

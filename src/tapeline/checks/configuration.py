@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from tapeline.config.compose import options
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, choose
-from tapeline.evaluation.metrics import METRICS, OF_CLASSES
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import source
+from tapeline.lookup import family, source, task
 from tapeline.serving.saved_model import SERVERS, release
-from tapeline.tables.splits import WalkForward
+from tapeline.tables import splits
+from tapeline.tasks import Metric
 
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
@@ -29,30 +30,59 @@ READERS: dict[str, tuple[str, ...]] = {
 
 def metric_fits_task(config: Config) -> Iterator[Finding]:
     """The gate asks for a metric that the dataset's task has."""
-    known = METRICS[kind(config.dataset).TASK]
+    known = _metrics(config)
     if config.gate.metric not in known:
-        fix = choose(config.gate.metric, known)
+        fix = choose(config.gate.metric, list(known))
         yield Finding(f"gate.metric={config.gate.metric}", "no metric of this dataset", fix)
 
 
+def _metrics(config: Config) -> dict[str, Metric]:
+    return {each.name: each for each in task(kind(config.dataset).SPEC.task).METRICS}
+
+
 def threshold_can_be_met(config: Config) -> Iterator[Finding]:
-    """Shares lie between 0 and 1, and the threshold is strict."""
-    threshold = config.gate.threshold
-    if config.gate.metric == "log_loss" or threshold is None:
+    """The threshold lies in the metric's range; it is strict."""
+    threshold, metric = config.gate.threshold, _metrics(config).get(config.gate.metric)
+    if metric is None or threshold is None or metric.allows(threshold):
         return
-    if not 0 <= threshold < 1:
-        fix = "set a share, 0 or more and below 1"
-        yield Finding(f"gate.threshold={threshold:g}", f"no {config.gate.metric} is above it in reason", fix)
+    if metric.better == "higher":
+        problem = f"{metric.name} is {'never' if threshold >= metric.high else 'always'} above it"
+        ends = (f"from {metric.low:g} on and " if math.isfinite(metric.low) else "") + f"below {metric.high:g}"
+    else:
+        problem = f"{metric.name} is {'never' if threshold <= metric.low else 'always'} below it"
+        ends = f"above {metric.low:g}" + (f" and up to {metric.high:g}" if math.isfinite(metric.high) else "")
+    yield Finding(f"gate.threshold={threshold:g}", problem, f"set a number {ends}")
 
 
 def baselines_have_the_metric(config: Config) -> Iterator[Finding]:
-    """Naive baselines name a class and no probability."""
-    if config.gate.baseline_margin is not None and config.gate.metric not in OF_CLASSES:
+    """Naive baselines state no probability."""
+    known = _metrics(config)
+    metric, margin = known.get(config.gate.metric), config.gate.baseline_margin
+    if metric and margin is not None and metric.needs_probability:
+        others = [each.name for each in known.values() if not each.needs_probability]
         yield Finding(
-            f"gate.baseline_margin={config.gate.baseline_margin:g}",
-            f"baselines have no {config.gate.metric}",
-            "set it to null, or choose gate.metric=accuracy",
+            f"gate.baseline_margin={margin:g}",
+            f"baselines have no {metric.name}, which needs probabilities",
+            f"set gate.baseline_margin=null, or choose gate.metric={others[0]}",
         )
+
+
+def confidence_has_its_margin(config: Config) -> Iterator[Finding]:
+    """The confidence is that of the lead over the best baseline."""
+    gate = config.gate
+    if gate.confidence is not None and gate.baseline_margin is None:
+        problem = "is not read, since gate.baseline_margin=null"
+        yield Finding(f"gate.confidence={gate.confidence:g}", problem, "set gate.baseline_margin=0 too")
+
+
+def family_supports_dataset(config: Config) -> Iterator[Finding]:
+    """The family can learn what the dataset declares."""
+    spec = kind(config.dataset).SPEC
+    found = family(config.model.family).supports(spec)
+    if found:
+        others = [name for name in options("model") if family(name).supports(spec) is None]
+        fix = f"choose model={' or model='.join(others)}" if others else found.fix
+        yield Finding(f"{found.where}={config.model.family}", found.problem, fix)
 
 
 def source_has_its_path(config: Config) -> Iterator[Finding]:
@@ -73,12 +103,9 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
     yield from module.check(dataset)
 
 
-def purge_covers_the_label(config: Config) -> Iterator[Finding]:
-    """No training label of a walk-forward reaches into the fold that tests it."""
-    horizon = kind(config.dataset).HORIZON
-    if isinstance(config.split, WalkForward) and config.split.purge < horizon:
-        problem = f"labels of {config.dataset.name} reach {horizon} rows ahead, into the test folds"
-        yield Finding(f"split.purge={config.split.purge}", problem, f"set split.purge={horizon} or more")
+def split_fits_the_data(config: Config) -> Iterator[Finding]:
+    """No train label reaches into test rows, and rows with a time are not drawn at random."""
+    yield from splits.findings(config.split, kind(config.dataset).SPEC)
 
 
 def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
@@ -112,8 +139,10 @@ RULES: tuple[Rule, ...] = (
     metric_fits_task,
     threshold_can_be_met,
     baselines_have_the_metric,
+    confidence_has_its_margin,
+    family_supports_dataset,
     source_has_its_path,
-    purge_covers_the_label,
+    split_fits_the_data,
     image_has_code_for_the_card,
     servers_can_load_it,
 )

@@ -15,7 +15,7 @@ from tapeline.config import compose as conf
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import STEPS
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
 """Packages, and the extras of tapeline that install them."""
@@ -56,8 +56,8 @@ def everything() -> Checked:
     if absent:
         raise refuse("check", "what emits for clusters is not installed", f"install {' and '.join(absent)}")
     checked, root = Checked(), conf.root()
-    checked.add(finding for rule in graph.RULES for finding in rule(PIPELINE))
-    checked.counts["steps"] = len(PIPELINE)
+    checked.add(finding for rule in graph.RULES for finding in rule(STEPS))
+    checked.counts["steps"] = len(STEPS)
     _options(checked)
     _committed(checked, root)
     _deployed(checked, root / "deploy")
@@ -117,13 +117,21 @@ def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
 
 
 def _default(section: str) -> str | None:
-    """The file of the option that conf/config.yaml chooses for a section."""
+    """The file of the option that conf/config.yaml chooses for a section, or its dataset does."""
+    chosen = _defaults("config.yaml")
+    chosen |= {
+        key.removeprefix("override /").partition("@")[0]: name
+        for key, name in _defaults(f"dataset/{chosen['dataset']}.yaml").items()
+    }
+    return f"conf/{section}/{chosen[section]}.yaml" if chosen.get(section) else None
+
+
+def _defaults(file: str) -> dict[str, str]:
+    """The options in the defaults list of a file of conf/."""
     import yaml
 
-    for each in yaml.safe_load((conf.folder() / "config.yaml").read_text())["defaults"]:
-        if isinstance(each, dict) and each.get(section):
-            return f"conf/{section}/{each[section]}.yaml"
-    return None
+    listed = yaml.safe_load((conf.folder() / file).read_text()).get("defaults", [])
+    return {key: name for each in listed if isinstance(each, dict) for key, name in each.items()}
 
 
 def _emit(checked: Checked, config: Config, option: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 
-from tapeline.config.schema import Config
+from tapeline.config.schema import NO_KEYS, Config
 from tapeline.errors import Finding, nearest
 from tapeline.lookup import GROUPS
 from tapeline.pipeline.graph import Step
@@ -15,7 +15,7 @@ Rule = Callable[[Graph], Iterable[Finding]]
 
 
 def _at(step: Step) -> str:
-    return f"graph.py: PIPELINE: {step.name}"
+    return f"graph.py: STEPS: {step.name}"
 
 
 def names_are_given_once(graph: Graph) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def names_are_given_once(graph: Graph) -> Iterator[Finding]:
         ("output parameter", [name for step in graph for name in step.parameters]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Finding("graph.py: PIPELINE", f"the {what} {name} stands there twice", "rename one")
+            yield Finding("graph.py: STEPS", f"the {what} {name} stands there twice", "rename one")
 
 
 def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
@@ -35,7 +35,7 @@ def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
     made: list[str] = []
     later = [each.name for step in graph for each in step.makes]
     for step in graph:
-        for name in step.takes:
+        for name in step.needs:
             if name not in made:
                 fix = (
                     f"move it behind the step that makes {name}"
@@ -50,7 +50,7 @@ def skipped_outputs_are_not_taken(graph: Graph) -> Iterator[Finding]:
     """What may not be there, nothing can wait for."""
     maybe = {made.name: step.name for step in graph if step.when for made in step.makes}
     for step in graph:
-        for name in step.takes:
+        for name in step.inputs:
             if name in maybe:
                 problem = f"takes {name} of {maybe[name]}, which may be skipped"
                 yield Finding(_at(step), problem, "take what a step makes that always runs")
@@ -66,19 +66,34 @@ def conditions_are_said_before(graph: Graph) -> Iterator[Finding]:
         said += [] if step.when else step.parameters
 
 
+def artifacts_that_may_be_missing_are_not_needed(graph: Graph) -> Iterator[Finding]:
+    """A step that takes what may be missing says so with a question mark."""
+    maybe = {made.name for step in graph for made in step.makes if made.optional or step.only_with}
+    for step in graph:
+        for name in (each for each in step.needs if each in maybe and not step.only_with):
+            yield Finding(_at(step), f"takes {name}, which may be missing", f"write takes=({name}?,)")
+
+
+def mapped_steps_make_one_folder(graph: Graph) -> Iterator[Finding]:
+    """The parts of all partitions lie in one folder."""
+    for step in graph:
+        if step.map_over and [made.folder for made in step.makes] != [True]:
+            yield Finding(_at(step), "is mapped over partitions, and makes no single folder", "let it make one folder")
+
+
 def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
     """Sections of the configuration, or single keys of them."""
-    sections = [field.name for field in fields(Config)]
+    sections = [field.name for field in fields(Config) if field.name not in NO_KEYS]
     for step in graph:
         for path in step.reads:
             head, _, key = path.partition(".")
             known = list(GROUPS[head].model_fields) if head in GROUPS else []
             if head not in sections:
                 yield Finding(
-                    _at(step), f"reads {path}, no section", nearest(head, sections, otherwise="mend its name")
+                    _at(step), f"reads {path}, no section", nearest(head, sections, otherwise="correct its name")
                 )
             elif key and key not in known:
-                yield Finding(_at(step), f"reads {path}, no key", nearest(key, known, otherwise="mend its name"))
+                yield Finding(_at(step), f"reads {path}, no key", nearest(key, known, otherwise="correct its name"))
 
 
 def only_the_publisher_writes(graph: Graph) -> Iterator[Finding]:
@@ -95,6 +110,8 @@ RULES: tuple[Rule, ...] = (
     artifacts_are_made_before_they_are_taken,
     skipped_outputs_are_not_taken,
     conditions_are_said_before,
+    artifacts_that_may_be_missing_are_not_needed,
+    mapped_steps_make_one_folder,
     keys_that_are_read_exist,
     only_the_publisher_writes,
 )

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapeline.checks.names import KEYS
 from tapeline.checks.restricted import SECRET, SHELLS
 from tapeline.checks.words import why_not_fixed
+from tapeline.config.secrets import KEYS
 from tapeline.errors import Finding
 
 KEPT_OUT = ("kfp", "kfp-kubernetes", "hera", "hera-workflows")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod
+from tapeline.checks.tags import without_interpolations
 from tapeline.errors import Finding, nearest
 
 PLACEHOLDER = re.compile(r"\{\{\$(?P<path>[^{}]*)\}\}")
@@ -215,7 +216,7 @@ def _texts(text: str) -> list[str]:
 
 
 def _placeholder(node: Node, text: str, component: Node) -> Iterator[Finding]:
-    rest = PLACEHOLDER.sub("", text)
+    rest = without_interpolations(PLACEHOLDER.sub("", text))
     if "{{" in rest or "}}" in rest:
         yield node.wrong(f"{text!r} is no placeholder of KFP", "write {{$.inputs.parameters['name']}}")
     for found in PLACEHOLDER.finditer(text):

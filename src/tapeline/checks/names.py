@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tapeline.checks.nodes import Node
 from tapeline.checks.words import LABEL, is_label_key, is_label_value, is_subdomain, quantity
+from tapeline.config.secrets import KEYS
 from tapeline.errors import Finding, nearest
 
 Rule = Callable[[Node], Iterable[Finding]]
@@ -27,14 +28,6 @@ CHOICES = {
     "persistentVolumeReclaimPolicy": ("Retain", "Delete"),
 }
 """What schemas do not hold against a word."""
-KEYS = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "an access key of AWS"),
-    (re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"), "a key of Google's API"),
-    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})"), "a token of GitHub"),
-    (re.compile(r"\bey[A-Za-z0-9_-]{15,}\.ey[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{15,}"), "a signed token"),
-    (re.compile(r"(?i)[\"']?private_key[\"']?\s*:\s*[\"'][^\"']{20,}"), "a service account's key"),
-)
 
 
 def names_are_dns(document: Node) -> Iterator[Finding]:

@@ -43,8 +43,15 @@ def tags_are_whole(document: Node) -> Iterator[Finding]:
 
 
 def _unpaired(text: str) -> bool:
-    rest = TAG.sub("", text)
+    rest = without_interpolations(TAG.sub("", text))
     return "{{" in rest or "}}" in rest or bool(re.search(r"(?<!\{)\{(?:inputs|workflow|tasks|steps)\.[^{}]*\}", rest))
+
+
+def without_interpolations(text: str) -> str:
+    """The text without ${...}, which tapeline itself resolves."""
+    while (shorter := re.sub(r"\$\{[^{}]*\}", "", text)) != text:
+        text = shorter
+    return text
 
 
 def tags_stand_for_something(document: Node) -> Iterator[Finding]:

@@ -27,6 +27,9 @@ class Emitter(Protocol):
     def emit(self, plan: Plan) -> dict[str, str]:
         """File names and their YAML."""
 
+    def limits(self, plan: Plan) -> list[str]:
+        """What the system cannot do of the graph, and what it does instead."""
+
 
 def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
     """The files of a configuration, by name, each with the command that makes it in its header.
@@ -35,9 +38,24 @@ def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
         Refused: the target is no cluster, or cannot have this configuration.
     """
     plan = laid_out(config, overrides)
-    emitter = cast(Emitter, importlib.import_module(EMITTERS[config.target.name]))
+    emitter = _emitter(config)
     header = f"# {shlex.join(['make', 'build', *overrides])}\n"
     return {name: header + text for name, text in emitter.emit(plan).items()}
+
+
+def limits(config: Config, overrides: Sequence[str]) -> list[str]:
+    """A sentence for each part of the graph that the target cannot do: what it does instead."""
+    plan = laid_out(config, overrides)
+    mapped = [
+        f"target={config.target.name}: {step.name}: its {step.map_over} run in one pod, in processes side by side"
+        for step in plan.steps
+        if step.map_over
+    ]
+    return [*mapped, *(f"target={config.target.name}: {sentence}" for sentence in _emitter(config).limits(plan))]
+
+
+def _emitter(config: Config) -> Emitter:
+    return cast(Emitter, importlib.import_module(EMITTERS[config.target.name]))
 
 
 def laid_out(config: Config, overrides: Sequence[str]) -> Plan:

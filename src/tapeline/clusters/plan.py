@@ -7,16 +7,19 @@ only spell the plan in their system's words, so that they cannot disagree.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
+from tapeline.clusters import built
 from tapeline.config import compose as conf
-from tapeline.config.compose import flat
-from tapeline.config.compose import plain as as_plain
+from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
-from tapeline.errors import refuse
-from tapeline.pipeline.graph import PIPELINE, Artifact, Step
+from tapeline.config.secrets import suspects
+from tapeline.errors import Finding, Refused, refuse
+from tapeline.lookup import GROUPS
+from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
 
 MODELS, DATA = "/models", "/data"
 """Where the claims are mounted, in every pod alike."""
@@ -26,19 +29,6 @@ S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AW
 
 SUBMITTED = "--submitted"
 """Before the parameters of a submitted run, among a step's arguments."""
-
-
-def plain(text: str) -> str:
-    """A parameter of a submitted run, which nothing on its way can take for more than a value.
-
-    Raises:
-        Refused: its value could be read as Hydra's syntax, a shell's, or a cluster's.
-    """
-    key, _, value = text.partition("=")
-    if not re.fullmatch(r"[\w.:/@%+?-]*", value, re.ASCII):
-        problem = "a submitted parameter has letters, digits and any of _ . : / @ % + ? - only"
-        raise refuse(text, problem, f"give a plain value, or build {key} into the template with make build")
-    return text
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,9 @@ class Task:
 
     steps: tuple[Step, ...]
     overrides: tuple[str, ...]
-    """As typed; those about sections that its steps do not read are left out."""
+    """Those about sections that its steps do not read are left out."""
+    built: str
+    """What the builder saw of the configuration, as JSON; see built.py."""
     parameters: tuple[Parameter, ...]
     image: str
     requests: dict[str, str]
@@ -99,8 +91,17 @@ class Task:
     def takes(self) -> tuple[str, ...]:
         """Artifacts that other tasks make."""
         own = {made.name for made in self.makes}
-        names = [name for step in self.steps for name in step.takes if name not in own]
+        names = [name for step in self.steps for name in step.inputs if name not in own]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def optional(self) -> set[str]:
+        """Those that it takes where they are there."""
+        return set(self.takes) - {name for step in self.steps for name in step.needs}
+
+    def flag(self, artifact: str) -> str:
+        """Before the path of an artifact that it takes; the second may lead nowhere."""
+        return "--in-optional" if artifact in self.optional else "--in"
 
     @property
     def makes(self) -> tuple[Artifact, ...]:
@@ -121,7 +122,8 @@ class Task:
     def arguments(self) -> tuple[str, ...]:
         """What `tapeline` gets before parameters and paths; behind the last word, values must be plain."""
         submitted = (SUBMITTED,) if self.parameters else ()
-        return ("step", ",".join(step.name for step in self.steps), *self.overrides, *submitted)
+        names = ",".join(step.name for step in self.steps)
+        return ("step", names, *self.overrides, f"{built.BUILT}{self.built}", *submitted)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,10 @@ class Plan:
     name: str
     """Of the objects in the cluster: experiment and hardware."""
     config: Config
-    overrides: tuple[str, ...]
-    """All that was typed, but for the target's own keys."""
+    steps: tuple[Step, ...]
+    """Of the graph."""
+    overrides: tuple[Override, ...]
+    """But for the target's own keys and the place of the store."""
     parameters: tuple[Parameter, ...]
     tasks: tuple[Task, ...]
 
@@ -152,22 +156,46 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
 
     Args:
         config: what the overrides compose.
-        overrides: as typed, the target's included.
+        overrides: of Hydra, the target's included.
         fused: one task for all steps before the first conditional one.
+
+    Raises:
+        Refused: the target is no cluster, a parameter cannot be one, or a value cannot stand in a file.
     """
     target = config.target
     if not isinstance(target, Cluster):
         raise refuse(f"target={target.name}", "is no cluster", "choose target=argo, target=kfp or target=tfjob")
-    typed = tuple(text for text in overrides if _head(text) != "target" and _key(text) != "serving.store")
+    steps = pipeline(config)
+    values = built.values(config, steps)
+    findings = [*_wrong_parameters(config, target), *_written_out(config), *suspects(values)]
+    if findings:
+        raise Refused(*findings)
+    carried = tuple(each for each in parse(overrides) if each.section != "target" and each.key != "serving.store")
     parameters = tuple(_parameter(key, config) for key in target.parameters)
-    groups = _fused(PIPELINE) if fused else [(step,) for step in PIPELINE]
-    tasks = tuple(_task(steps, config, target, typed, parameters) for steps in groups)
-    return Plan(name(config), config, typed, parameters, tasks)
+    groups = _fused(steps) if fused else [(step,) for step in steps]
+    tasks = tuple(_task(each, config, target, carried, parameters) for each in groups)
+    return Plan(name(config), config, steps, carried, parameters, tasks)
 
 
 def whole(plan: Plan) -> Task:
     """The whole graph in one pod, which runs it as on a laptop and takes no parameters."""
-    return _task(PIPELINE, plan.config, plan.target, plan.overrides, ())
+    return _task(plan.steps, plan.config, plan.target, plan.overrides, ())
+
+
+def split(overrides: Iterable[Override], parameters: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Overrides that a template is built with, and by key the values of those that go along with a run.
+
+    Raises:
+        Refused: a value that a run cannot be given.
+    """
+    built, submitted = list[str](), dict[str, str]()
+    for each in overrides:
+        if each.key in parameters:
+            check_plain(each.text)
+            submitted[each.key] = each.value_text
+        else:
+            built.append(each.text)
+    return built, submitted
 
 
 def name(config: Config) -> str:
@@ -176,19 +204,47 @@ def name(config: Config) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{what}-{config.hw.name}".lower()).strip("-")[:50]
 
 
-def _fused(steps: Iterable[Step]) -> list[tuple[Step, ...]]:
-    steps = list(steps)
+def _fused(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
     return [tuple(step for step in steps if not step.when), *((step,) for step in steps if step.when)]
 
 
+LAID_OUT = (
+    *("experiment", "target", "hw", "dataset", "serving.store"),
+    *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
+    *("dataset.name", "dataset.source", "dataset.password_env"),
+)
+"""Keys, and groups, by which a build decides what tasks there are and what each pod has."""
+
+
+def _wrong_parameters(config: Config, target: Cluster) -> Iterator[Finding]:
+    """A submitted run changes values that steps read, and neither the graph nor its pods."""
+    known = conf.flat(conf.plain(config))
+    shape = shaping()
+    for key in target.parameters:
+        where = f"target.parameters: {key}"
+        if not conf.is_group(key) and key not in known:
+            yield Finding(where, "no key of the configuration", "remove it, or correct its name")
+        elif any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in shape):
+            yield Finding(where, "changes the steps or partitions of the graph", f"remove it, and build with {key}=...")
+        elif any(fnmatch(key, pattern) for pattern in LAID_OUT):
+            yield Finding(where, "changes what a pod is, not what it reads", f"remove it, and build with {key}=...")
+
+
+def _written_out(config: Config) -> Iterator[Finding]:
+    """Keys whose values stand in the emitted files by themselves, and so cannot come from the environment."""
+    names = (*LAID_OUT, "model.family")
+    for key, text in config.environment.items():
+        if key != "serving.store" and any(fnmatch(key, pattern) for pattern in names):
+            problem = f"comes from the environment ({text}), and the emitted files would hold its value"
+            yield Finding(key, problem, f"write the value, as in {key}=...")
+
+
 def _parameter(key: str, config: Config) -> Parameter:
-    choices = conf.options(key) if (conf.folder() / key).is_dir() else []
-    built = (getattr(config, key).model_dump().get("family") or getattr(config, key).name) if choices else None
-    whole = flat(as_plain(config))
-    if not choices and key not in whole:
-        raise refuse(f"target.parameters: {key}", "no key of the configuration", "remove it or mend its name")
+    choices = conf.options(key) if conf.is_group(key) else []
+    section = getattr(config, key).model_dump() if choices else {}
+    value = section.get("family") or section.get("name") if choices else conf.flat(conf.plain(config))[key]
     what = f"{key}: one of {', '.join(choices)}" if choices else key
-    return Parameter(key, f"{what}; empty means as built: {built if choices else _shown(whole[key])}")
+    return Parameter(key, f"{what}; empty means as built: {_shown(value)}")
 
 
 def _shown(value: Any) -> str:
@@ -196,73 +252,75 @@ def _shown(value: Any) -> str:
 
 
 def _task(
-    steps: tuple[Step, ...], config: Config, target: Cluster, typed: Sequence[str], parameters: Sequence[Parameter]
+    steps: tuple[Step, ...],
+    config: Config,
+    target: Cluster,
+    overrides: Sequence[Override],
+    parameters: Sequence[Parameter],
 ) -> Task:
-    trains = any(step.name in TRAINING for step in steps)
-    first = steps[0] is PIPELINE[0]
+    trains = any(step.trains for step in steps)
+    fetches = any(step.world == "watched" for step in steps)
     store: set[str] = {step.store for step in steps if step.store != "none"}
     reads = {path.partition(".")[0] for step in steps for path in step.reads}
     if "serving" in reads:
         reads.add("dataset")  # serving.name is made of it
-    overrides = [text for text in typed if first or _head(text) in reads or _head(text) not in SECTIONS]
+    own = [each.text for each in overrides if config.linked or each.section in reads or each.section not in SECTIONS]
     if store:
-        overrides.append(f"serving.store={config.serving.store}")
+        own.append(f"serving.store={conf.plain(config)['serving']['store']}")
+    takes = tuple(each for each in parameters if each.key.partition(".")[0] in reads)
     return Task(
         steps=steps,
-        overrides=tuple(overrides),
-        parameters=tuple(each for each in parameters if first or _head(each.key) in reads),
+        overrides=tuple(own),
+        built=built.encode(built.values(config, steps, [each.key for each in takes if conf.is_group(each.key)])),
+        parameters=takes,
         image=config.hw.image if trains else target.image,
         requests=config.hw.requests if trains else target.requests,
         limits=config.hw.limits if trains else target.limits,
         accelerator=config.hw.accelerator if trains else None,
         account=target.publisher if "write" in store else target.runner,
-        mounts=tuple(_mounts(config, target, first=first, store=store)),
-        secrets=tuple(_secrets(config, target, first=first, store=store)),
+        mounts=tuple(_mounts(config, target, fetches=fetches, store=store)),
+        secrets=tuple(_secrets(config, target, fetches=fetches, store=store)),
         cached=all(_cached(step, config) for step in steps),
     )
 
 
-TRAINING = ("train", "tune")
-"""Steps that run in the profile's image, with its accelerator."""
-SECTIONS = {field.name for field in fields(Config)} - {"experiment"}
+SECTIONS = {"seed", *GROUPS}
 
 
 def _cached(step: Step, config: Config) -> bool:
     return step.world == "none" or (step.world == "watched" and config.dataset.source == "simulated")
 
 
-def _mounts(config: Config, target: Cluster, *, first: bool, store: set[str]) -> Iterable[Mount]:
-    if store and _under(MODELS, config.serving.store):
+def _mounts(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Mount]:
+    if store and _under(MODELS, _store(config)):
         yield Mount(target.models_claim, MODELS, read_only="write" not in store)
-    if first and _reads_data_claim(config):
+    if fetches and _reads_data_claim(config):
         yield Mount(target.data_claim, DATA, read_only=True)
 
 
+def _store(config: Config) -> str:
+    return str(conf.plain(config)["serving"]["store"])
+
+
 def _reads_data_claim(config: Config) -> bool:
-    whole = flat(as_plain(config)["dataset"], "dataset")
+    whole = conf.flat(conf.plain(config)["dataset"], "dataset")
     paths = [value for key, value in whole.items() if key.endswith("path") and isinstance(value, str)]
     # a submitted run may name a path of its own
     return any(_under(DATA, path) for path in paths) or (not paths and config.dataset.source != "simulated")
 
 
 def _under(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
+    """Whether a path is in the folder; one that only the pod's environment tells may be."""
+    return path == folder or path.startswith((f"{folder}/", "${"))
 
 
-def _secrets(config: Config, target: Cluster, *, first: bool, store: set[str]) -> Iterable[Secret]:
+def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Secret]:
     """One Secret may serve both the store and the data, in a task that sees both."""
-    wanted: dict[str, tuple[str, ...]] = {}
-    if store and target.store_secret and not _under(MODELS, config.serving.store):
-        wanted[target.store_secret] = S3_KEYS
-    if first and target.data_secret:
+    keys: dict[str, tuple[str, ...]] = {}
+    where = _store(config)
+    if store and target.store_secret and (where.startswith("${") or not _under(MODELS, where)):
+        keys[target.store_secret] = S3_KEYS
+    if fetches and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
-        wanted[target.data_secret] = (*S3_KEYS, password) if password else S3_KEYS
-    return (Secret(name, keys) for name, keys in wanted.items())
-
-
-def _key(text: str) -> str:
-    return text.lstrip("+~").partition("=")[0]
-
-
-def _head(text: str) -> str:
-    return re.split(r"[./@]", _key(text))[0]
+        keys[target.data_secret] = (*S3_KEYS, password) if password else S3_KEYS
+    return (Secret(name, variables) for name, variables in keys.items())

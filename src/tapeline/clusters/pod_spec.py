@@ -11,7 +11,6 @@ from typing import Any
 from tapeline.clusters.plan import Task
 from tapeline.config.schema import Cluster
 from tapeline.errors import refuse
-from tapeline.pipeline.graph import PIPELINE
 
 Object = dict[str, Any]
 
@@ -63,7 +62,7 @@ def container(task: Task, target: Cluster, arguments: Sequence[str]) -> Object:
 def labels(task: Task, component: str) -> dict[str, str]:
     """By which network policies know a pod: its role, and whether it may fetch data from outside."""
     writes = any(step.store == "write" for step in task.steps)
-    fetches = PIPELINE[0] in task.steps
+    fetches = any(step.world == "watched" for step in task.steps)
     return {
         **LABELS,
         "app.kubernetes.io/component": component,

@@ -16,11 +16,8 @@ from typing import Any, Literal, Protocol
 from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
-from tapeline.pipeline.graph import METRICS, PUBLISHED, REPORT
+from tapeline.pipeline.graph import METRICS
 from tapeline.pipeline.run_folder import decision
-
-FETCHED = (METRICS, REPORT, PUBLISHED)
-"""What `submit` brings back."""
 
 FILE, END = "tapeline-file", "tapeline-end"
 """Words that begin a line of a log that holds files."""
@@ -79,7 +76,7 @@ def summary(told: Mapping[str, str]) -> str:
     lines += [
         f"{each.get('displayName')}: {reason(str(each.get('message')))}" for each in _failures(told.get("failures", ""))
     ]
-    path = Path(told.get("metrics", "metrics.json"))
+    path = Path(told.get(METRICS.name, METRICS.file))
     if path.is_file():
         lines.append(decision(files.read_json(path)))
     return "\n".join(lines)

@@ -1,174 +1,37 @@
-"""The commands that make a cluster on which the overlays work, and remove it.
+"""The commands that make a cluster for the overlays: tapeline cluster provider=kind
 
-tapeline cluster provider=kind        tapeline cluster provider=gke hw=gpu-t4 project=my-project run=true
-
-They are printed to be read, changed and pasted; `run=true` runs them, one after the other.
+They are printed to be read, changed and pasted; run=true runs them, one after the other.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
-import subprocess
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from tapeline.commands import Option
 
-from tapeline.config import compose as conf
-from tapeline.config.schema import Config, Hardware
-from tapeline.errors import refuse
-from tapeline.versions import ARGO
-
-KFP = "2.17.0"
-OVERLAYS = Path("deploy") / "kustomize" / "overlays"
-MACHINES = {
-    "nvidia-tesla-t4": "n1-standard-4",
-    "nvidia-l4": "g2-standard-8",
-    "nvidia-tesla-a100": "a2-highgpu-1g",
-    "nvidia-h100-80gb": "a3-highgpu-1g",
-}
-"""What GKE sells a card in."""
-GOOGLE = "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11"
-"""private.googleapis.com, which overlay gke-cpu lets the steps reach."""
+GROUP = "clusters"
+HELP = "print the commands that make a cluster for the Kustomize overlays, or run them"
+OPTIONS = (
+    Option("provider", "kind|gke", "where the cluster is made; required"),
+    Option("engine", "argo|kfp", "what is installed to run pipelines", "argo"),
+    Option("project", "ID", "the project, for provider=gke; required there"),
+    Option("zone", "NAME", "the zone, for provider=gke", "europe-west4-a"),
+    Option("run", "true|false", "run the commands instead of printing them only", "false"),
+)
+READS = ("experiment", "hw")
+EXAMPLES = (
+    ("tapeline cluster provider=kind", "prints the commands for a cluster on this machine"),
+    ("tapeline cluster provider=gke hw=gpu-t4 project=my-project run=true", "makes one on GKE with T4 cards"),
+)
 
 
-def make(config: Config, own: Mapping[str, str]) -> None:
-    """Print the commands that make a cluster, or run them.
-
-    Args:
-        config: says which card, and which image of the steps.
-        own: provider, engine, project, zone and run.
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Print the commands, and run them with run=true.
 
     Raises:
-        Refused: the provider does not have the card, or a command fails.
+        Refused: the provider does not have the card, an option is missing, or a command fails.
     """
-    provider = _provider(own)
-    commands = _kind(config) if provider == "kind" else _gke(config.hw, own)
-    overlay = "laptop" if provider == "kind" else "gke-gpu" if config.hw.accelerator else "gke-cpu"
-    _out([*commands, *_engine(own)], own)
-    print(f"# next: kubectl apply -k {OVERLAYS / overlay}")
+    from tapeline.clusters import providers
+    from tapeline.lookup import configure
 
-
-def remove(own: Mapping[str, str]) -> None:
-    """Print the commands that remove it, or run them."""
-    if _provider(own) == "kind":
-        _out(["kind delete cluster --name tapeline"], own)
-        return
-    project, where = _place(own)
-    _out([f"gcloud container clusters delete tapeline {where} --quiet"], own)
-    print(f"# what costs and stays: volumes that were retained, and the bucket gs://{project}-tapeline")
-
-
-def _provider(own: Mapping[str, str]) -> str:
-    if "provider" not in own:
-        raise refuse("provider", "is not named", "write provider=kind or provider=gke")
-    return own["provider"]
-
-
-def _kind(config: Config) -> list[str]:
-    """Its own network plugin keeps to NetworkPolicies from kind 0.24 on."""
-    if config.hw.accelerator:
-        fix = "use provider=gke, or overlay onprem-k80 on machines that have the card"
-        raise refuse(f"hw={config.hw.name}", "kind gives pods no GPU", fix)
-    return [
-        "kind create cluster --name tapeline --wait 120s",
-        f"kind load docker-image {shlex.quote(config.hw.image)} --name tapeline",
-    ]
-
-
-def _gke(hardware: Hardware, own: Mapping[str, str]) -> list[str]:
-    """A cluster that enforces NetworkPolicies, with Workload Identity, Filestore, a bucket, and a pool for the card."""
-    project, where = _place(own)
-    pool = _pool(hardware, where)
-    account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
-    return [
-        f"gcloud container clusters create tapeline {where} --num-nodes=2 --machine-type=e2-standard-4"
-        f" --enable-dataplane-v2 --workload-pool={project}.svc.id.goog --addons=GcpFilestoreCsiDriver",
-        f"gcloud container clusters get-credentials tapeline {where}",
-        *pool,
-        f"gcloud storage buckets create {bucket} --project={project} --uniform-bucket-level-access"
-        f" --location={own.get('zone', ZONE).rpartition('-')[0]}",
-        f"gcloud iam service-accounts create tapeline --project={project}",
-        f"gcloud storage buckets add-iam-policy-binding {bucket} --role=roles/storage.objectUser"
-        f" --member=serviceAccount:{account}",
-        *(
-            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
-            f" --role=roles/iam.workloadIdentityUser"
-            f" --member='serviceAccount:{project}.svc.id.goog[tapeline/tapeline-{role}]'"
-            for role in ("runner", "publisher")
-        ),
-        *_private_access(project),
-    ]
-
-
-def _private_access(project: str) -> list[str]:
-    """Google's APIs at addresses that a NetworkPolicy can name."""
-    create = f"gcloud dns record-sets create --project={project} --zone=googleapis --ttl=300"
-    return [
-        f"gcloud dns managed-zones create googleapis --project={project} --dns-name=googleapis.com."
-        " --visibility=private --networks=default --description=private.googleapis.com",
-        f"{create} private.googleapis.com. --type=A --rrdatas={GOOGLE}",
-        f"{create} '*.googleapis.com.' --type=CNAME --rrdatas=private.googleapis.com.",
-    ]
-
-
-def _pool(hardware: Hardware, where: str) -> list[str]:
-    """Nodes with the profile's card, which go when nobody needs them."""
-    card = hardware.accelerator
-    if card is None:
-        return []
-    if card.end_of_life or card.model not in MACHINES:
-        gone = f"GKE has sold no {card.model} since {card.end_of_life}"
-        problem = gone if card.end_of_life else f"no machine of GKE's is known for {card.model}"
-        fix = "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
-        raise refuse(f"hw={hardware.name}", problem, fix)
-    return [
-        f"gcloud container node-pools create {hardware.name} --cluster=tapeline {where}"
-        f" --machine-type={MACHINES[card.model]} --num-nodes=0 --enable-autoscaling --min-nodes=0 --max-nodes=1"
-        f" --accelerator=type={card.model},count={card.count},gpu-driver-version=default"
-    ]
-
-
-ZONE = "europe-west4-a"
-
-
-def _place(own: Mapping[str, str]) -> tuple[str, str]:
-    """The project, and the flags that name it and the zone."""
-    given = {"project": own.get("project", ""), "zone": own.get("zone", ZONE)}
-    for key, value in given.items():
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", value):
-            problem = f"{value} cannot be one" if value else "is not named"
-            raise refuse(key, problem, f"write {key}=ID, as gcloud {key}s list shows it")
-    return given["project"], " ".join(f"--{key}={value}" for key, value in given.items())
-
-
-def _engine(own: Mapping[str, str]) -> list[str]:
-    """Argo, or Kubeflow Pipelines, which brings an Argo of its own; two would run each other's workflows."""
-    if own.get("engine") == "kfp":
-        source = "github.com/kubeflow/pipelines/manifests/kustomize"
-        return [
-            f"kubectl apply -k '{source}/cluster-scoped-resources?ref={KFP}'",
-            "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
-            f"kubectl apply -k '{source}/env/dev?ref={KFP}'",
-        ]
-    release = f"https://github.com/argoproj/argo-workflows/releases/download/v{ARGO}/install.yaml"
-    return [
-        "kubectl create namespace argo",
-        f"kubectl apply --server-side -n argo -f {release}",
-        "kubectl -n argo rollout status deployment/workflow-controller --timeout=300s",
-    ]
-
-
-def _out(commands: Sequence[str], own: Mapping[str, str]) -> None:
-    for line in commands:
-        print(line, flush=True)
-        if own.get("run") == "true":
-            _run(shlex.split(line))
-
-
-def _run(words: Sequence[str]) -> None:
-    try:
-        code = subprocess.run(words, cwd=conf.root(), check=False).returncode
-    except FileNotFoundError:
-        raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
-    if code:
-        raise refuse(shlex.join(words[:4]), f"ended with {code}", "mend what it says above, and go on from that line")
+    commands, overlay = providers.make(configure(overrides).hw, options)
+    providers.execute(commands, run=options.get("run") == "true")
+    print(f"# next: kubectl apply -k {overlay}")

@@ -5,33 +5,42 @@ Ingest and features come from the same cache as a run's, and leave there what a 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tapeline import files
-from tapeline.config import compose as conf
-from tapeline.config.schema import Config
-from tapeline.console import LOG, logged
-from tapeline.pipeline import run_locally as local
-from tapeline.pipeline.graph import step
-from tapeline.report import data_page
-from tapeline.tables.table import about
+GROUP = "run and look"
+HELP = "write a page about the data, before any training"
+OPTIONS = ()
+READS = ("dataset", "experiment", "hw", "target")
+EXAMPLES = (
+    ("tapeline explore", "writes explore/indices_simulated.html: prices, gaps, correlations by lag"),
+    ("tapeline explore dataset.source=csv dataset.path=closes.csv", "does the same for a CSV file"),
+)
 
 
-def run(config: Config) -> Path:
-    """Write `explore/<dataset>_<source>.html`; return its path.
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Write `explore/<dataset>_<source>.html`.
 
     Raises:
         Refused: the data is not what the dataset takes.
     """
+    from tapeline import files
+    from tapeline.checks import before_run
+    from tapeline.console import LOG, logged
+    from tapeline.lookup import configure
+    from tapeline.pipeline import run_locally
+    from tapeline.pipeline.graph import PROFILE, pipeline, until
+    from tapeline.report import data_page
+
+    config = configure(overrides)
+    before_run(config)
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
-        progress = local.Progress(folder)
-        for name in ("ingest", "features"):
-            local.take(step(name), config, progress)
-        told = about(progress.artifacts["table"])
-        as_of = conf.plain(config)["dataset"].get("as_of")
-        html = data_page(told, source=dataset.source, simulated=dataset.source == "simulated", as_of=as_of)
+        run_locally.begin(folder, config, datetime.now(UTC))
+        progress = run_locally.Progress(folder)
+        for step in until(PROFILE, pipeline(config)):
+            run_locally.take(step, config, progress)
+        html = data_page(files.read_json(progress.artifacts[PROFILE.name]))
         files.write_bytes(path, html.encode())
         LOG.info("data: %s", path)
-    return path

@@ -12,10 +12,23 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tapeline.config import compose as conf
+from tapeline.commands import Option
 from tapeline.errors import refuse
-from tapeline.lookup import configure as compose
 
+GROUP = "clusters"
+HELP = "build the images that the steps run in"
+OPTIONS = (
+    Option("image", "cpu|gpu|gpu-k80", "one image only", "all"),
+    Option("builder", "COMMAND", "what builds: it gets CONTEXT -f FILE -t TAG", "docker, podman or buildah"),
+)
+READS = ("hw",)
+EXAMPLES = (
+    ("tapeline images", "builds all images of deploy/images, under the names that conf/hw gives them"),
+    (
+        "tapeline images image=cpu builder='podman build --pull=never' hw.image=example/cpu:7",
+        "builds one as example/cpu:7",
+    ),
+)
 PROFILES = {"cpu": "cpu", "gpu": "gpu-t4", "gpu-k80": "gpu"}
 """Folders of deploy/images, and for each a profile of conf/hw whose image it makes."""
 
@@ -23,29 +36,27 @@ TOOLS = ("docker", "podman", "buildah")
 VARIABLE = "TAPELINE_IMAGE_BUILDER"
 
 
-def run(name: str | None, builder: str, overrides: Sequence[str]) -> None:
-    """Build images, one after the other, and say under which names.
-
-    Args:
-        name: a folder of deploy/images; None for all.
-        builder: as `command` takes it.
-        overrides: of the configuration, for a name of one's own: hw.image=...
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Build images, one after the other, and print their names.
 
     Raises:
-        Refused: nothing here builds images, one fails, or this is no checkout.
+        Refused: nothing here builds images, a build fails, or this is no checkout.
     """
-    tags = {each: tag(each, overrides) for each in ([name] if name else PROFILES)}
+    names = [options["image"]] if "image" in options else list(PROFILES)
+    tags = {name: tag(name, overrides) for name in names}
     if len(set(tags.values())) < len(tags):
         fix = f"choose one with image={', '.join(PROFILES)}"
         raise refuse(f"hw.image={tags['cpu']}", "is one name for several images", fix)
-    for each, image in tags.items():
-        build(each, image, builder)
+    for name, image in tags.items():
+        build(name, image, options.get("builder", ""))
         print(f"built: {image}", flush=True)
 
 
 def tag(name: str, overrides: Sequence[str] = ()) -> str:
     """The name under which the configuration knows an image."""
-    return compose([*overrides, f"hw={PROFILES[name]}"]).hw.image
+    from tapeline.lookup import configure
+
+    return configure([*overrides, f"hw={PROFILES[name]}"]).hw.image
 
 
 def build(name: str, tag: str, builder: str = "") -> None:
@@ -54,12 +65,14 @@ def build(name: str, tag: str, builder: str = "") -> None:
     Raises:
         Refused: as `run`.
     """
-    file = conf.root() / "deploy" / "images" / name / "Dockerfile"
+    from tapeline.config.compose import root
+
+    file = root() / "deploy" / "images" / name / "Dockerfile"
     if not file.is_file():
         raise refuse(file, "no such file", "build images in a checkout; the installed package has no Dockerfiles")
-    words = command(builder, conf.root(), file, tag)
+    words = command(builder, root(), file, tag)
     if code := subprocess.run(words, check=False).returncode:
-        raise refuse(f"image={name}", f"{Path(words[0]).name} ended with {code}", "mend what it says above")
+        raise refuse(f"image={name}", f"{Path(words[0]).name} ended with {code}", "see what it printed above")
 
 
 def command(builder: str, context: Path, file: Path, tag: str) -> list[str]:

@@ -1,49 +1,67 @@
-"""The store itself: tapeline store init [PLACE]        tapeline store sync URL DIR follow=true seconds=10"""
+"""The store itself: tapeline store init [STORE]        tapeline store sync URL DIR follow=true seconds=10"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tapeline.console import logged
+from tapeline.commands import Option
 from tapeline.errors import refuse
-from tapeline.lookup import configure as compose
-from tapeline.serving.store import state, sync
 
+GROUP = "serve"
+HELP = "make an empty store, or mirror a store of object storage in a folder"
+WORDS = "init [STORE] | sync URL DIR"
+OPTIONS = (
+    Option("follow", "true|false", "sync: go on until SIGTERM or Ctrl-C", "false"),
+    Option("seconds", "N", "sync: time between two looks at the store", "10"),
+)
+READS = ("dataset", "experiment", "serving", "target")
+EXAMPLES = (
+    ("tapeline store init s3://models/store", "makes an empty store in a bucket"),
+    ("tapeline store sync s3://models/store models follow=true seconds=10", "mirrors a store in the folder models"),
+)
 SECONDS = 10
 """To wait for a lock, and between two looks at a store."""
 
 
-def run(words: Sequence[str], overrides: Sequence[str], own: Mapping[str, str]) -> None:
-    """Do what the words say.
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Do what the first word says.
 
     Raises:
-        Refused: they say nothing, or as what they name.
+        Refused: the words are not those of init or sync, or what they name is refused.
     """
+    words = [word for word in overrides if "=" not in word.partition("://")[0] and not word.startswith("~")]
+    keys = [word for word in overrides if word not in words]
     if words[:1] == ["init"] and len(words) <= 2:
-        if own:
-            raise refuse(next(iter(own)), "is no key of store init", "leave it out")
-        _init(words[1:], overrides)
+        if options:
+            raise refuse(next(iter(options)), "is no option of store init", "leave it out")
+        _init(words[1:], keys)
     elif words[:1] == ["sync"] and len(words) == 3:
-        if overrides:
-            raise refuse(overrides[0], "is no key of store sync", "it has follow=true and seconds=10")
-        _sync(words[1], Path(words[2]), own)
+        if keys:
+            raise refuse(keys[0], "is no option of store sync", "it has follow=true and seconds=10")
+        _sync(words[1], Path(words[2]), options)
     else:
         said = " ".join(["store", *words])
-        raise refuse(said, "says not what to do", "write store init [PLACE], or store sync URL DIR")
+        raise refuse(said, "names no action", "write store init [STORE], or store sync URL DIR")
 
 
-def _init(places: Sequence[str], overrides: Sequence[str]) -> None:
-    if places and overrides:
+def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
+    from tapeline.lookup import configure
+    from tapeline.serving.store import state
+
+    if stores and overrides:
         raise refuse(overrides[0], "has no effect on a store that is named", "leave it out")
-    serving = None if places else compose(overrides).serving
-    place = serving.store if serving else places[0]
-    made = state.init(place, serving.lock_seconds if serving else SECONDS)
-    print(f"{place}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
+    serving = None if stores else configure(overrides).serving
+    store = serving.store if serving else stores[0]
+    made = state.init(store, serving.lock_seconds if serving else SECONDS)
+    print(f"{store}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
 
 
-def _sync(url: str, folder: Path, own: Mapping[str, str]) -> None:
-    given = own.get("seconds", str(SECONDS))
+def _sync(url: str, folder: Path, options: Mapping[str, str]) -> None:
+    from tapeline.console import logged
+    from tapeline.serving.store import sync
+
+    given = options.get("seconds", str(SECONDS))
     try:
         seconds = float(given)
     except ValueError:
@@ -51,7 +69,7 @@ def _sync(url: str, folder: Path, own: Mapping[str, str]) -> None:
     if not 0.1 <= seconds <= 86400:
         raise refuse(f"seconds={given}", "is no number of seconds, from 0.1 to a day", "write seconds=10")
     with logged():
-        if own.get("follow") == "true":
+        if options.get("follow") == "true":
             sync.follow(url, folder, seconds)
         elif not sync.once(url, folder):
             print(f"{folder} is up to date")

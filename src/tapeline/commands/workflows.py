@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import yaml
+if TYPE_CHECKING:
+    from tapeline.config.schema import Cluster
 
-from tapeline import files
-from tapeline.clusters import emit as build
-from tapeline.config import compose as conf
-from tapeline.config.schema import Cluster
-from tapeline.lookup import configure as compose
-
+GROUP = "clusters"
+HELP = "write the shipped experiments into workflows/, for Argo and KFP"
+OPTIONS = ()
+READS = ()
+EXAMPLES = (
+    ("tapeline workflows", "writes all files again, and removes those of experiments that are gone"),
+    ("make workflows", "does the same in a checkout, and installs first what it needs"),
+)
 TARGETS, HARDWARE = ("argo", "kfp"), ("cpu", "gpu")
 KUSTOMIZATION, VERSION = "kustomization.yaml", "kustomize.config.k8s.io/v1beta1"
 
 
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Write them, and print how many."""
+    print(f"{len(write())} files in workflows/")
+
+
 def write() -> list[Path]:
-    """Write all of them anew, and remove what no experiment makes any more; return their paths."""
+    """Write all of them, and remove what no experiment makes any more; return their paths."""
+    from tapeline import files
+
     made = {path: text for target in TARGETS for path, text in emit(target).items()}
     for path, text in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +42,13 @@ def write() -> list[Path]:
 
 def emit(target: str) -> dict[Path, str]:
     """The files of one target by path, with a kustomization for each folder: schedules are no part of the first."""
-    folder = Path(cast(Cluster, compose([f"target={target}"]).target).folder)
-    texts = {name: text for typed in _lines(target) for name, text in build.emit(compose(typed), typed).items()}
+    from tapeline.clusters.emit import emit as emitted
+    from tapeline.lookup import configure
+
+    folder = Path(cast("Cluster", configure([f"target={target}"]).target).folder)
+    texts: dict[str, str] = {}
+    for overrides in _lines(target):
+        texts |= emitted(configure(overrides), overrides)
     made = {folder / name: text for name, text in texts.items()}
     for each in {path.parent for path in made}:
         own = {path.name: text for path, text in made.items() if path.parent == each}
@@ -42,7 +57,9 @@ def emit(target: str) -> dict[Path, str]:
 
 
 def _lines(target: str) -> Iterator[list[str]]:
-    for experiment in conf.options("experiment"):
+    from tapeline.config.compose import options
+
+    for experiment in options("experiment"):
         for hw in HARDWARE:
             # the default goes without saying
             yield [f"target={target}", f"experiment={experiment}", *([] if hw == "cpu" else [f"hw={hw}"])]
@@ -50,6 +67,8 @@ def _lines(target: str) -> Iterator[list[str]]:
 
 def _kustomization(texts: Mapping[str, str]) -> str:
     """Of what kubectl apply takes: no runs, which have no name, and nothing that is no object."""
+    import yaml
+
     listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, yaml.safe_load_all(texts[name])))]
     return f"# make workflows\napiVersion: {VERSION}\nkind: Kustomization\nresources:\n{''.join(listed)}"
 

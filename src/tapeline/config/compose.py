@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from fnmatch import fnmatch
+from functools import cache, reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from tapeline.config.schema import Config, Section
-from tapeline.errors import choose, refuse
+from tapeline import files
+from tapeline.config.overrides import Override, parse
+from tapeline.config.schema import NO_KEYS, Config, Section
+from tapeline.errors import Finding, Refused, choose, refuse
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
     *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
-    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
+    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "tune.storage"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""
 
@@ -40,90 +47,161 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
 
 
-def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/ with Hydra overrides: plain values, not yet validated.
+@dataclass(frozen=True)
+class Composed:
+    """Plain values, not yet validated."""
+
+    values: dict[str, Any]
+    """With interpolations resolved."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Keys, dotted, whose value comes from the environment, and the text that says so: ${oc.env:STEPS}."""
+    linked: bool = False
+    """A key refers to another key."""
+
+    @property
+    def unresolved(self) -> dict[str, Any]:
+        """The values as they may be written: text instead of what comes from the environment."""
+        return _unresolved(self.values, self.environment)
+
+
+def compose(overrides: Sequence[str]) -> Composed:
+    """Compose conf/ with Hydra overrides.
 
     Raises:
         Refused: an override or a file that Hydra cannot take.
     """
     if not (folder() / "config.yaml").is_file():
         raise refuse(folder() / "config.yaml", "no such file", "set TAPELINE_CONF to a folder that has it")
-    return _compose(folder(), forced(overrides), str(folder()))
+    return _compose(folder(), for_hydra(parse(overrides)), str(folder()))
 
 
-def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
     """What overrides make of a configuration that was composed before; a group's option replaces its section.
 
     Raises:
         Refused: an override that Hydra cannot take, or an experiment, which is a configuration of its own.
     """
-    wanted = forced(overrides)
-    keys = {text: text.lstrip("+").partition("=")[0] for text in wanted}
-    groups = {key: text for text, key in keys.items() if (folder() / key).is_dir()}
+    parsed = parse(overrides)
+    texts = for_hydra(parsed)
+    groups = {each.key: each.text for each in parsed if is_group(each.key)}
     if "experiment" in groups:
         raise refuse(groups["experiment"], "sets keys of all sections", "use tapeline run with it instead")
-    whole = {**base, **{group: compose([text])[group] for group, text in groups.items()}}
+    whole = {**base, **{group: compose([text]).unresolved[group] for group, text in groups.items()}}
     with TemporaryDirectory() as name:
         (Path(name) / "config.yaml").write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
-        return _compose(Path(name), [text for text in wanted if text not in groups.values()], "the run's config.yaml")
+        return _compose(Path(name), [text for text in texts if text not in groups.values()], "the run's config.yaml")
 
 
-def _compose(where: Path, overrides: Sequence[str], named: str) -> dict[str, Any]:
+def _compose(where: Path, overrides: Sequence[str], named: str) -> Composed:
     """Compose the config.yaml of a folder; refusals without an override speak of `named`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         with initialize_config_dir(str(where), version_base="1.3"):
-            composed = hydra_compose("config", overrides=list(overrides))
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            return resolve(hydra_compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # Hydra says with ValueError, too, what it cannot take, as a group that is null
         sentence = " ".join(str(error).split("\n")[0].split())
-        raise refuse(" ".join(overrides) or named, sentence, "mend the override or the file") from None
-    return cast(dict[str, Any], plain)
+        raise refuse(" ".join(overrides) or named, sentence, "correct the override or the file") from None
 
 
-def forced(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+def resolve(composed: Any) -> Composed:
+    """What Hydra composed, as plain values.
+
+    Args:
+        composed: a DictConfig.
+    """
+    from omegaconf import OmegaConf
+
+    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    environment, linked = dict[str, str](), False
+    for path, text in _leaves(OmegaConf.to_container(composed, resolve=False)):
+        if "${" in str(text):
+            if _reads_environment(composed, path):
+                environment[".".join(path)] = text
+            linked |= bool(re.search(r"\$\{(?!oc\.env:)", str(text)))
+    return Composed(values, environment, linked)
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, str(key)))
+    else:
+        yield path, value
+
+
+def _reads_environment(composed: Any, path: Sequence[str]) -> bool:
+    """Whether the value there comes from the environment, by way of other keys or not."""
+    from omegaconf import OmegaConf
+    from omegaconf.resolvers import oc
+
+    read = list[Any]()
+
+    def env(*arguments: Any) -> Any:
+        read.append(arguments)
+        return oc.env(*arguments)
+
+    OmegaConf.register_new_resolver("oc.env", env, replace=True)
+    try:
+        found = reduce(lambda node, key: node[key], path, composed)
+        if OmegaConf.is_config(found):
+            OmegaConf.to_container(found, resolve=True)
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+    return bool(read)
+
+
+def is_group(key: str) -> bool:
+    """Whether conf/ has options for this key."""
+    return (folder() / key).is_dir()
+
+
+def for_hydra(overrides: Iterable[Override], *, sweep: bool = False) -> list[str]:
     """Overrides as Hydra shall see them: keys are forced in, so that validation names all unknown ones.
 
-    `key=` with nothing after it means as configured, and goes.
-
     Raises:
-        Refused: an override that cannot be read, a choice that is not there, several values without `sweep`.
+        Refused: a choice that is not there, several values without `sweep`, one of Hydra's own keys.
     """
-    return [_forced(text, sweep) for text in overrides if not text.endswith("=") or text.count("=") > 1]
+    texts, findings = list[str](), list[Finding]()
+    for each in overrides:
+        if sweep and each.key.startswith(("hydra.", "hydra/")):
+            texts.append(each.text)
+            continue
+        findings += _problems(each, sweep)
+        texts.append(each.text if is_group(each.key) else each.forced)
+    if findings:
+        raise Refused(*findings)
+    return texts
 
 
-def _forced(text: str, sweep: bool) -> str:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        quoted = text.partition("=")[0] + "='\"...\"'"
-        fix = f"write key=value, and text with quotes as {quoted}"
-        raise refuse(text, "Hydra cannot read this override", fix) from None
-    key = override.key_or_group
-    if sweep and (key.startswith(("hydra.", "hydra/"))):
-        return text
+def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
+    key, text = override.key, override.text
     if key.startswith("hydra.") and key != "hydra.searchpath":
-        raise refuse(text, "Hydra's own keys have no effect on a single run", "leave it out")
-    if override.is_sweep_override() and not sweep:
-        raise refuse(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
-    if not (folder() / key).is_dir():
-        return text if override.is_delete() else "++" + text.lstrip("+")
-    choices = [override.value()] if not override.is_sweep_override() else []
-    if override.is_choice_sweep():
-        choices = list(override.value().list)
-    for choice in choices:
-        if choice is not None and str(choice) not in options(key) and not override.is_delete():
-            raise refuse(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
-    return text
+        yield Finding(text, "Hydra's own keys have no effect on a single run", "leave it out")
+    elif override.sweep and not sweep:
+        yield Finding(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
+    elif is_group(key) and override.op != "delete":
+        choices = override.value if isinstance(override.value, list) else [override.value]
+        for choice in choices if not override.sweep or isinstance(override.value, list) else ():
+            if choice is not None and str(choice) not in options(key):
+                yield Finding(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
+
+
+def option_digests(group: str) -> dict[str, str]:
+    """A digest of the values of each option of a group, by `group=option`; places are left out."""
+    read = files.digest([[str(path), path.read_text("utf-8")] for path in sorted(folder().rglob("*.yaml"))])
+    return {f"{group}={option}": _option_digest(folder(), read, group, option) for option in options(group)}
+
+
+@cache
+def _option_digest(folder: Path, read: str, group: str, option: str) -> str:
+    """Of the option of this folder, while its files are as they were read."""
+    section = compose([f"{group}={option}"]).unresolved[group]
+    return files.digest(_without_places({group: section}, ""))[:16]
 
 
 def name_of(dataset: Mapping[str, Any]) -> str:
@@ -131,18 +209,43 @@ def name_of(dataset: Mapping[str, Any]) -> str:
     return f"{dataset.get('name')}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
 
 
-def plain(config: Config, *, places: bool = True) -> dict[str, Any]:
-    """The configuration, or a view of it, as plain values; without `places`, what holds anywhere."""
-    whole: dict[str, Any] = _plain(vars(config))
-    return whole if places else _without_places(whole, "")
+def plain(config: DataclassInstance, *, places: bool = True) -> dict[str, Any]:
+    """The configuration, or a step's part of it, as plain values; without `places`, what holds anywhere.
+
+    This is what may be written: text instead of what comes from the environment. A step's part has the values
+    that the step uses; where it has the field `environment`, those of the dataset, in which secrets could
+    be, are text.
+    """
+    values = {each.name: _plain(getattr(config, each.name)) for each in fields(config) if each.name not in NO_KEYS}
+    texts: Mapping[str, str] = getattr(config, "environment", {})
+    if not isinstance(config, Config):
+        texts = {key: text for key, text in texts.items() if key.startswith("dataset.")}
+    values = _unresolved(values, texts)
+    return values if places else _without_places(values, "")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return value.model_dump(mode="json")
-    if isinstance(value, SimpleNamespace):
-        value = vars(value)
-    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return value
+
+
+def _unresolved(values: Mapping[str, Any], environment: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _unresolved(inner, environment, f"{prefix}{key}.")
+        if isinstance(inner, dict) and f"{prefix}{key}" not in environment
+        else environment.get(f"{prefix}{key}", inner)
+        for key, inner in values.items()
+    }
+
+
+def values_of(config: Config, reads: Iterable[str]) -> dict[str, Any]:
+    """The values of sections and single keys, by dotted key, as they may be written; places are left out."""
+    whole = flat(plain(config, places=False))
+    names = tuple(reads)
+    return {key: value for key, value in whole.items() if any(f"{key}.".startswith(f"{name}.") for name in names)}
 
 
 def _without_places(value: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ A dataset's, a family's and a split's module has a `Section` that adds its own k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,9 +40,10 @@ class Model(Section):
     report_every: Annotated[int, Field(ge=1)]
     """Steps between two points of the training trace."""
 
-    def validation_rows(self, rows: int) -> int:
-        """How many of so many train rows, the last ones, the family keeps from training."""
-        return 0
+    @property
+    def validation_share(self) -> float:
+        """Share of the train times, the last ones, that the family wants kept from training."""
+        return 0.0
 
 
 class Accelerator(Section):
@@ -85,10 +87,13 @@ class Gate(Section):
     """What a model must show before it is published."""
 
     metric: str
+    """In conf/ null stands for the first one of the dataset's task."""
     threshold: float | None
-    """Strict: the metric must be better than this."""
+    """Strict: the metric must be better than this; null is off."""
     baseline_margin: float | None
     """Least lead over the best naive baseline, in the metric's units; null is off."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None
+    """The paired interval of that lead has this level, and its lower end must be above the margin; null is off."""
     champion_margin: float | None
     """Least lead over the version now served, on test rows that it never learnt; null is off."""
 
@@ -186,3 +191,11 @@ class Config:
     gate: Gate
     serving: Serving
     target: Target
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
+    linked: bool = False
+    """A key refers to another key, so that an override of one may change a second."""
+
+
+NO_KEYS = ("environment", "linked")
+"""Fields of Config that are about its keys."""

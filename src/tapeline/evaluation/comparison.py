@@ -1,4 +1,4 @@
-"""The change of scores from one model to another, each with an interval and the method's name.
+"""Intervals of a model's scores, and of the change of scores from one model to another.
 
 Two models tested on the same rows err on the same days, so their difference is known better than
 either score: where the answers row by row are there, it is taken row by row.
@@ -7,189 +7,244 @@ either score: where the answers row by row are there, it is taken row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
-from tapeline.evaluation.metrics import LEVEL, METRICS, score, sign, value, wilson
+from tapeline import intervals
+from tapeline.intervals import LEVEL, Interval, Units
+from tapeline.lookup import task as task_named
+from tapeline.tables.predictions import Predictions as Forecasts
+from tapeline.tasks import Metric, Predictions, Task, value
 
 Array = np.ndarray[Any, Any]
 Scores = Mapping[str, Any]
 
-GROUPS = 50
-"""Of consecutive rows, that the jackknife leaves out in turn: neighbouring rows err alike."""
 PAIRED = "paired, Newcombe's method 10"
 UNPAIRED = "unpaired, Newcombe's hybrid score"
+NO_ROWS = "no interval: the answers row by row are not there"
+TOO_FEW = "no interval: there are too few blocks of rows, or it is not defined on some"
 
 
 @dataclass(frozen=True)
-class Change:
-    """Of one metric."""
+class Tested:
+    """What a run left of its test."""
 
-    metric: str
-    before: float
-    after: float
-    low: float | None
-    """Of the interval of after - before; None where `method` says why there is none."""
-    high: float | None
-    method: str
-
-    @property
-    def verdict(self) -> str:
-        """In a word, what a reader may make of it."""
-        if self.low is None or self.high is None:
-            return ""
-        if self.low <= 0 <= self.high:
-            return "the same" if self.low == self.high == 0 else "may be chance"
-        return "better" if sign(self.metric) * (self.after - self.before) > 0 else "worse"
+    task: str
+    scores: Scores
+    """Of all test rows."""
+    predictions: Forecasts | None
+    """None where they are not there."""
+    horizon: timedelta | None
 
 
 @dataclass(frozen=True)
 class Answers:
     """What a model said of its test rows."""
 
-    task: str
-    target: Array
-    outputs: dict[str, Array]
+    task: Task
+    predictions: Predictions
+    weight: Array | None
+    units: Units
+    baselines: Mapping[str, Array] = field(default_factory=dict)
+    """Of naive baselines, the prediction for the same rows."""
 
 
-def changes(before: Scores, after: Scores) -> list[Change]:
-    """The change of every metric that both have.
+@dataclass(frozen=True)
+class Change:
+    """Of one metric."""
 
-    Args:
-        before: as scores.json has it; of metrics.json there is only `test`, and then fewer intervals.
-        after: the same.
-    """
-    known = [name for names in METRICS.values() for name in names]
-    pairs = {name: (value(before["test"], name), value(after["test"], name)) for name in dict.fromkeys(known)}
-    both = {name: (old, new) for name, (old, new) in pairs.items() if old is not None and new is not None}
-    paired = same_rows(before, after)
-    told = _intervals(before, after, paired)
-    for name in both:
-        if name not in told:
-            told[name] = None, None, "no interval: the answers row by row are not there"
-    return [Change(name, old, new, *told[name]) for name, (old, new) in both.items()]
+    metric: Metric
+    before: float
+    after: float
+    interval: Interval | None
+    """Of after - before; None where `method` says why there is none."""
+    method: str
 
-
-def same_rows(before: Scores, after: Scores) -> bool:
-    """Whether both were tested on the same rows, as far as their answers tell."""
-    ours, theirs = (each.get("predictions") or {} for each in (before, after))
-    return "time" in ours and all(ours.get(key) == theirs.get(key) for key in ("time", "target"))
+    @property
+    def verdict(self) -> str:
+        """In a word, what a reader may make of it."""
+        if self.interval is None:
+            return ""
+        low, high = self.interval.low, self.interval.high
+        if low <= 0 <= high:
+            return "the same" if low == high == 0 else "may be chance"
+        return "better" if self.metric.sign * (self.after - self.before) > 0 else "worse"
 
 
-Interval = tuple[float | None, float | None, str]
+def answers(task: Task, predictions: Forecasts, horizon: timedelta | None) -> Answers:
+    """What a model said of its test rows, with the rows that belong together."""
+    scored = dict(predictions.scored)
+    weight = scored.pop("weight", None)
+    if "time" in predictions.rows:
+        units = intervals.by_time(predictions.axis, horizon)
+    elif "group" in predictions.rows:
+        units = intervals.by_group(predictions.rows["group"])
+    else:
+        units = intervals.by_row(len(predictions))
+    return Answers(task, scored, weight, units, predictions.baselines)
 
 
-def _intervals(before: Scores, after: Scores, paired: bool) -> dict[str, Interval]:
-    """By metric, as far as there are any."""
-    ours, theirs = _answers(before), _answers(after)
-    told = dict(_jackknife(ours, theirs, paired)) if ours and theirs and ours.task == theirs.task else {}
-    shares = [_share(each["test"]) for each in (before, after)]
-    if None not in shares:
-        if paired and ours and theirs:
-            right = [each.outputs["prediction"] == each.target for each in (ours, theirs)]
-            told["accuracy"] = (*paired_shares(*right), PAIRED)
-        else:
-            told["accuracy"] = (*unpaired_shares(*shares), UNPAIRED)  # type: ignore[arg-type]
-    return told
+def of_baselines(model: Answers) -> dict[str, Answers]:
+    """The naive baselines' answers to the same rows, by name; they state no probability."""
+    others = {name: each for name, each in model.predictions.items() if name not in model.task.OUTPUTS}
+    return {
+        name: replace(model, predictions={**others, "prediction": each}, baselines={})
+        for name, each in model.baselines.items()
+    }
 
 
-def _answers(scores: Scores) -> Answers | None:
-    listed = dict(scores.get("predictions") or {})
-    if "task" not in scores or not {"target", "prediction"} <= set(listed):
+def scores(answers: Answers) -> dict[str, Any]:
+    """The task's scores, and under `intervals` the interval of each metric that has one."""
+    found = answers.task.score(answers.predictions, answers.weight)
+    of = {each.name: _own(answers, each) for each in answers.task.METRICS if value(found, each.name) is not None}
+    return {**found, "intervals": {name: each.record() for name, each in of.items() if each}}
+
+
+def _own(answers: Answers, metric: Metric) -> Interval | None:
+    if metric.interval == "wilson":
+        return intervals.wilson(*_share(answers, metric))
+    if metric.interval == "jackknife":
+        return intervals.jackknife(_of_rows(answers, metric), answers.units)
+    return intervals.bootstrap(_sums(answers, metric), _from_sums(answers, metric), answers.units)
+
+
+def _of_rows(answers: Answers, metric: Metric) -> Callable[[Array], float | None]:
+    """The metric as a function of the rows that are left."""
+
+    def score(rows: Array) -> float | None:
+        left = {name: each[rows] for name, each in answers.predictions.items()}
+        weight = None if answers.weight is None else answers.weight[rows]
+        return value(answers.task.score(left, weight), metric.name)
+
+    return score
+
+
+def _sums(answers: Answers, metric: Metric) -> Array:
+    found = answers.task.sums(metric.name, answers.predictions, answers.weight)
+    if found is None:
+        raise ValueError(f"{metric.name} has the interval {metric.interval}, and its task no sums for it")
+    return found
+
+
+def _from_sums(answers: Answers, metric: Metric) -> Callable[[Array], Array]:
+    return lambda sums: answers.task.from_sums(metric.name, sums)
+
+
+def _share(answers: Answers, metric: Metric) -> tuple[int, int]:
+    """Hits and rows of a share."""
+    hits = _hits(answers, metric)
+    return int(hits.sum()), len(hits)
+
+
+def _hits(answers: Answers, metric: Metric) -> Array:
+    return np.asarray(_sums(answers, metric)[:, 0] > 0)
+
+
+def difference(metric: Metric, before: Answers, after: Answers, level: float = LEVEL) -> Interval | None:
+    """The interval of the change of a metric, on the same rows."""
+    if metric.interval == "wilson":
+        ends = intervals.paired_shares(_hits(before, metric), _hits(after, metric), level)
+        return Interval(*ends, level, PAIRED)
+    if metric.interval == "jackknife":
+        old, new = _of_rows(before, metric), _of_rows(after, metric)
+
+        def change(rows: Array) -> float | None:
+            first, second = old(rows), new(rows)
+            return None if first is None or second is None else second - first
+
+        found = intervals.jackknife(change, before.units, level)
+    else:
+        of = _from_sums(after, metric)
+        sums = np.stack([_sums(before, metric), _sums(after, metric)], axis=1)
+        found = intervals.bootstrap(sums, lambda each: of(each[:, 1]) - of(each[:, 0]), before.units, level)
+    return replace(found, method=f"paired {found.method}") if found else None
+
+
+def _unpaired(metric: Metric, before: Answers, after: Answers) -> Interval | None:
+    """The interval of the change of a metric, on different rows."""
+    if metric.interval == "wilson":
+        ends = intervals.unpaired_shares(_share(before, metric), _share(after, metric))
+        return Interval(*ends, LEVEL, UNPAIRED)
+    if metric.interval == "jackknife":
+        return _unpaired_jackknife(metric, before, after)
+    old = intervals.replicates(_sums(before, metric), _from_sums(before, metric), before.units, intervals.SEED)
+    new = intervals.replicates(_sums(after, metric), _from_sums(after, metric), after.units, intervals.SEED + 1)
+    if old is None or new is None or not np.isfinite(new - old).all():
         return None
-    listed.pop("time", None)
-    try:
-        arrays = {name: np.array(values, dtype=np.float64) for name, values in listed.items()}
-    except (TypeError, ValueError):
+    low, high = np.quantile(new - old, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    method = "unpaired moving-block bootstrap"
+    return Interval(float(low), float(high), LEVEL, method, seed=intervals.SEED, repetitions=len(old))
+
+
+def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Interval | None:
+    old, new = _of_rows(before, metric), _of_rows(after, metric)
+    first, second = intervals.without_blocks(old, before.units), intervals.without_blocks(new, after.units)
+    if first is None or second is None:
         return None
-    return Answers(scores["task"], arrays.pop("target"), arrays)
+    change = float(new(np.ones(len(after.units.of), bool)) or 0) - float(old(np.ones(len(before.units.of), bool)) or 0)
+    blocks = min(len(first), len(second))
+    half = intervals.student(LEVEL, blocks) * math.hypot(intervals.error(first), intervals.error(second))
+    method = "unpaired delete-a-block jackknife"
+    return Interval(change - half, change + half, LEVEL, method, blocks=blocks)
 
 
-def _share(test: Scores) -> tuple[int, int] | None:
-    """Right answers and rows; None where the task counts no right answers."""
-    if "accuracy" not in test or "rows" not in test:
-        return None
-    return round(test["accuracy"] * test["rows"]), test["rows"]
-
-
-def paired_shares(before: Array, after: Array) -> tuple[float, float]:
-    """Interval of the difference of two shares of the same rows, bool [rows] each.
-
-    R. G. Newcombe, Improved confidence intervals for the difference between binomial proportions based
-    on paired data, Statistics in Medicine 17 (1998), method 10: Wilson's intervals, squared and added,
-    less what the correlation phi, corrected for continuity, accounts for.
-    """
-    rows = len(before)
-    both, neither = int((before & after).sum()), int((~before & ~after).sum())
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
-    excess: float = both * neither - gained * lost
-    if excess > 0:
-        excess = max(excess - rows / 2, 0)
-    phi = excess / math.sqrt(margins) if margins else 0.0
-    return _square_and_add((both + lost, rows), (both + gained, rows), phi)
-
-
-def unpaired_shares(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, float]:
-    """Interval of the difference of two shares of different rows, each as hits and rows.
-
-    R. G. Newcombe, Interval estimation for the difference between independent proportions: comparison of
-    eleven methods, Statistics in Medicine 17 (1998), method 10. Where some rows are the same it is too wide.
-    """
-    return _square_and_add(before, after, 0.0)
-
-
-def _square_and_add(before: tuple[int, int], after: tuple[int, int], phi: float) -> tuple[float, float]:
-    (p, r), (q, s) = before, after
-    old, new = wilson(p, r), wilson(q, s)
-    change = q / s - p / r
-    down, up = q / s - new["low"], new["high"] - q / s
-    old_down, old_up = p / r - old["low"], old["high"] - p / r
-    low = change - math.sqrt(max(down**2 - 2 * phi * down * old_up + old_up**2, 0))
-    high = change + math.sqrt(max(up**2 - 2 * phi * up * old_down + old_down**2, 0))
-    return max(low, -1.0), min(high, 1.0)
-
-
-def _jackknife(before: Answers, after: Answers, paired: bool) -> Iterator[tuple[str, Interval]]:
-    """Intervals for whatever the task scores: its metrics anew without each group of consecutive rows.
-
-    The delete-a-group jackknife with Student's t: J. Shao and D. Tu, The Jackknife and Bootstrap (1995),
-    2.3; H. R. Kuensch, The jackknife and the bootstrap for general stationary observations, Annals of
-    Statistics 17 (1989), for leaving out blocks.
-    """
-    from scipy.stats import t
-
-    ours, theirs = _without_groups(before), _without_groups(after)
-    for name in METRICS.get(before.task, ()):
-        old, new = (np.array([value(each, name) for each in all_], dtype=np.float64) for all_ in (ours, theirs))
-        if paired:
-            groups, error = len(old), _error(new - old)
-        else:
-            groups, error = min(len(old), len(new)), math.hypot(_error(old), _error(new))
-        full = [value(score(each.task, each.target, each.outputs), name) for each in (before, after)]
-        if full[0] is None or full[1] is None or not math.isfinite(error):
+def changes(before: Tested, after: Tested) -> list[Change]:
+    """The change of every metric that both have; nothing where they are of different tasks."""
+    if before.task != after.task:
+        return []
+    task = task_named(before.task)
+    paired = same_rows(before.predictions, after.predictions)
+    each_of = [
+        None if each.predictions is None else answers(task, each.predictions, each.horizon) for each in (before, after)
+    ]
+    found = []
+    for metric in task.METRICS:
+        old, new = (value(each.scores, metric.name) for each in (before, after))
+        if old is None or new is None:
             continue
-        half = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
-        change = full[1] - full[0]
-        how = f"{'paired' if paired else 'unpaired'}, jackknife of {groups} groups of rows"
-        yield name, (change - half, change + half, how)
+        found.append(_change(metric, (old, new), (before.scores, after.scores), each_of, paired))
+    return found
 
 
-def _without_groups(answers: Answers) -> list[Scores]:
-    """Scores without each group of rows in turn."""
-    rows = np.arange(len(answers.target))
-    told: list[Scores] = []
-    for group in np.array_split(rows, min(GROUPS, len(rows))):
-        left = np.delete(rows, group)
-        outputs = {name: each[left] for name, each in answers.outputs.items()}
-        told.append(score(answers.task, answers.target[left], outputs))
-    return told
+def _change(
+    metric: Metric,
+    values: tuple[float, float],
+    tests: tuple[Scores, Scores],
+    answers: list[Answers | None],
+    paired: bool,
+) -> Change:
+    ours, theirs = answers
+    if ours and theirs:
+        interval = (difference if paired else _unpaired)(metric, ours, theirs)
+        return Change(metric, *values, interval, _described(interval) if interval else TOO_FEW)
+    if metric.interval == "wilson" and all("rows" in test for test in tests):
+        old, new = ((round(each * test["rows"]), test["rows"]) for each, test in zip(values, tests, strict=True))
+        return Change(metric, *values, Interval(*intervals.unpaired_shares(old, new), LEVEL, UNPAIRED), UNPAIRED)
+    return Change(metric, *values, None, NO_ROWS)
 
 
-def _error(values: Array) -> float:
-    """Standard error of a score, from its values without each group."""
-    groups = len(values)
-    return math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum())) if groups > 1 else math.nan
+def _described(interval: Interval) -> str:
+    """The method, with what it was given."""
+    parts = [interval.method]
+    if interval.blocks:
+        parts.append(f"{interval.blocks} blocks" + (f" of {interval.block}" if interval.block else ""))
+    if interval.repetitions:
+        parts.append(f"{interval.repetitions} repetitions")
+    return ", ".join(parts)
+
+
+def same_rows(before: Forecasts | None, after: Forecasts | None) -> bool:
+    """Whether both were tested on the same rows, as far as their predictions say."""
+    if before is None or after is None or len(before) != len(after):
+        return False
+    pairs = [(before.scored["target"], after.scored["target"])]
+    pairs += [(each, after.rows[name]) for name, each in before.rows.items() if name in after.rows and name != "window"]
+    return before.rows.keys() == after.rows.keys() and all(_equal(*pair) for pair in pairs)
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=one.dtype.kind in "fmM")

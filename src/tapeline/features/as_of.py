@@ -13,6 +13,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+LISTED = int(np.datetime64("2100-01-01").astype(np.int64))
+"""The day, since 1970, from which on every zone follows a rule: the last list of changes, Morocco's, ends in 2087."""
+YEARS = np.arange("2104", "2132", dtype="datetime64[Y]")
+"""Each kind of year is among them: one that begins on a given day of the week, with a leap day or without."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -23,18 +28,63 @@ class Clock:
     """The time of day from each date on."""
 
     def instants(self, dates: Array) -> Array:
-        """The moment on each date (datetime64[D], ascending or not), as datetime64[s] in UTC."""
-        zone = ZoneInfo(self.zone)
-        since = sorted(self.times)
-        moments = []
-        for day in dates.astype("datetime64[D]").tolist():
-            applies = max((start for start in since if start <= day), default=since[0])
-            moments.append(int(datetime.combine(day, self.times[applies], zone).timestamp()))
-        return np.array(moments, dtype="datetime64[s]")
+        """The moment on each date (datetime64[D], in any order), as datetime64[s] in UTC.
+
+        A time that clocks repeat is the first of the two, and one that they skip has the offset of before,
+        as `datetime.combine(day, time, zone)` has it with fold 0. Seconds are the finest unit.
+        """
+        days = dates.astype("datetime64[D]").astype(np.int64)
+        starts = sorted(self.times)
+        since = np.array(starts, "datetime64[D]").astype(np.int64)
+        applies = np.maximum(np.searchsorted(since, days, side="right") - 1, 0)
+        moments = np.empty(len(days), np.int64)
+        for at, start in enumerate(starts):
+            rows = applies == at
+            clock = self.times[start]
+            local = days[rows] * 86_400 + (clock.hour * 60 + clock.minute) * 60 + clock.second
+            moments[rows] = local - _offsets(days[rows], clock, ZoneInfo(self.zone))
+        return moments.astype("datetime64[s]")
 
     def __str__(self) -> str:
         latest = self.times[max(self.times)]
         return f"{latest:%H:%M} {self.zone}"
+
+
+def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
+    """Seconds that the zone's clocks are ahead of UTC at that time of each day (days since 1970).
+
+    Each distinct day is looked up once, and late ones in years of YEARS.
+    """
+    if not len(days):
+        return days
+    if days.max() >= LISTED:
+        days = np.where(days < LISTED, days, _in_alike_year(np.maximum(days, LISTED)))
+    first = int(days.min())
+    distinct = np.flatnonzero(np.bincount(days - first))
+    offsets = np.zeros(int(distinct[-1]) + 1, np.int64)
+    dates = (distinct + first).astype("datetime64[D]").tolist()
+    ahead = [datetime.combine(day, clock, zone).utcoffset() for day in dates]
+    offsets[distinct] = [each.days * 86_400 + each.seconds for each in ahead if each is not None]
+    found: Array = offsets[days - first]
+    return found
+
+
+def _in_alike_year(days: Array) -> Array:
+    """The same day of the year of YEARS whose calendar is the same. A zone's rule knows nothing else of a year."""
+    ends = np.array([days.min(), days.max()]).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
+    first, length, kind = _calendars(np.arange(ends[0], ends[1] + 1).astype("datetime64[Y]"))
+    starts, _, kinds = _calendars(YEARS)
+    alike = np.zeros(14, np.int64)
+    alike[kinds] = starts
+    moved: Array = days + np.repeat(alike[kind] - first, length)[days - first[0]]
+    return moved
+
+
+def _calendars(years: Array) -> tuple[Array, Array, Array]:
+    """First day (since 1970) and length of each year, and a number for its length and first day of the week."""
+    first = years.astype("datetime64[D]").astype(np.int64)
+    length = (years + 1).astype("datetime64[D]").astype(np.int64) - first
+    return first, length, first % 7 * 2 + (length == 366)
 
 
 def daily(zone: str, *times: str, changed: tuple[str, ...] = ()) -> Clock:

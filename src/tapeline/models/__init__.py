@@ -1,13 +1,13 @@
 """Model families: one module each, found by `model.family`. Add one by writing `<family>.py` with
 
     Section                                 its keys, a config.Model
-    fit(section, rows, how)                 a model and its training trace
+    supports(spec)                          None, or why it cannot learn a dataset with this spec
+    fit(section, train, validation, training)   a model and its training trace
     predict(model, features)                outputs by name, as the servable answers
-    save(model, folder), load(folder)       files that need no pickle
+    save(model, folder), load(folder, task) files that need no pickle
     servable(model)                         the same outputs as TensorFlow operations
 
-and conf/model/<family>.yaml. Outputs follow the task. direction: `prediction` int64 [rows],
-`probability` float64 [rows, 2]; regression: `prediction` float64 [rows, outputs].
+and conf/model/<family>.yaml. Loss and outputs are the task's: see tapeline.tasks.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tapeline.errors import Finding
+from tapeline.tables.spec import Spec
+from tapeline.tasks import Task
+
 Array = np.ndarray[Any, Any]
 Outputs = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], and the target as the table has it."""
+    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing."""
 
     features: Array
     target: Array
 
 
 @dataclass(frozen=True)
-class How:
+class Training:
     """What every family has to know beside its own keys."""
 
-    task: str
+    task: Task
     seed: int
     report: Callable[[int, float], None]
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
-
-
-SCORE = {"direction": "accuracy", "regression": "rmse"}
-"""What training is told by, by task: the share of rows that are right, or the root mean squared error."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,17 @@ class Point:
 
     step: int
     score: float
-    """On the training rows, as SCORE has it."""
+    """On the training rows: the task's TRACE."""
 
 
 class Family(Protocol):
     """What the module of a family offers."""
 
-    def fit(self, section: Any, rows: Rows, how: How) -> tuple[Any, list[Point]]:
-        """Train on these rows.
+    def supports(self, spec: Spec) -> Finding | None:
+        """Why the family cannot learn a dataset with this spec, and what to choose instead; None where it can."""
+
+    def fit(self, section: Any, train: Rows, validation: Rows | None, training: Training) -> tuple[Any, list[Point]]:
+        """Train on the train rows; validation rows, where there are some, may only tell when to stop.
 
         Raises:
             Refused: the training diverged.
@@ -72,7 +75,7 @@ class Family(Protocol):
     def save(self, model: Any, folder: Path) -> None:
         """Write the model into an existing folder, the same bytes for the same model."""
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path, task: Task) -> Any:
         """Read what `save` wrote."""
 
     def servable(self, model: Any) -> Callable[[Any], dict[str, Any]]:

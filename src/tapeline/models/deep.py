@@ -1,4 +1,4 @@
-"""Dense ReLU layers before the softmax."""
+"""Dense ReLU layers before a linear one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tapeline.models import How, Point, Rows
+from tapeline.models import Point, Rows, Training
 from tapeline.models.network import dense as network
-from tapeline.models.network.dense import Network, load, predict, save, servable
+from tapeline.models.network.dense import Network, load, predict, save, servable, supports
 
-__all__ = ["Section", "fit", "load", "predict", "save", "servable"]
+__all__ = ["Section", "fit", "load", "predict", "save", "servable", "supports"]
 
 
 class Section(network.Section):
@@ -20,6 +20,6 @@ class Section(network.Section):
     """Widths of the hidden layers, from the input on."""
 
 
-def fit(section: Section, rows: Rows, how: How) -> tuple[Network, list[Point]]:
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layers."""
-    return network.fit(section.hidden, section, rows, how)
+    return network.fit(section.hidden, section, train, training)

@@ -1,18 +1,18 @@
-"""Linear model: one softmax layer for a direction."""
+"""Linear model: one layer."""
 
 from __future__ import annotations
 
-from tapeline.models import How, Point, Rows
+from tapeline.models import Point, Rows, Training
 from tapeline.models.network import dense as network
-from tapeline.models.network.dense import Network, load, predict, save, servable
+from tapeline.models.network.dense import Network, load, predict, save, servable, supports
 
-__all__ = ["Section", "fit", "load", "predict", "save", "servable"]
+__all__ = ["Section", "fit", "load", "predict", "save", "servable", "supports"]
 
 
 class Section(network.Section):
     """The keys of `model=flat`."""
 
 
-def fit(section: Section, rows: Rows, how: How) -> tuple[Network, list[Point]]:
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layer."""
-    return network.fit((), section, rows, how)
+    return network.fit((), section, train, training)

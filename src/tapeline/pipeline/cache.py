@@ -6,11 +6,12 @@ the step could have seen, part by part, so that a miss can be explained.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,13 +21,16 @@ from typing import Any
 from tapeline import files
 from tapeline.config import compose as conf
 from tapeline.config.schema import Config
-from tapeline.pipeline.graph import Parameters, Step, view
+from tapeline.pipeline.execution import view
+from tapeline.pipeline.graph import Artifact, Parameters, Step
 
 Parts = dict[str, Any]
 """Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
 LEFT_SECONDS = 86_400
 LOCK, RUNS = ".lock", ".runs"
-"""In the cache: shared by runs that link entries, held alone to remove some; links to the folders of its runs."""
+"""In the cache: shared by runs that name entries, held alone to remove some; links to the folders of its runs."""
+RECORD = "run.json"
+"""In a run's folder: what it is, how far it came, and which entries of the cache it names."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,25 @@ def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None
         return None
     seen: Parts = {}
     if step.world == "watched":
-        outside = step.module().seen(config)
+        outside = step.module().seen(view(config, step.view))
         if outside is None:
             return None
         seen = {"data outside": outside}
-    read = conf.plain(view(config, step.reads), places=False)
     return {
-        **conf.flat(read),
+        **_values(step, config),
         **{f"input {name}": digest for name, digest in inputs.items()},
         **seen,
         **environment(),
+    }
+
+
+def _values(step: Step, config: Config) -> Parts:
+    """Of the keys that it reads; the key is written into the entry, so a digest stands for the environment's."""
+    used = conf.flat(conf.plain(view(config, step.view), places=False))
+    written = conf.values_of(config, step.reads)
+    return {
+        key: value if written.get(key) == value else f"{written.get(key)}: {files.digest(value)[:12]}"
+        for key, value in used.items()
     }
 
 
@@ -96,9 +109,9 @@ def _instruction_set() -> list[str]:
 
 
 def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
-    """Link the entry for these parts into a run's folder, before anybody looks whether the entry is there.
+    """Let a run's run.json name the entry for these parts, before anybody looks whether the entry is there.
 
-    What a run links is never removed, and the cache knows in which folders its runs lie.
+    What a run names is never removed, and the cache knows in which folders its runs lie.
     """
     entry = _folder(root, step, wanted)
     with files.locked(root / LOCK, seconds=60, what="the cache", shared=True):
@@ -107,12 +120,48 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
             known.parent.mkdir(exist_ok=True)
             with suppress(FileExistsError):
                 known.symlink_to(os.path.relpath(run.parent.resolve(), known.parent.resolve()))
-        for made in step.makes:
-            (run / made.file).symlink_to(os.path.relpath((entry / made.file).resolve(), run.resolve()))
+        record = files.read_json(run / RECORD)
+        files.write_json(run / RECORD, {**record, "entries": [*record["entries"], f"{step.name}/{entry.name}"]})
 
 
-def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[Path]:
-    """Entries that no run links but those that are going; without them, only what nobody had for a day.
+@dataclass(frozen=True)
+class Kept:
+    """An entry as it lies on the disk."""
+
+    folder: Path
+    step: str
+    bytes: int
+    seconds: float
+    """Since it was made or last found."""
+    named: bool
+    """By a run."""
+
+
+def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
+    """All entries, the last used first.
+
+    Args:
+        root: of the cache.
+        folders: of runs, beside those that the cache knows of.
+    """
+    free = set(unused(root, folders, (), left_seconds=-math.inf))
+    found = []
+    for path in root.glob("*/*/entry.json"):
+        entry = path.parent
+        found.append(Kept(entry, entry.parent.name, files.size([entry]), _age(entry), entry not in free))
+    return sorted(found, key=lambda each: (each.seconds, str(each.folder)))
+
+
+def set_aside(entries: Iterable[Path], aside: Path) -> None:
+    """Move entries into a folder that is going to be removed; the caller holds the cache's lock."""
+    for entry in entries:
+        os.rename(entry, aside / f"{entry.parent.name}-{entry.name}")
+
+
+def unused(
+    root: Path, folders: Sequence[Path], going: Sequence[Path], *, left_seconds: float = LEFT_SECONDS
+) -> list[Path]:
+    """Entries that no run names but those that are going; without them, only what nobody had for so long.
 
     Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
     still want what is new among them.
@@ -121,27 +170,31 @@ def unused(root: Path, folders: Sequence[Path], going: Sequence[Path]) -> list[P
         root: of the cache.
         folders: of runs, beside those that the cache knows of.
         going: runs' folders.
+        left_seconds: how long nobody must have used an entry that no run names.
     """
     known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
     leaving = {run.resolve() for run in going}
     staying = {run for folder in known if folder.is_dir() for run in folder.iterdir() if run.is_dir()} - leaving
-    used = set[Path]().union(*(_claimed(run) for run in staying if not run.is_symlink()))
-    freed = set[Path]().union(*(_claimed(run) for run in leaving))
-    entries = [path.parent.resolve() for path in root.glob("*/*/entry.json")]
-    return sorted(entry for entry in entries if entry not in used and (entry in freed or _age(entry) > LEFT_SECONDS))
+    used = set[str]().union(*(named(run) for run in staying if not run.is_symlink()))
+    freed = set[str]().union(*(named(run) for run in leaving))
+    found = {f"{path.parent.parent.name}/{path.parent.name}": path.parent for path in root.glob("*/*/entry.json")}
+    left = {name for name, entry in found.items() if _age(entry) > left_seconds}
+    return sorted(found[name] for name in (left | freed & found.keys()) - used)
 
 
-def _claimed(run: Path) -> set[Path]:
-    """What a run links, there or not; nothing where the run itself goes meanwhile."""
+def named(run: Path) -> set[str]:
+    """The entries that a run's run.json names, as step/key; none where it cannot be read."""
     try:
-        links = [path for path in run.iterdir() if path.is_symlink()]
-        return {(run / link.readlink()).resolve().parent for link in links}
-    except FileNotFoundError:
+        return set(files.read_json(run / RECORD)["entries"])
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
 
 
 def _age(entry: Path) -> float:
-    return time.time() - entry.stat().st_mtime
+    try:
+        return time.time() - entry.stat().st_mtime
+    except FileNotFoundError:  # another process removed it meanwhile
+        return 0
 
 
 def _folder(root: Path, step: Step, wanted: Parts) -> Path:
@@ -153,13 +206,23 @@ def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
     folder = _folder(root, step, wanted)
     try:
         entry = files.read_json(folder / "entry.json")
-        whole = all(files.digest_path(folder / made.file) == entry["digests"][made.name] for made in step.makes)
+        whole = all(_digest(folder, made) == entry["digests"].get(made.name) for made in step.makes)
     except (OSError, ValueError, KeyError):
         return None
     if not whole:
         return None
     os.utime(folder)
     return Entry(folder, entry["digests"], entry["parameters"], entry["seconds"])
+
+
+def digests_of(step: Step, folder: Path) -> dict[str, str]:
+    """Of the artifacts that a step made in a folder; one that it need not make may be missing."""
+    return {made.name: digest for made in step.makes if (digest := _digest(folder, made))}
+
+
+def _digest(folder: Path, made: Artifact) -> str | None:
+    path = folder / made.file
+    return None if made.optional and not path.exists() else files.digest_path(path)
 
 
 def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]], tuple[Parameters, float]]) -> Entry:
@@ -172,7 +235,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
         inside = scratch / folder.name
         inside.mkdir()
         parameters, seconds = build({made.name: inside / made.file for made in step.makes})
-        digests = {made.name: files.digest_path(inside / made.file) for made in step.makes}
+        digests = digests_of(step, inside)
         entry = {"parts": wanted, "digests": digests, "parameters": parameters, "seconds": seconds}
         files.write_json(inside / "entry.json", entry)
         for path in inside.rglob("*"):

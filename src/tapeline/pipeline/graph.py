@@ -1,19 +1,18 @@
 """The graph: what runs after what, what each step reads, takes and makes.
 
-Targets are functions of this table and a configuration. Add a step here and its function
-`tapeline.steps.<name>.run`; nothing else names the steps.
+Local runs and cluster systems are functions of this table and a configuration. Add a step here and its
+program `tapeline.steps.<name>`; no other module contains the name of a step or an artifact.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from types import ModuleType
+from typing import Any, Literal, get_type_hints
 
-from tapeline.config.schema import Config, Section
+from tapeline.config.schema import NO_KEYS, Config
 
 Parameters = dict[str, str]
 """What a step says beside its artifacts, as text: {"accepted": "true"}."""
@@ -26,6 +25,12 @@ class Artifact:
     name: str
     file: str
     """The name that people see in a run's folder; one without ending is a folder."""
+    kept: str | None = ""
+    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
+    kind: Literal["other", "data", "model", "figures", "numbers", "page"] = "other"
+    """As what the page of a cluster shows it."""
+    optional: bool = False
+    """The step may make none."""
 
     @property
     def folder(self) -> bool:
@@ -35,103 +40,136 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Step:
-    """One step's declaration; its program is `tapeline.steps.<name>`."""
+    """One step's declaration."""
 
     name: str
-    reads: tuple[str, ...]
-    """Sections or single keys of the configuration; the step sees no other."""
     takes: tuple[str, ...]
-    """Names of artifacts."""
+    """Names of artifacts; one that ends in ? may be missing: its step is absent, or made none."""
     makes: tuple[Artifact, ...]
     parameters: tuple[str, ...] = ()
     """Output parameters."""
     when: str | None = None
     """Runs only where this output parameter is "true"; nothing may read what it makes."""
+    only_with: str | None = None
+    """A section or key of the configuration: where it is null or missing, the graph has no such step."""
+    map_over: Literal["partitions"] | None = None
+    """Its program runs once for each partition, and makes one folder with a part for each."""
+    shaped_by: tuple[str, ...] = ()
+    """Keys of the configuration that decide about its partitions."""
+    trains: bool = False
+    """Runs in the image of the hardware profile, with its accelerator."""
     store: Literal["none", "read", "write"] = "none"
     world: Literal["none", "watched", "fresh"] = "none"
-    """watched: the step's `seen` tells what it would read outside; fresh: never from the cache."""
+    """watched: reads data from outside, and its `seen` is a digest of that; fresh: never from the cache."""
+    package: str = "tapeline.steps"
+    """Where its program is."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the artifacts without which it cannot run."""
+        return tuple(name for name in self.takes if not name.endswith("?"))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all artifacts that it takes."""
+        return tuple(name.removesuffix("?") for name in self.takes)
 
     def module(self) -> ModuleType:
         """The step's program."""
-        return importlib.import_module(f"tapeline.steps.{self.name}")
+        return importlib.import_module(f"{self.package}.{self.name}")
 
-    def program(self) -> Callable[..., Parameters | None]:
-        """`run(config, *, <artifact>=Path, ..., store=str)`."""
-        run: Callable[..., Parameters | None] = self.module().run
+    def program(self) -> Callable[..., Any]:
+        """`run(config: Reads, *, <artifact>=Path, ..., store=str)`; an artifact that is missing is None."""
+        run: Callable[..., Any] = self.module().run
         return run
 
+    @property
+    def view(self) -> type[Any]:
+        """The dataclass of what the program sees of the configuration, its `Reads`."""
+        reads: type[Any] = self.module().Reads
+        return reads
 
-RAW = Artifact("raw", "raw.parquet")
-TABLE = Artifact("table", "table.parquet")
-FITTED = Artifact("fitted", "fitted")
-SERVABLE = Artifact("servable", "servable")
-SCORES = Artifact("scores", "scores.json")
-METRICS = Artifact("metrics", "metrics.json")
-REPORT = Artifact("report", "report.html")
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Sections and single keys of the configuration that the program sees, dotted."""
+        return tuple(_keys(self.view))
+
+
+def _keys(shape: type[Any], prefix: str = "") -> Iterator[str]:
+    for name, hint in get_type_hints(shape).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from _keys(hint, f"{prefix}{name}.")
+        elif f"{prefix}{name}" not in NO_KEYS:
+            yield f"{prefix}{name}"
+
+
+RAW = Artifact("raw", "raw", kept=None, kind="data")
+TABLE = Artifact("table", "table", kept=None, kind="data")
+PROFILE = Artifact("profile", "profile.json", kind="data")
+SAMPLE = Artifact("sample", "sample.parquet", kind="data")
+FITTED = Artifact("fitted", "fitted", kept="fitted.json", kind="model")
+SERVABLE = Artifact("servable", "servable", kind="model")
+SCORES = Artifact("scores", "scores.json", kind="figures")
+PREDICTIONS = Artifact("predictions", "predictions.parquet", kind="data")
+METRICS = Artifact("metrics", "metrics.json", kind="numbers")
+REPORT = Artifact("report", "report.html", kind="page")
 PUBLISHED = Artifact("published", "published.json")
 
-PIPELINE = (
-    Step("ingest", reads=("dataset",), takes=(), makes=(RAW,), world="watched"),
-    Step("features", reads=("dataset",), takes=("raw",), makes=(TABLE,)),
-    Step(
-        "train",
-        reads=("model", "split", "seed", "hw.name", "hw.threads", "hw.required", "hw.accelerator"),
-        takes=("table",),
-        makes=(FITTED,),
-    ),
-    Step("export", reads=("serving.name",), takes=("table", "fitted"), makes=(SERVABLE,)),
-    Step("evaluate", reads=("dataset", "split"), takes=("table", "fitted", "servable"), makes=(SCORES,)),
+FETCHED = (METRICS, REPORT, PUBLISHED)
+"""What a run on a cluster hands over."""
+
+STEPS = (
+    Step("ingest", takes=(), makes=(RAW,), world="watched"),
+    Step("features", takes=("raw",), makes=(TABLE, PROFILE, SAMPLE)),
+    Step("train", takes=("table",), makes=(FITTED,), trains=True),
+    Step("export", takes=("sample", "fitted"), makes=(SERVABLE,)),
+    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS)),
     Step(
         "gate",
-        reads=("experiment", "seed", "dataset", "model", "hw", "split", "gate", "serving"),
-        takes=("table", "servable", "scores"),
+        takes=("table", "profile", "fitted", "servable", "scores", "predictions"),
         makes=(METRICS,),
         parameters=("accepted",),
         store="read",
         world="fresh",
     ),
-    Step("report", reads=(), takes=("table", "scores", "metrics"), makes=(REPORT,)),
-    Step(
-        "publish",
-        reads=("serving",),
-        takes=("servable", "metrics"),
-        makes=(PUBLISHED,),
-        when="accepted",
-        store="write",
-        world="fresh",
-    ),
+    Step("report", takes=("profile", "fitted", "scores", "predictions", "metrics"), makes=(REPORT,)),
+    Step("publish", takes=("servable", "metrics"), makes=(PUBLISHED,), when="accepted", store="write", world="fresh"),
 )
+"""All steps that a graph may have, in their order."""
 
 
-def step(name: str) -> Step:
-    """The step of that name; KeyError where there is none."""
-    return {each.name: each for each in PIPELINE}[name]
+def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
+    """The steps of a configuration, in their order; what no step makes, and none needs, is taken by none."""
+    present = [each for each in steps if each.only_with is None or _value(config, each.only_with) is not None]
+    made = {artifact.name for each in present for artifact in each.makes}
+    return tuple(
+        replace(each, takes=tuple(name for name in each.takes if name.removesuffix("?") in made or name in each.needs))
+        for each in present
+    )
 
 
-def execute(step: Step, config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> Parameters:
-    """Run one step: files in, files out. `outputs` must not exist yet.
-
-    Returns:
-        Its output parameters.
-    """
-    arguments: dict[str, object] = {name: inputs[name] for name in step.takes}
-    arguments |= {artifact.name: outputs[artifact.name] for artifact in step.makes}
-    if step.store != "none":
-        arguments["store"] = config.serving.store
-    return step.program()(view(config, step.reads), **arguments) or {}
+def _value(config: Config, key: str) -> object:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part, None)
+    return value
 
 
-def view(config: Config, reads: Sequence[str]) -> Config:
-    """Only the sections and keys in `reads`; any other attribute does not exist."""
-    seen: dict[str, Any] = {}
-    for path in sorted(reads, key=lambda name: name.count(".")):
-        head, _, tail = path.partition(".")
-        value = getattr(config, head)
-        if tail:
-            namespace = seen.setdefault(head, SimpleNamespace())
-            if isinstance(namespace, Section):
-                continue
-            setattr(namespace, tail, getattr(value, tail))
-        else:
-            seen[head] = value
-    return cast(Config, SimpleNamespace(**seen))
+def shaping(steps: Iterable[Step] = STEPS) -> set[str]:
+    """Keys of the configuration on which it depends what steps there are, and what partitions."""
+    return {key for each in steps for key in (each.only_with, *each.shaped_by) if key}
+
+
+def artifacts(steps: Iterable[Step]) -> dict[str, Artifact]:
+    """All that these steps make, by name."""
+    return {made.name: made for each in steps for made in each.makes}
+
+
+def until(artifact: Artifact, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that an artifact needs, its own the last."""
+    needed, chosen = {artifact.name}, list[Step]()
+    for each in reversed(steps):
+        if needed & {made.name for made in each.makes}:
+            chosen.append(each)
+            needed |= set(each.inputs)
+    return tuple(reversed(chosen))

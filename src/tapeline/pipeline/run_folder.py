@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from typing import Any
 import yaml
 
 from tapeline import files
-from tapeline.errors import nearest, refuse
-from tapeline.evaluation.metrics import METRICS, value
+from tapeline.config.schema import Config, Serving
+from tapeline.errors import Refused, nearest, refuse
+from tapeline.evaluation import metrics_file
+from tapeline.evaluation.comparison import Tested
+from tapeline.lookup import metric
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import PIPELINE, SCORES
+from tapeline.pipeline.graph import PREDICTIONS, SCORES
+from tapeline.tables import predictions as forecasts
+from tapeline.tasks import Metric, interval, value
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
 """Begins the name of a run."""
@@ -37,8 +43,11 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty where it cannot be read, or has not what every one has."""
-        told = _read(self.folder / SUMMARY.file)
-        return told if _is_summary(told) else {}
+        try:
+            record = metrics_file.current(_read(self.folder / SUMMARY.file))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return {}
+        return record if _is_whole(record) else {}
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -46,9 +55,14 @@ class Run:
         return _read(self.folder / RECORD)
 
     @cached_property
-    def scores(self) -> Mapping[str, Any]:
-        """scores.json, or what metrics.json has of it."""
-        return _read(self.folder / SCORES.file) or self.metrics
+    def tested(self) -> Tested:
+        """What its test left, for comparisons."""
+        predictions = None
+        with suppress(OSError, ValueError, KeyError):
+            predictions = forecasts.read(self.folder / PREDICTIONS.file)
+        seconds = _read(self.folder / SCORES.file).get("horizon")
+        horizon = timedelta(seconds=seconds) if isinstance(seconds, int | float) else None
+        return Tested(self.metrics["ran"]["task"], self.metrics["test"]["overall"], predictions, horizon)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -80,39 +94,44 @@ class Run:
     @cached_property
     def at_work(self) -> bool:
         """Whether a process is, or may be."""
-        return not (self.folder / RECORD).exists() and files.in_use(self.folder)
+        if not (self.folder / RECORD).exists():
+            return files.in_use(self.folder)
+        # the folder is owned before run.json is there
+        return self.record.get("state") == "running" and files.is_owned(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end; runs of older versions have no state, and wrote run.json last."""
+        return bool(self.record) and self.record.get("state", "finished") == "finished"
 
     @property
     def problem(self) -> str:
         """What is wrong with it; empty where nothing is."""
         if self.at_work:
-            return "at work"
-        if not (self.folder / RECORD).exists():
-            return "did not finish"
-        damaged = [name for name, told in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not told]
-        if damaged:
-            return f"damaged: {' and '.join(damaged)} cannot be read"
-        artifacts = (made.file for step in PIPELINE for made in step.makes)
-        gone = [name for name in artifacts if _dangles(self.folder / name)]
-        return f"no longer in the cache: {', '.join(gone)}" if gone else ""
+            return "running"
+        if not (self.folder / RECORD).exists() or (self.record and not self.finished):
+            return "stopped"
+        damaged = [name for name, content in ((RECORD, self.record), (SUMMARY.file, self.metrics)) if not content]
+        return f"damaged: {' and '.join(damaged)} cannot be read" if damaged else ""
 
     @property
     def decision(self) -> str:
         """Of the gate."""
         return "accepted" if self.metrics["gate"]["accepted"] else "rejected"
 
-    @property
-    def metric(self) -> str:
-        """That the gate asked for."""
-        return str(self.metrics["config"]["gate"]["metric"])
+    @cached_property
+    def metric(self) -> Metric | None:
+        """That the gate asked for; None where the run's dataset is no longer known."""
+        try:
+            return metric(self.metrics)
+        except Refused:
+            return None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of that metric; scores have one of their task's first."""
-        told = self.metrics["test"].get("interval")
-        if not told or self.metric not in {names[0] for names in METRICS.values()}:
-            return None
-        return float(told["low"]), float(told["high"])
+        """Of that metric on the test rows, where there is one."""
+        found = interval(self.metrics["test"]["overall"], self.metric) if self.metric else None
+        return (float(found["low"]), float(found["high"])) if found else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -123,24 +142,21 @@ def _read(path: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _is_summary(told: Mapping[str, Any]) -> bool:
+def _is_whole(record: Mapping[str, Any]) -> bool:
     """Whether this has what every metrics.json has, as far as runs are listed by it."""
     try:
-        value(told["test"], told["config"]["gate"]["metric"])
-        parts = (told["test"], told["data"], told["ran"])
-        interval = told["test"].get("interval", {"low": 0, "high": 0})
+        test = record["test"]["overall"]
+        value(test, record["config"]["gate"]["metric"])
+        parts = (test, record["data"], record["ran"])
         return (
-            float(interval["low"]) <= float(interval["high"])
+            all(float(each["low"]) <= float(each["high"]) for each in test["intervals"].values())
+            and isinstance(record["config"]["dataset"]["name"], str)
             and all(isinstance(each, dict) for each in parts)
-            and isinstance(told["gate"]["accepted"], bool)
-            and all({"step", "score"} <= set(point) for point in told["train"]["trace"])
+            and isinstance(record["gate"]["accepted"], bool)
+            and all({"step", "score"} <= set(point) for point in record["train"]["trace"])
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
-
-
-def _dangles(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
 
 
 def runs(folder: Path) -> list[Run]:
@@ -193,6 +209,22 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
         raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
     fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
+
+
+def accepted(name: str, config: Config) -> tuple[Path, Serving]:
+    """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
+
+    Raises:
+        Refused: no such run finished, or its gate rejected the model.
+    """
+    folder = Path(config.target.runs) / name
+    if not Run(folder).finished:
+        problem = f"no run of that name finished in {config.target.runs}"
+        raise refuse(f"run={name}", problem, "name one that did; tapeline runs lists them")
+    metrics = files.read_json(folder / SUMMARY.file)
+    if not metrics["gate"]["accepted"]:
+        raise refuse(f"run={name}", "the gate rejected this model", "choose a run that it accepted")
+    return folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
 
 
 def decision(metrics: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -25,12 +25,15 @@ from tapeline.console import LOG, logged
 from tapeline.errors import Refused
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
-from tapeline.pipeline.graph import PIPELINE, Parameters, Step, execute
+from tapeline.pipeline.execution import execute
+from tapeline.pipeline.graph import METRICS, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
 from tapeline.serving.store.location import absolute
 from tapeline.versions import versions
 
 __all__ = ["Section", "run"]
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -63,13 +66,17 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
+            begin(folder, config, started)
             _say_what_it_is(config)
             progress = Progress(folder)
-            for step in PIPELINE:
+            for step in pipeline(config):
                 take(step, config, progress, why=why, publish=publish)
             finish(config, progress, started)
     except (Refused, OSError):
         shutil.rmtree(folder)
+        raise
+    except KeyboardInterrupt:
+        files.write_json(folder / cache.RECORD, {**files.read_json(folder / cache.RECORD), "state": "stopped"})
         raise
     return folder
 
@@ -87,6 +94,19 @@ def new_folder(config: Config, started: datetime) -> Path:
             continue
         return parent / name
     raise RuntimeError(f"no free name for a run in {parent}")
+
+
+def begin(folder: Path, config: Config, started: datetime) -> None:
+    """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
+    record = {
+        "state": "running",
+        "target": config.target.name,
+        "host": platform.node(),
+        "started": started.isoformat(timespec="seconds"),
+        "folder": str(folder.absolute()),
+        "entries": [],
+    }
+    files.write_json(folder / cache.RECORD, record)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
@@ -110,7 +130,7 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")
     if step.store == "write" and not publish:
         return _note(step, progress, "skipped", "publish=false")
-    wanted = cache.parts(step, config, {name: progress.digests[name] for name in step.takes})
+    wanted = cache.parts(step, config, _taken(step, progress.digests))
     root = Path(config.target.cache)
     if wanted is not None:
         cache.claim(root, step, wanted, progress.folder)
@@ -122,21 +142,29 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
 
     def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
         begun = time.perf_counter()
-        return execute(step, config, progress.artifacts, outputs), time.perf_counter() - begun
+        return execute(step, config, _taken(step, progress.artifacts), outputs), time.perf_counter() - begun
 
     if wanted is not None:
         return _settle(step, progress, cache.make(root, step, wanted, build), "ran")
     with files.scratch(progress.folder, step.name) as scratch:
         parameters, seconds = build({made.name: scratch / made.file for made in step.makes})
-        digests = {made.name: files.digest_path(scratch / made.file) for made in step.makes}
-        for made in step.makes:
+        digests = cache.digests_of(step, scratch)
+        for made in (each for each in step.makes if each.name in digests):
             os.replace(scratch / made.file, progress.folder / made.file)
     return _settle(step, progress, cache.Entry(progress.folder, digests, parameters, seconds), "ran")
 
 
+def _taken(step: Step, known: Mapping[str, T]) -> dict[str, T]:
+    """What is known of the artifacts that a step takes; those that it need not have may be missing."""
+    return {name: known[name] for name in step.inputs if name in known or name in step.needs}
+
+
 def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> None:
-    for made in step.makes:
+    for made in (each for each in step.makes if each.name in entry.digests):
         progress.artifacts[made.name] = entry.folder / made.file
+        if entry.folder != progress.folder and made.kept is not None:
+            file = made.kept or made.file
+            files.clone(entry.folder / made.file / made.kept, progress.folder / file)
     progress.digests |= entry.digests
     progress.parameters |= entry.parameters
     _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)
@@ -147,29 +175,41 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
     LOG.info("  %-10s %-7s %s", step.name, how, detail)
 
 
+def _without_place(record: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The record with text instead of the store's place, where that comes from the environment."""
+    text = config.environment.get("serving.store")
+    if text is None:
+        return record
+    return {
+        key: value.replace(config.serving.store, text) if isinstance(value, str) else value
+        for key, value in record.items()
+    }
+
+
 def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
     """Say the decision, write run.json last, with those facts instead of its own, and let `latest` name this run."""
     folder = progress.folder
-    metrics = files.read_json(progress.artifacts["metrics"])
+    metrics = files.read_json(progress.artifacts[METRICS.name])
     events.write(metrics, folder)
     LOG.info("%s", decision(metrics))
-    published = progress.artifacts.get("published")
-    served = files.read_json(published) if published else None
+    published = progress.artifacts.get(PUBLISHED.name)
+    served = _without_place(files.read_json(published), config) if published else None
     if served:
         LOG.info("%s", served["sentence"])
-    LOG.info("report: %s", folder / "report.html")
+    LOG.info("report: %s", folder / REPORT.file)
+    written = conf.plain(config)
+    store = written["serving"]["store"]
     record = {
-        "target": config.target.name,
-        "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        **files.read_json(folder / cache.RECORD),
+        "state": "finished",
         "seconds": (datetime.now(UTC) - started).total_seconds(),
-        "folder": str(folder.absolute()),
-        "store": absolute(config.serving.store),
-        "dataset.path": config.dataset.path,
+        "digests": progress.digests,
+        "store": store if "serving.store" in config.environment else absolute(store),
+        "dataset.path": written["dataset"]["path"],
         "published": served,
         "steps": progress.steps,
         "versions": versions(),
         **facts,
     }
-    files.write_json(folder / "run.json", record)
+    files.write_json(folder / cache.RECORD, record)
     files.point(folder.parent / "latest", folder.name)

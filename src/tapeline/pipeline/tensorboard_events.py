@@ -32,6 +32,6 @@ def _scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
     for point in trace:
         yield point["step"], "train/score", point["score"]
     for part in ("validation", "test"):
-        for name, value in metrics.get(part, {}).items():
+        for name, value in ((metrics[part] or {}).get("overall") or {}).items():
             if isinstance(value, float):
                 yield last, f"{part}/{name}", value

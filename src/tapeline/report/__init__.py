@@ -1,8 +1,6 @@
 """Pages about a run, made of its files alone: report.html, and the data part before any training.
 
-From three files of a run, wherever it took place:
-
-    tapeline step report --in table=table.parquet --in scores=scores.json --in metrics=metrics.json --out report=r.html
+From files of a run, wherever it took place: see `tapeline step report --help`.
 """
 
 from __future__ import annotations
@@ -10,42 +8,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tapeline.evaluation.metrics import sign
+import numpy as np
+
+from tapeline.models.fitted import Fitted
 from tapeline.report.page import environment, numbers
-from tapeline.report.sections import data, model
-from tapeline.report.sections import test as tested
+from tapeline.report.sections import Inputs, data, model
+from tapeline.tables.predictions import Predictions
+from tapeline.tasks import interval_key
 
-Told = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 
-def page(metrics: Told, scores: Told, about: Told) -> str:
+def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predictions: Predictions) -> str:
     """The report of a run, as text.
 
     Args:
         metrics: metrics.json.
         scores: scores.json.
-        about: what the table's file says of itself.
+        profile: profile.json.
+        fitted: fitted.json.
+        predictions: of the test rows.
     """
     import matplotlib as mpl
     import yaml
 
-    metric = metrics["config"]["gate"]["metric"]
-    number = numbers({"metrics": metrics, "scores": scores, "table": about})
-    every = about["overview"].get("series", {}).get("every")
+    number = numbers({"metrics": metrics, "scores": scores, "profile": profile})
+    inputs = Inputs(metrics, scores, fitted, predictions, number)
+    every = profile["statistics"].get("series", {}).get("every")
+    alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(
         "report.html",
-        about,
+        profile,
         number,
         metrics=metrics,
         scores=scores,
-        metric=metric,
-        main=tested.main(scores["task"], metrics),
-        way=sign(metric),
-        rival=model.rival(metrics, scores),
-        unit=f"{every}s" if every and len(set(scores["predictions"]["time"])) == metrics["test"]["rows"] else "rows",
-        beside=model.beside(metrics, scores, number),
-        model=model.plates(metrics, scores, number),
-        others=model.others(metrics, scores, number),
+        metric=inputs.metric,
+        note=inputs.task.NOTE,
+        rival=model.rival(inputs),
+        between=interval_key(metrics["test"]["overall"], inputs.metric),
+        sentence=model.sentence(inputs, f"{every}s" if every and alone else "rows"),
+        beside=model.beside(inputs),
+        model=model.figures(inputs),
+        others=model.others(inputs),
+        intervals=model.intervals(inputs),
         configuration=[
             yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()
         ],
@@ -53,12 +58,15 @@ def page(metrics: Told, scores: Told, about: Told) -> str:
     )
 
 
-def data_page(about: Told, *, source: str, simulated: bool, as_of: str | None) -> str:
-    """The data part alone, as text."""
-    number = numbers({"table": about})
-    return _rendered("explore.html", about, number, source=source, simulated=simulated, as_of=as_of)
+def data_page(profile: Values) -> str:
+    """The data part alone, as text, of a profile.json."""
+    return _rendered("explore.html", profile, numbers({"profile": profile}))
 
 
-def _rendered(template: str, about: Told, number: Any, **more: Any) -> str:
-    shown = {"data": data.plates(about, number), "summaries": data.summaries(about, number), "late": data.late(about)}
-    return environment().get_template(template).render(n=number, about=about, **shown, **more)
+def _rendered(template: str, profile: Values, number: Any, **more: Any) -> str:
+    shown = {
+        "data": data.figures(profile, number),
+        "summaries": data.summaries(profile, number),
+        "late": data.late(profile),
+    }
+    return environment().get_template(template).render(n=number, profile=profile, **shown, **more)

@@ -51,12 +51,12 @@ STYLE = {
 }
 
 
-def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2.5, width: float = WIDTH) -> Markup:
+def picture(name: str, caption: str, draw: Callable[[Any], None], height: float = 2.5, width: float = WIDTH) -> Markup:
     """An SVG element; the same drawing gives the same bytes.
 
     Args:
         name: tells this picture's inner references from those of others on the page.
-        says: what it shows, for those who cannot see it.
+        caption: what it shows, for those who cannot see it.
         draw: given a matplotlib Figure with constrained layout.
         height: inches, as width.
     """
@@ -72,16 +72,16 @@ def picture(name: str, says: str, draw: Callable[[Any], None], height: float = 2
         draw(figure)
         buffer = io.StringIO()
         FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
-    return Markup(_inline(buffer.getvalue(), says))  # noqa: S704  # matplotlib escapes what it writes
+    return Markup(_inline(buffer.getvalue(), caption))  # noqa: S704  # matplotlib escapes what it writes
 
 
-def _inline(svg: str, says: str) -> str:
+def _inline(svg: str, caption: str) -> str:
     """An SVG file as an element of a page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
-    said = f'role="img" aria-label="{escape(says)}"'
+    said = f'role="img" aria-label="{escape(caption)}"'
     head = f'<svg class="plot" {said} {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
     svg = re.sub(r"^<svg.*?>", lambda _: head, svg, count=1, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z.]+2?d?_\d+"', "", svg)
@@ -152,7 +152,7 @@ def heat(
     full: float = 1.0,
     form: Callable[[float], str] | None = None,
 ) -> None:
-    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` says otherwise."""
+    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` caption otherwise."""
     from matplotlib.patches import Rectangle
 
     for y, line in enumerate(values):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tapeline.evaluation.metrics import wilson
+from tapeline.intervals import wilson
+from tapeline.tables.predictions import Predictions
+from tapeline.tasks import Task
 
 Array = np.ndarray[Any, Any]
 
@@ -22,37 +23,30 @@ POINTS = 300
 
 @dataclass(frozen=True)
 class Answers:
-    """The predictions of scores.json as arrays."""
+    """Predictions of the test rows, as arrays of one kind."""
 
-    task: str
+    task: Task
     time: Array
     target: Array
-    """Shape [rows], or [rows, outputs] for a regression, NaN where a label is missing."""
+    """Shape [rows], or [rows, outputs], NaN where a label is missing."""
     prediction: Array
     """As target."""
     down: Array | None
-    """The probability of down, where there is one."""
+    """The probability of the second class, where there are two."""
     reference: Array
     """The best baseline's prediction, as target."""
 
 
-def answers(scores: Mapping[str, Any]) -> Answers:
-    """What scores.json lists row by row."""
-    told = scores["predictions"]
-    direction = scores["task"] == "direction"
-
-    def column(values: Any) -> Array:
-        array = np.array(values, dtype=float)
-        return array if direction else array.reshape(len(told["time"]), -1)
-
-    probability = told.get("probability")
+def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
+    """The answers of a model, beside those of a baseline."""
+    scored = predictions.scored
     return Answers(
-        task=scores["task"],
-        time=np.array(told["time"], "datetime64"),
-        target=column(told["target"]),
-        prediction=column(told["prediction"]),
-        down=np.array(probability, dtype=float)[:, 1] if direction and probability else None,
-        reference=column(scores["reference"]["prediction"]),
+        task=task,
+        time=predictions.axis,
+        target=scored["target"].astype(float),
+        prediction=scored["prediction"].astype(float),
+        down=scored["probability"][:, 1].astype(float) if "probability" in scored else None,
+        reference=predictions.baselines[reference].astype(float),
     )
 
 
@@ -70,48 +64,45 @@ def calibration(target: Array, down: Array) -> list[tuple[int, float, float, flo
     for rows in np.array_split(np.argsort(down, kind="stable"), min(BINS, len(down))):
         falls = int(target[rows].sum())
         interval = wilson(falls, len(rows))
-        found.append((len(rows), float(down[rows].mean()), falls / len(rows), interval["low"], interval["high"]))
+        found.append((len(rows), float(down[rows].mean()), falls / len(rows), interval.low, interval.high))
     return found
 
 
-def moving(told: Answers) -> tuple[int, Array, Array, Array] | None:
+def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
     """Over a moving window of rows: its width, the last row's time, the model's score and the baseline's.
 
-    The score is the share of right answers, or the root mean squared error. None where rows are few.
+    The score is the task's first metric; NaN where it is not defined. None where rows are few.
     """
-    rows = len(told.time)
+    rows = len(answers.time)
     width = min(USUAL, rows // 3)
     if width < LEAST:
         return None
     ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
 
     def score(prediction: Array) -> Array:
-        if told.task == "direction":
-            return _sums(prediction == told.target, width)[ends] / width
-        known = np.isfinite(told.target)
-        squares = np.where(known, prediction - np.where(known, told.target, 0), 0) ** 2
-        counts = _sums(known.sum(axis=1), width)[ends]
-        return np.sqrt(_sums(squares.sum(axis=1), width)[ends] / np.maximum(counts, 1))
+        sums = answers.task.sums(answers.task.PRIMARY, {"target": answers.target, "prediction": prediction})
+        assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
+        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[ends])
 
-    return width, told.time[ends], score(told.prediction), score(told.reference)
+    return width, answers.time[ends], score(answers.prediction), score(answers.reference)
 
 
 def _sums(values: Array, width: int) -> Array:
     """Of the last `width` values at each row; of fewer at the beginning."""
-    sums = np.cumsum(values, dtype=float)
+    sums = np.cumsum(values, axis=0, dtype=float)
     sums[width:] -= sums[:-width].copy()
     return sums
 
 
-def pairs(told: Answers) -> tuple[Array, Array]:
+def pairs(answers: Answers) -> tuple[Array, Array]:
     """True and predicted numbers of a regression that are there, at most 500, at equal distances."""
-    known = np.flatnonzero(np.isfinite(told.target))
+    known = np.flatnonzero(np.isfinite(answers.target.reshape(-1)))
     some = known[:: max(1, len(known) // 500)][:500]
-    return told.target.reshape(-1)[some], told.prediction.reshape(-1)[some]
+    return answers.target.reshape(-1)[some], answers.prediction.reshape(-1)[some]
 
 
-def errors(told: Answers) -> Array:
+def errors(answers: Answers) -> Array:
     """Prediction less truth, where there is one."""
-    gaps: Array = (told.prediction - told.target).reshape(-1)
+    gaps: Array = answers.prediction.reshape(-1) - answers.target.reshape(-1)
     known: Array = gaps[np.isfinite(gaps)]
     return known

@@ -2,7 +2,7 @@
 
     environment(folder).get_template("mine.html").render(...)       {% extends "shell.html" %}
 
-A number that stands in a file of the run is written by `numbers`, and says where: data-key is its JSON
+A number that stands in a file of the run is written by `numbers`, and caption where: data-key is its JSON
 pointer (RFC 6901) below the file's name, value is the number itself, and the text is what fits.
 """
 
@@ -25,20 +25,20 @@ Cell = str | int | Markup | None
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; columns after the first hold numbers, unless they are named in `words`."""
+    """A table; columns after the first hold numbers, unless they are named in `text_columns`."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    words: Sequence[str] = ()
+    text_columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Plate:
+class Figure:
     """A picture with what belongs to it."""
 
     name: str
     title: str
-    says: str
+    caption: str
     """How to read it."""
     svg: Markup
     numbers: Grid | None = None
@@ -59,11 +59,11 @@ def environment(*folders: Path) -> Environment:
     )
 
 
-def numbers(told: Mapping[str, Any]) -> Number:
+def numbers(files: Mapping[str, Any]) -> Number:
     """A function that writes numbers of these files, by the path to each."""
 
     def number(*path: str | int, form: str = ".4f") -> Markup:
-        value: Any = told
+        value: Any = files
         for part in path:
             value = value[part]
         key = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -1,12 +1,13 @@
-"""The servable, loaded from disk, scored on the test rows beside naive baselines.
+r"""The servable, loaded from disk, scored on the test rows beside naive baselines.
 
-tapeline step evaluate --in table=... --in fitted=... --in servable=... --out scores=scores.json
+tapeline step evaluate --in table=table --in fitted=fitted --in servable=servable --out scores=scores.json \
+    --out predictions=predictions.parquet
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,119 +15,188 @@ import numpy as np
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
-from tapeline.evaluation import metrics
-from tapeline.evaluation.importance import importance
-from tapeline.lookup import dataset as kind
-from tapeline.lookup import family, module
-from tapeline.models import SCORE
+from tapeline.evaluation import comparison
+from tapeline.evaluation.importance import Part, importance
+from tapeline.lookup import dataset_named, family
+from tapeline.lookup import task as task_named
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
-from tapeline.tables import splits
-from tapeline.tables.table import Table, read
+from tapeline.tables import predictions as forecasts
+from tapeline.tables.predictions import Predictions
+from tapeline.tables.spec import Array, Manifest, Role, Rows
+from tapeline.tables.table import Batch, Table, open_table
+from tapeline.tables.windows import count, rows_of
+from tapeline.tasks import Scores, Task, metric
 from tapeline.versions import versions
 
-Array = np.ndarray[Any, Any]
 SAME = 1e-6
 """How far the servable's numbers may be from the fitted model's."""
+SAMPLE = 100_000
+"""Rows for importance and for the comparison of servable and model, at most, spread evenly over the test rows."""
+Model = Callable[[Array], Mapping[str, Array]]
 
 
-def run(config: Config, *, table: Path, fitted: Path, servable: Path, scores: Path) -> None:
-    """Pool the test rows of all windows, score them, and write scores.json."""
-    data, fit = read(table), fits.read(fitted)
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration: nothing; fitted.json says what trained and what tests."""
+
+
+def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Path, predictions: Path) -> None:
+    """Pool the test rows of all windows, score them, and write scores.json and predictions.parquet."""
+    data, fit = open_table(table), fits.read(fitted)
+    task, horizon = task_named(fit.task), dataset_named(fit.dataset).SPEC.horizon
     tf.load(fit.threads)
-    windows = splits.windows(config.split, data.time)
-    parts = [(_model(fit, fitted, at), data.features[w.test], data.target[w.test]) for at, w in enumerate(windows)]
-    outputs = [predict(features) for predict, features, _ in parts]
-    served = servables.load(servable)(data.features[windows[-1].test])
-    served.pop("model_version")
-    _same(outputs[-1], served)
-    outputs[-1] = served
-    pooled = {name: np.concatenate([each[name] for each in outputs]) for name in served}
-    test = np.concatenate([window.test for window in windows])
-    baselines = _baselines(config, fit.task, data, windows)
-    validation = _validation(fit, fitted, data, windows)
+    models = [_model(fit, fitted, number) for number in range(len(fit.windows))]
+    served = _served(servable)
+    _check_same(models[-1], served, _features(data, fit, len(models) - 1))
+    pooled = _pooled(data.manifest, [_window(data, fit, at, model) for at, model in enumerate([*models[:-1], served])])
+    forecasts.write(predictions, pooled)
+    answers = comparison.answers(task, pooled, horizon)
+    kept = _validation(data, fit, models)
+    validation = comparison.scores(comparison.answers(task, kept, horizon)) if kept else None
     trace = fit.traces[-1]
     files.write_json(
         scores,
         {
-            "schema": 1,
+            "schema": 2,
+            "dataset": fit.dataset,
             "task": fit.task,
-            "rows": {
-                "train": len(windows[-1].train) - fit.validation,
-                "validation": fit.validation,
-                "test": len(test),
-            },
-            "train": {SCORE[fit.task]: trace[-1].score, "trace": [asdict(point) for point in trace]},
-            **({"validation": validation} if validation else {}),
-            "test": metrics.score(fit.task, data.target[test], pooled),
-            "baselines": {name: each for name, (each, _) in baselines.items()},
-            "predictions": _listed(data, test, pooled),
-            "reference": _reference(fit.task, baselines),
-            "windows": [_told(fit, at, data, each, outputs[at]) for at, each in enumerate(windows)],
-            "importance": importance(fit.task, metrics.METRICS[fit.task][0], data.names, parts),
-            "trained": {"hw": fit.hw, "device": fit.device, "threads": fit.threads, "tensorflow": fit.tensorflow},
+            "horizon": horizon.total_seconds() if horizon else None,
+            "rows": {**fit.rows[-1], "test": len(pooled)},
+            "train": {task.TRACE: trace[-1].score, "trace": [asdict(point) for point in trace]},
+            "validation": None if validation is None else {"overall": validation, "by": {}},
+            "test": {"overall": comparison.scores(answers), "by": {}},
+            "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
+            "windows": [
+                {
+                    "score": _score(task, pooled.take(pooled.rows["window"] == at)),
+                    "trace": [asdict(each) for each in of],
+                }
+                for at, of in enumerate(fit.traces)
+            ],
+            "importance": _importance(task, data, fit, models),
             "versions": versions(),
         },
     )
 
 
-def _model(fit: fits.Fitted, folder: Path, number: int) -> Callable[[Array], Mapping[str, Array]]:
+def _model(fit: fits.Fitted, folder: Path, number: int) -> Model:
     """A window's model as a function of features."""
     module = family(fit.family)
-    model = module.load(fits.window(folder, number))
+    model = module.load(fits.window(folder, number), task_named(fit.task))
     return lambda features: module.predict(model, features)
 
 
-def _told(
-    fit: fits.Fitted, number: int, data: Table, window: splits.Window, outputs: Mapping[str, Array]
-) -> dict[str, Any]:
-    """What the report tells of a window."""
-    sides = {
-        side: {"rows": len(rows), "first": str(data.time[rows[0]]), "last": str(data.time[rows[-1]])}
-        for side, rows in (("train", window.train), ("test", window.test))
-    }
-    score = metrics.score(fit.task, data.target[window.test], outputs)
-    return {**sides, "score": score, "trace": [asdict(point) for point in fit.traces[number]]}
+def _served(servable: Path) -> Model:
+    """The servable's answers, without what is no forecast."""
+    answer = servables.load(servable)
+
+    def predict(features: Array) -> Mapping[str, Array]:
+        return {name: values for name, values in answer(features).items() if name != "model_version"}
+
+    return predict
 
 
-def _reference(task: str, baselines: Mapping[str, tuple[metrics.Scores, Array]]) -> dict[str, Any]:
-    """The best baseline row by row, to stand beside the model over time."""
-    name, _ = metrics.best(metrics.METRICS[task][0], {name: each for name, (each, _) in baselines.items()})
-    return {"name": name, "prediction": baselines[name][1].tolist()}
-
-
-def _validation(fit: fits.Fitted, folder: Path, data: Table, windows: Sequence[splits.Window]) -> metrics.Scores | None:
-    """Scores of the rows that families keep from training to tell when to stop; None where they keep none."""
-    section = module("models", fit.family, "model.family").Section.model_validate(fit.section)
-    held = [window.train[len(window.train) - section.validation_rows(len(window.train)) :] for window in windows]
-    if not all(map(len, held)):
-        return None
-    outputs = [_model(fit, folder, number)(data.features[rows]) for number, rows in enumerate(held)]
-    pooled = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
-    return metrics.score(fit.task, data.target[np.concatenate(held)], pooled)
-
-
-def _same(fitted: Mapping[str, Array], served: Mapping[str, Array]) -> None:
+def _check_same(model: Model, served: Model, features: Array) -> None:
     """A servable that answers otherwise than the model it was made of is our bug."""
-    for name, values in fitted.items():
-        if not np.allclose(values, served[name], rtol=0, atol=SAME):
+    answers = served(features)
+    for name, values in model(features).items():
+        if not np.allclose(values, answers[name], rtol=0, atol=SAME):
             raise AssertionError(f"the servable's {name} differs from the fitted model's")
 
 
-def _baselines(
-    config: Config, task: str, data: Table, windows: Sequence[splits.Window]
-) -> dict[str, tuple[metrics.Scores, Array]]:
-    """Scores of what needs no training, on the same pooled rows, and its answers."""
-    naive = kind(config.dataset).baselines(data)
-    guesses = {name: np.concatenate([each[window.test] for window in windows]) for name, each in naive.items()}
-    most = [metrics.majority(task, data.target[window.train], len(window.test)) for window in windows]
-    guesses = {"majority": np.concatenate(most), **guesses}
-    target = np.concatenate([data.target[window.test] for window in windows])
-    return {name: (metrics.score(task, target, {"prediction": guess}), guess) for name, guess in guesses.items()}
+def _thinned(rows: Mapping[str, Rows], table: Table) -> dict[str, Rows]:
+    """At most SAMPLE of these rows, spread evenly."""
+    every = max(1, -(-sum(map(count, rows.values())) // SAMPLE))
+    numbers = {part.id: np.arange(part.rows)[rows[part.id]] for part in table.manifest.parts if part.id in rows}
+    return {name: each[::every] for name, each in numbers.items()}
 
 
-def _listed(data: Table, test: Array, pooled: Mapping[str, Array]) -> dict[str, Any]:
-    """Row by row, for the report's curves."""
-    listed = {name: values.tolist() for name, values in pooled.items()}
-    return {"time": [str(moment) for moment in data.time[test]], "target": data.target[test].tolist(), **listed}
+def _features(data: Table, fit: fits.Fitted, number: int) -> Array:
+    """Features of a window's test rows, thinned."""
+    return data.read(("feature",), _thinned(rows_of(fit.windows[number], data, "test"), data))["feature"]
+
+
+def _names(manifest: Manifest) -> list[str]:
+    """What is read of a table to score its rows."""
+    roles: tuple[Role, ...] = ("feature", "target", "weight", "group")
+    axis = [manifest.axis] if manifest.axis else []
+    return [*(role for role in roles if manifest.names(role)), *manifest.names("context"), *axis]
+
+
+def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> list[Predictions]:
+    """A window's test rows, part by part, with the answers of its model and of naive baselines."""
+    module, task = dataset_named(fit.dataset), task_named(fit.task)
+    names = data.manifest.names("feature")
+    train, weight = _train_targets(data, fit, number)
+    found = []
+    for batch in data.batches(_names(data.manifest), rows_of(fit.windows[number], data, "test")):
+        naive = {**task.baselines(train, weight, len(batch)), **module.baselines(batch, names)}
+        found.append(_predictions(data.manifest, batch, number, model(batch["feature"]), naive))
+    return found
+
+
+def _train_targets(data: Table, fit: fits.Fitted, number: int) -> tuple[Array, Array | None]:
+    """Targets of all rows that a window's model saw, and their weights where there are some."""
+    weights = ["weight"] if data.manifest.names("weight") else []
+    sides = [rows_of(fit.windows[number], data, side) for side in ("train", "validation")]
+    arrays = [data.read(("target", *weights), rows) for rows in sides]
+    target = np.concatenate([each["target"] for each in arrays])
+    return target, np.concatenate([each["weight"] for each in arrays]) if weights else None
+
+
+def _predictions(
+    manifest: Manifest, batch: Batch, number: int, outputs: Mapping[str, Array], naive: Mapping[str, Array]
+) -> Predictions:
+    rows: dict[str, Array] = {"window": np.full(len(batch), number, dtype=np.int64)}
+    if manifest.axis:
+        rows["time" if manifest.names("time") else "row"] = batch[manifest.axis]
+    if len(manifest.parts) > 1:
+        rows["partition"] = np.full(len(batch), batch.part, dtype=object)
+    if manifest.names("group"):
+        rows["group"] = batch["group"]
+    context = {name: batch[name] for name in manifest.names("context")}
+    weight = {"weight": batch["weight"]} if manifest.names("weight") else {}
+    return Predictions(rows, {"target": batch["target"], **weight, **context, **outputs}, naive)
+
+
+def _pooled(manifest: Manifest, windows: Sequence[Sequence[Predictions]]) -> Predictions:
+    """The test rows of all windows, in the order of (time, partition); baselines that every window has."""
+    every = [each for parts in windows for each in parts]
+    shared = [name for name in every[0].baselines if all(name in each.baselines for each in every)]
+    joined = Predictions(
+        {name: np.concatenate([each.rows[name] for each in every]) for name in every[0].rows},
+        {name: np.concatenate([each.scored[name] for each in every]) for name in every[0].scored},
+        {name: np.concatenate([each.baselines[name] for each in every]) for name in shared},
+    )
+    # rows of one time are in the order of partitions, since parts are
+    return joined.take(np.argsort(joined.axis, kind="stable")) if manifest.axis else joined
+
+
+def _score(task: Task, of: Predictions) -> Scores:
+    return task.score(of.scored, of.scored.get("weight"))
+
+
+def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predictions | None:
+    """The validation rows of all windows; None where there are none."""
+    held = [rows_of(window, data, "validation") for window in fit.windows]
+    if not all(sum(map(count, rows.values())) for rows in held):
+        return None
+    found = [
+        _predictions(data.manifest, batch, number, models[number](batch["feature"]), {})
+        for number, rows in enumerate(held)
+        for batch in data.batches(_names(data.manifest), rows)
+    ]
+    return _pooled(data.manifest, [found])
+
+
+def _importance(task: Task, data: Table, fit: fits.Fitted, models: Sequence[Model]) -> dict[str, Any] | None:
+    if data.manifest.feature_shape is not None:
+        return None
+    parts = []
+    for number, model in enumerate(models):
+        rows = _thinned(rows_of(fit.windows[number], data, "test"), data)
+        arrays = data.read([name for name in _names(data.manifest) if name != data.manifest.axis], rows)
+        features = arrays.pop("feature")
+        parts.append(Part(model, features, arrays))
+    return importance(task, metric(task, task.PRIMARY), data.manifest.names("feature"), parts)

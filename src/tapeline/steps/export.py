@@ -1,30 +1,45 @@
 """The last window's model as a SavedModel.
 
-tapeline step export --in table=table.parquet --in fitted=fitted --out servable=servable
+tapeline step export --in sample=sample.parquet --in fitted=fitted --out servable=servable
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
-from tapeline.lookup import family, served
+from tapeline.lookup import family, served, task
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
-from tapeline.tables import table as tables
+from tapeline.tables.table import open_table
 
 VERSION_DIGITS = 12
 WARM_UP_ROWS = 8
 
 
-def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
+@dataclass(frozen=True)
+class Name:
+    """Keys of serving."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    serving: Name
+
+
+def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
     """Write the servable; its `model_version` is the digest of weights, feature names and name."""
-    data, fit = tables.read(table), fits.read(fitted)
-    last = fits.window(fitted, len(fit.traces) - 1)
+    data, fit = open_table(sample), fits.read(fitted)
+    names = data.manifest.names("feature")
+    last = fits.window(fitted, len(fit.windows) - 1)
     name = config.serving.name
-    version = files.digest(files.digest_path(last), data.names, name)[:VERSION_DIGITS]
+    version = files.digest(files.digest_path(last), names, name)[:VERSION_DIGITS]
     tensorflow = tf.load(fit.threads)
     about = {
         "schema": 1,
@@ -32,12 +47,13 @@ def run(config: Config, *, table: Path, fitted: Path, servable: Path) -> None:
         "model_version": version,
         "family": fit.family,
         "task": fit.task,
-        "features": data.names,
+        "features": names,
         "last_label": fit.last_label,
-        "data": data.about["digest"],
+        "data": data.manifest.digest,
         "tensorflow": tensorflow.__version__,
     }
     module = family(fit.family)
-    model = module.servable(module.load(last))
-    inputs = served(data.about["dataset"], data.names)
-    servables.write(model, about, data.features[-WARM_UP_ROWS:], servable, inputs)
+    model = module.servable(module.load(last, task(fit.task)))
+    inputs = served(data.manifest.dataset, names)
+    rows = data.read(["feature"])["feature"]
+    servables.write(model, about, rows[-WARM_UP_ROWS:], servable, inputs)

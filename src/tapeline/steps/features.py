@@ -1,30 +1,57 @@
-"""Features and target: tapeline step features --in raw=raw.parquet --out table=table.parquet"""
+"""Features and target, and what the data is like.
+
+tapeline step features --in raw=raw --out table=table --out profile=profile.json --out sample=sample.parquet
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tapeline.config.schema import Config
+from tapeline import files
+from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
-from tapeline.tables.profile import Series, of_series, of_table
-from tapeline.tables.table import Table, write
+from tapeline.lookup import task
+from tapeline.tables import profile as profiles
+from tapeline.tables import raw as raws
+from tapeline.tables import writing
+from tapeline.tables.digests import digest_frame
+from tapeline.tables.table import Table
 
 
-def run(config: Config, *, raw: Path, table: Path) -> None:
-    """Write the table that models learn from; it tells later steps whose it is, and what it is like."""
-    import polars as pl
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
 
-    frame = pl.read_parquet(raw)
-    made = kind(config.dataset).table(config.dataset, frame)
-    seen = _overview(config, frame, made)
-    write(replace(made, about={**made.about, "dataset": config.dataset.name, "overview": seen}), table)
+    dataset: Dataset
 
 
-def _overview(config: Config, raw: Any, table: Table) -> dict[str, Any]:
-    """What the data is like, for reports: the dataset's series, where it offers some, and its table."""
-    offer = getattr(kind(config.dataset), "series", None)
-    shown: Series | None = offer(config.dataset, raw) if offer else None
-    summary = of_table(table.time, table.names, table.features, table.target, table.about["task"])
-    return {**({"series": of_series(shown)} if shown else {}), "table": summary}
+def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
+    """Write the table that models learn from, its profile, and 64 of its rows."""
+    module, frame = kind(config.dataset), raws.read(raw)
+    header, parts = module.table(config.dataset, frame)
+    header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
+    made = Table(table, writing.write(table, header, parts))
+    writing.write_sample(made, sample)
+    offer = getattr(module, "series", None)
+    statistics: dict[str, Any] = {"series": profiles.of_series(offer(config.dataset, frame))} if offer else {}
+    statistics["table"] = profiles.of_table(made, task(made.manifest.task).describe)
+    plain = config.dataset.model_dump(mode="json")
+    files.write_json(
+        profile,
+        {
+            "schema": 1,
+            "dataset": config.dataset.name,
+            "task": made.manifest.task,
+            "source": config.dataset.source,
+            "simulated": config.dataset.source == "simulated",
+            "as_of": plain.get("as_of"),
+            "digest": digest_frame(frame),
+            "table": made.manifest.digest,
+            "rows": made.manifest.rows,
+            "quality": [],
+            "notes": made.manifest.extra,
+            "statistics": statistics,
+        },
+    )

@@ -1,11 +1,14 @@
-"""The decision, and metrics.json around it.
+r"""The decision, and metrics.json around it.
 
-tapeline step gate --in table=... --in servable=... --in scores=... --out metrics=metrics.json
+tapeline step gate --in table=... --in profile=... --in fitted=... --in servable=... --in scores=... \
+    --in predictions=... --out metrics=metrics.json
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,95 +17,167 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.config import compose as conf
-from tapeline.config.schema import Config
-from tapeline.errors import refuse
-from tapeline.evaluation import metrics as measures
+from tapeline.config.schema import Dataset, Gate, Hardware, Model, Serving, Split
+from tapeline.errors import choose, refuse
+from tapeline.evaluation import comparison
 from tapeline.evaluation.gate import Champion, decide, later
-from tapeline.lookup import dataset as kind
+from tapeline.evaluation.metrics_file import SCHEMA
+from tapeline.intervals import Interval
+from tapeline.lookup import task as task_named
+from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
 from tapeline.serving.store import champion as champions
-from tapeline.tables import splits
-from tapeline.tables.table import about, read
+from tapeline.tables import predictions as forecasts
+from tapeline.tables.predictions import Predictions
+from tapeline.tables.spec import Array
+from tapeline.tables.table import Table, open_table
+from tapeline.tables.windows import rows_of
+from tapeline.tasks import Metric, Task, value
 
-Array = np.ndarray[Any, Any]
 LEAST_ROWS = 30
-"""Fewer than that tell nothing about two models."""
+"""Fewer than that say nothing about two models."""
 
 
-def run(config: Config, *, table: Path, servable: Path, scores: Path, store: str, metrics: Path) -> dict[str, str]:
-    """Write metrics.json, a public interface (README.md); nothing in it names a place.
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    experiment: str | None
+    seed: int
+    dataset: Dataset
+    model: Model
+    hw: Hardware
+    split: Split
+    gate: Gate
+    serving: Serving
+    environment: Mapping[str, str]
+
+
+def run(
+    config: Reads,
+    *,
+    table: Path,
+    profile: Path,
+    fitted: Path,
+    servable: Path,
+    scores: Path,
+    predictions: Path,
+    store: str,
+    metrics: Path,
+) -> dict[str, str]:
+    """Write metrics.json, a public interface; nothing in it names a path of this machine.
 
     Raises:
         Refused: the metric is not defined on the test rows, or the served version cannot be read.
     """
-    scored = files.read_json(scores)
+    scored, described, fit = files.read_json(scores), files.read_json(profile), fits.read(fitted)
+    task = task_named(fit.task)
+    known = {each.name: each for each in task.METRICS}
+    if config.gate.metric not in known:
+        fix = choose(config.gate.metric, list(known))
+        raise refuse(f"gate.metric={config.gate.metric}", "no metric of these scores", fix)
+    metric, about = known[config.gate.metric], servables.about(servable)
+    forecast = forecasts.read(predictions)
+
+    def lead(baseline: str, level: float) -> Interval | None:
+        answers = comparison.answers(task, forecast, _horizon(scored))
+        return comparison.difference(metric, comparison.of_baselines(answers)[baseline], answers, level)
 
     def challenge() -> Champion | str:
         with champions.served(store, config.serving.name) as served:
-            return _challenge(config, table, scored, servables.about(servable), served)
+            if served is None:
+                return "nothing is served under this name"
+            return _challenge(task, metric, open_table(table), fit, forecast, _horizon(scored), about, served)
 
-    decision = decide(config.gate, scored["test"], scored["baselines"], challenge)
+    decision = decide(config.gate, metric, scored["test"]["overall"], scored["baselines"], lead, challenge)
     champion = decision.pop("champion", None)
-    dataset = conf.plain(config)["dataset"]
     files.write_json(
         metrics,
         {
-            "schema": 1,
+            "schema": SCHEMA,
             "ran": {
                 "experiment": config.experiment,
                 "dataset": config.dataset.name,
+                "task": fit.task,
                 "model": config.model.family,
                 "hw": config.hw.name,
                 "seed": config.seed,
             },
             "config": conf.plain(config, places=False),
             "data": {
-                "source": config.dataset.source,
-                "simulated": config.dataset.source == "simulated",
-                "digest": about(table)["digest"],
-                "as_of": dataset.get("as_of"),
+                **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
                 "rows": scored["rows"],
+                "quality": described["quality"],
             },
+            "trained": {
+                **{key: getattr(fit, key) for key in ("hw", "device", "threads", "tensorflow")},
+                "model": fit.section,
+                "origin": fit.origin,
+            },
+            "tune": None,
             "train": scored["train"],
-            **({"validation": scored["validation"]} if "validation" in scored else {}),
+            "validation": scored["validation"],
             "test": scored["test"],
             "baselines": scored["baselines"],
-            "gate": decision,
-            **({"champion": champion} if champion else {}),
-            "model_version": servables.about(servable)["model_version"],
+            "split": fits.split_record(fit),
+            "gate": {**decision, "metric": metric.name},
+            "champion": champion,
+            "model_version": about["model_version"],
         },
     )
     return {"accepted": str(decision["accepted"]).lower()}
 
 
+def _horizon(scored: Mapping[str, Any]) -> timedelta | None:
+    return None if scored["horizon"] is None else timedelta(seconds=scored["horizon"])
+
+
 def _challenge(
-    config: Config, table: Path, scored: Mapping[str, Any], candidate: Mapping[str, Any], served: Path | None
+    task: Task,
+    metric: Metric,
+    data: Table,
+    fit: fits.Fitted,
+    forecast: Predictions,
+    horizon: timedelta | None,
+    candidate: Mapping[str, Any],
+    served: Path,
 ) -> Champion | str:
-    """The served version's score beside the candidate's on test rows that it never learnt, or why there is none."""
-    if served is None:
-        return "nothing is served under this name"
-    told = servables.about(served)
-    if told["model_version"] == candidate["model_version"]:
+    """The served version's score beside the candidate's on test rows that did not train it, or why there is none."""
+    about = servables.about(served)
+    name, label = about["model_version"], about["last_label"]
+    if name == candidate["model_version"]:
         return "this very model is served"
-    if told["features"] != candidate["features"]:
-        return f"the served {told['model_version']} has other features"
-    data, answers = read(table), scored["predictions"]
-    test = np.concatenate([window.test for window in splits.windows(config.split, data.time)])
-    if [str(moment) for moment in data.time[test]] != answers["time"]:
-        raise refuse("split", "has other test rows than scores.json", "give the keys that evaluate had")
-    fair = later(data.time, test, told["last_label"], kind(config.dataset).HORIZON)
+    if about["features"] != candidate["features"]:
+        return f"the served {name} has other features"
+    if label is None or not fit.last_label:
+        return f"the served {name} does not say which rows trained it"
+    fair = later(forecast.axis, label, horizon or timedelta())
     rows = int(fair.sum())
     if rows < LEAST_ROWS:
-        learnt = f"the served {told['model_version']} learnt last, {told['last_label']}"
-        return f"{rows} test rows are later than what {learnt}, and {LEAST_ROWS} are needed"
-    tf.load(config.hw.threads)
-    theirs = servables.load(served)(data.features[test[fair]])
-    ours = {name: np.array(answers[name])[fair] for name in answers if name not in ("time", "target")}
-    found = [_score(config, scored["task"], data.target[test[fair]], each) for each in (theirs, ours)]
+        return (
+            f"{rows} test rows are later than the last that trained the served {name}, {label}; {LEAST_ROWS} are needed"
+        )
+    mine = forecast.take(fair)
+    theirs = {**mine.scored, **_answers(data, fit, forecast, fair, served)}
+    weight = mine.scored.get("weight")
+    found = [value(task.score(each, weight), metric.name) for each in (theirs, mine.scored)]
     if found[0] is None or found[1] is None:
-        return f"{config.gate.metric} is not defined on the {rows} test rows after {told['last_label']}"
-    return Champion(told["model_version"], told["last_label"], rows, score=found[0], candidate=found[1])
+        return f"{metric.name} is not defined on the {rows} test rows after {label}"
+    return Champion(name, label, rows, score=found[0], candidate=found[1])
 
 
-def _score(config: Config, task: str, target: Array, outputs: Mapping[str, Array]) -> float | None:
-    return measures.value(measures.score(task, target, outputs), config.gate.metric)
+def _answers(data: Table, fit: fits.Fitted, forecast: Predictions, fair: Array, served: Path) -> dict[str, Array]:
+    """What the served version says of the chosen test rows, in the order of the predictions."""
+    tf.load(fit.threads)
+    answer = servables.load(served)
+    found: list[Mapping[str, Array]] = []
+    axis: list[Array] = []
+    for window in fit.windows:
+        for batch in data.batches(("feature", data.manifest.axis or ""), rows_of(window, data, "test")):
+            found.append(answer(batch["feature"]))
+            axis.append(batch[data.manifest.axis or ""])
+    order = np.argsort(np.concatenate(axis), kind="stable")
+    if not np.array_equal(np.concatenate(axis)[order], forecast.axis):
+        raise refuse("table", "has other test rows than the predictions", "give the files of one run")
+    names = [name for name in found[0] if name != "model_version"]
+    return {name: np.concatenate([each[name] for each in found])[order][fair] for name in names}

@@ -1,21 +1,32 @@
-"""Raw data from its source, checked: tapeline step ingest --out raw=raw.parquet"""
+"""Raw data from its source, checked: tapeline step ingest --out raw=raw"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from tapeline.config.schema import Config
+from tapeline import files
+from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
-from tapeline.tables.table import write_frame
+from tapeline.tables import raw as raws
 
 
-def seen(config: Config) -> str | None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    dataset: Dataset
+
+
+def seen(config: Reads) -> str | None:
     """A digest of what `run` would read, or None where only reading tells."""
     return source(config.dataset).seen(config.dataset)
 
 
-def run(config: Config, *, raw: Path) -> None:
+def run(config: Reads, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
-    frame, where = source(config.dataset).read(config.dataset, kind(config.dataset).simulate)
-    write_frame(kind(config.dataset).ingest(config.dataset, frame, where), raw, {})
+    module = kind(config.dataset)
+    with files.scratch(raw.parent, "source") as folder:
+        frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
+        raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])

@@ -5,17 +5,24 @@ tapeline step publish serving.store=./store --in servable=... --in metrics=... -
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config.schema import Config
+from tapeline.config.schema import Serving
 from tapeline.errors import refuse
 from tapeline.serving.store import operations as verbs
 from tapeline.serving.store.versions import RolledBack
 
 
-def run(config: Config, *, servable: Path, metrics: Path, store: str, published: Path) -> None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    serving: Serving
+
+
+def run(config: Reads, *, servable: Path, metrics: Path, store: str, published: Path) -> None:
     """Publish, and write published.json: name, number, model_version, whether anything was written.
 
     A model that was rolled back stays out, and that is a result, too: a nightly run goes on.

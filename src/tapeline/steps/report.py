@@ -1,16 +1,34 @@
-"""The report: tapeline step report --in table=... --in scores=... --in metrics=... --out report=report.html"""
+r"""The report, one HTML file.
+
+tapeline step report --in profile=... --in fitted=... --in scores=... --in predictions=... --in metrics=... \
+    --out report=report.html
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline import files
-from tapeline.config.schema import Config
+from tapeline.models import fitted as fits
 from tapeline.report import page
-from tapeline.tables.table import about
+from tapeline.tables import predictions as forecasts
 
 
-def run(config: Config, *, table: Path, scores: Path, metrics: Path, report: Path) -> None:
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration: nothing."""
+
+
+def run(
+    config: Reads, *, profile: Path, fitted: Path, scores: Path, predictions: Path, metrics: Path, report: Path
+) -> None:
     """Write one HTML file that needs no network."""
-    html = page(files.read_json(metrics), files.read_json(scores), about(table))
+    html = page(
+        files.read_json(metrics),
+        files.read_json(scores),
+        files.read_json(profile),
+        fits.read(fitted),
+        forecasts.read(predictions),
+    )
     files.write_bytes(report, html.encode())

@@ -7,48 +7,80 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tapeline import tensorflow as tf
-from tapeline.config.schema import Config
+from tapeline.config.schema import Accelerator, Model, Split
 from tapeline.errors import refuse
-from tapeline.lookup import family
-from tapeline.models import SCORE, How, Point, Rows
+from tapeline.lookup import family, spec, task
+from tapeline.models import Point, Training
+from tapeline.models import Rows as Examples
 from tapeline.models import fitted as fits
 from tapeline.tables import splits
-from tapeline.tables.table import Table, read
+from tapeline.tables.spec import Rows
+from tapeline.tables.table import Table, open_table
+from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, table: Path, fitted: Path) -> None:
+@dataclass(frozen=True)
+class Device:
+    """Keys of hw."""
+
+    name: str
+    threads: int
+    required: bool
+    accelerator: Accelerator | None
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the step reads of the configuration."""
+
+    model: Model
+    split: Split
+    seed: int
+    hw: Device
+
+
+def run(config: Reads, *, table: Path, fitted: Path) -> None:
     """Train, and write what evaluate and export need.
 
     Raises:
         Refused: the training diverged, or `hw.required` and there is no GPU.
     """
-    data = read(table)
+    data = open_table(table)
     device, version = _device(config)
-    windows = splits.windows(config.split, data.time)
-    traces = [_window(config, data, rows, fits.window(fitted, number)) for number, rows in enumerate(windows)]
-    told = fits.Fitted(
+    dataset = data.manifest.dataset
+    windows = splits.of_table(config.split, data, spec(dataset).horizon, config.model.validation_share)
+    sides = [{side: rows_of(window, data, side) for side in SIDES} for window in windows]
+    traces = [_window(config, data, rows, fits.window(fitted, number)) for number, rows in enumerate(sides)]
+    section = config.model.model_dump(mode="json")
+    record = fits.Fitted(
+        dataset=dataset,
+        task=data.manifest.task,
         family=config.model.family,
-        task=data.about["task"],
-        section=config.model.model_dump(mode="json"),
+        section=section,
+        origin=dict.fromkeys(section, "configuration"),
         hw=config.hw.name,
         seed=config.seed,
         threads=config.hw.threads,
         device=device,
         tensorflow=version,
+        windows=windows,
+        rows=[{side: sum(map(count, rows[side].values())) for side in SIDES} for rows in sides],
         traces=traces,
-        validation=config.model.validation_rows(len(windows[-1].train)),
-        last_label=str(data.time[windows[-1].train[-1]]),
+        last_label=last_label(windows[-1]),
     )
-    fits.write(told, fitted)
+    fits.write(record, fitted)
 
 
-def _device(config: Config) -> tuple[str, str | None]:
+def _device(config: Reads) -> tuple[str, str | None]:
     """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
     if config.model.trains_with_tensorflow:
         driver = config.hw.accelerator.driver if config.hw.accelerator else None
@@ -62,17 +94,27 @@ def _device(config: Config) -> tuple[str, str | None]:
     return "cpu", None
 
 
-def _window(config: Config, data: Table, window: splits.Window, folder: Path) -> list[Point]:
+def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
-    rows = Rows(data.features[window.train], data.target[window.train])
-    task: str = data.about["task"]
-    progress = _progress(SCORE[task], config.model.steps, config.model.report_every)
-    how = How(task, config.seed, progress, config.hw.threads)
+    train, validation = (_examples(data, rows["train"]), _examples(data, rows["validation"]))
+    if train is None or not np.isfinite(train.target).any():
+        raise refuse(f"split={config.split.name}", "no train row has a label", "choose other train rows")
+    of = task(data.manifest.task)
+    progress = _progress(of.TRACE, config.model.steps, config.model.report_every)
     module = family(config.model.family)
-    model, trace = module.fit(config.model, rows, how)
+    training = Training(of, config.seed, progress, config.hw.threads)
+    model, trace = module.fit(config.model, train, validation, training)
     folder.mkdir(parents=True)
     module.save(model, folder)
     return trace
+
+
+def _examples(data: Table, rows: Mapping[str, Rows]) -> Examples | None:
+    """The features and targets of these rows; None where there are none."""
+    if not sum(map(count, rows.values())):
+        return None
+    arrays = data.read(("feature", "target"), rows)
+    return Examples(arrays["feature"], arrays["target"])
 
 
 def _progress(score_name: str, steps: int, report_every: int) -> Callable[[int, float], None]:

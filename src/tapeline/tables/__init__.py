@@ -1,1 +1,1 @@
-"""Tables that models learn from: what a dataset declares, files, splits, and what the data is like."""
+"""Tables that models learn from: what they hold, how they are stored, and how they are split."""

@@ -1,20 +1,21 @@
-"""What data is like, in numbers small enough to travel inside the table's file, whatever its size.
+"""What data is like, in numbers a few KB whatever the size of the table.
 
 Reports draw from these and never read the data again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tapeline.features.returns import log_returns
+from tapeline.tables.table import Table
 
 Array = np.ndarray[Any, Any]
-Told = dict[str, Any]
+Values = dict[str, Any]
 
 POINTS = 240
 """Of a curve, and of a cloud of points."""
@@ -26,6 +27,8 @@ LAGS = 40
 """Of autocorrelations."""
 PAIR_LAGS = 6
 """Of correlations between series, from 0."""
+ROWS = 1_000_000
+"""Of a table, from which its columns are described."""
 COLUMNS = 60
 """Columns that are described one by one, the first ones."""
 
@@ -47,7 +50,7 @@ class Series:
     """What one time is: "day"."""
 
 
-def of_series(series: Series) -> Told:
+def of_series(series: Series) -> Values:
     """Summary, curves, autocorrelations, scatter and densities, correlations by lag, missing values."""
     names = list(series.values)
     raw = np.stack([series.values[name] for name in names], axis=1)
@@ -84,27 +87,29 @@ def of_series(series: Series) -> Told:
     }
 
 
-def of_table(time: Array, names: tuple[str, ...], features: Array, target: Array, task: str) -> Told:
-    """The columns that models see, and what they are to tell."""
-    told: Told = {
-        "rows": len(time),
-        "first": moment(time[0]),
-        "last": moment(time[-1]),
-        "columns": len(names),
-        "features": {name: described(features[:, at]) for at, name in enumerate(names[:COLUMNS])},
+def of_table(table: Table, describe: Callable[[Array, Array, tuple[str, ...]], Values]) -> Values:
+    """The columns that models see, and what the task says of the target, from ROWS rows at most, spread evenly.
+
+    Args:
+        table: with features that are numbers, or an array a row: then the features are not described.
+        describe: the task's description of times, targets and their names.
+    """
+    manifest = table.manifest
+    every = max(1, -(-manifest.rows // ROWS))
+    rows = {part.id: slice(0, part.rows, every) for part in manifest.parts}
+    names = manifest.names("feature") if manifest.feature_shape is None else ()
+    arrays = table.read([*(["feature"] if names else []), "target", *([manifest.axis] if manifest.axis else [])], rows)
+    time = arrays[manifest.axis] if manifest.axis else np.arange(len(arrays["target"]))
+    ends = [part for part in manifest.parts if part.rows]
+    return {
+        "rows": manifest.rows,
+        "described": len(arrays["target"]),
+        "first": min(part.first for part in ends) if manifest.axis else None,  # type: ignore[type-var]
+        "last": max(part.last for part in ends) if manifest.axis else None,  # type: ignore[type-var]
+        "columns": len(manifest.names("feature")),
+        "features": {name: described(arrays["feature"][:, at]) for at, name in enumerate(names[:COLUMNS])},
+        **describe(time, arrays["target"], manifest.outputs),
     }
-    if task == "direction":
-        labels, which = periods(time)
-        rows = np.bincount(which, minlength=len(labels))
-        told["down"] = {
-            "periods": labels,
-            "rows": rows.tolist(),
-            "share": [significant(each) for each in np.bincount(which, target, len(labels)) / rows],
-        }
-    else:
-        outputs = target.reshape(len(target), -1).astype(float)[:, :COLUMNS]
-        told["outputs"] = {f"output {at}": described(column) for at, column in enumerate(outputs.T)}
-    return told
 
 
 def filled(values: Array) -> Array:
@@ -114,7 +119,7 @@ def filled(values: Array) -> Array:
     return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
 
 
-def described(values: Array) -> Told:
+def described(values: Array) -> Values:
     """Count, mean, sd, extremes and quartiles of what is there."""
     known = values[np.isfinite(values)].astype(float)
     if not len(known):
@@ -146,7 +151,7 @@ def _pearson(x: Array, y: Array) -> float | None:
     return significant(float(np.mean((x - x.mean()) * (y - y.mean())) / (x.std() * y.std())), 4)
 
 
-def density(values: Array) -> Told:
+def density(values: Array) -> Values:
     """A Gaussian kernel's estimate between the outer half percents, with Silverman's bandwidth."""
     known = values[np.isfinite(values)]
     known = known[_spread(len(known), SAMPLE)]
@@ -171,7 +176,7 @@ def periods(time: Array) -> tuple[list[str], Array]:
     return [str(each) for each in distinct], which
 
 
-def _missing(time: Array, names: list[str], gone: Array) -> Told:
+def _missing(time: Array, names: list[str], gone: Array) -> Values:
     labels, which = periods(time)
     counts = {name: np.bincount(which, gone[:, at], len(labels)) for at, name in enumerate(names)}
     return {

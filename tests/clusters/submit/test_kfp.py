@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 
 from tapeline.clusters.kfp import submit as place
-from tapeline.commands import submit
+from tapeline.commands.submit import follow as submit
 from tests.clusters.submit.kfp_api import RUN, Backend, served
 from tests.conftest import Tapeline, steps
+from tests.metrics_json import sample
 
-METRICS: dict[str, Any] = {
-    "train": {"trace": []},
-    "test": {"accuracy": 0.75},
-    "gate": {"accepted": True, "reasons": ["it is good"]},
-}
+METRICS = sample(reason="it is good")
 REPORT = b"<html>the report</html>"
 PUBLISHED: dict[str, Any] = {"sentence": "published: indices version 7 is live", "number": 7}
 ALL = ("ingest", "features", "train", "export", "evaluate", "gate", "report", "publish")
@@ -96,7 +93,7 @@ def test_many_users_have_namespaces_and_one_experiment_is_enough(tapeline: Tapel
 
 def test_a_rejected_model_is_a_result(tapeline: Tapeline, backend: Backend, folder: Path) -> None:
     backend.looks = [REJECTED]
-    rejected = {**METRICS, "gate": {"accepted": False, "reasons": ["it is bad"]}}
+    rejected = sample(accepted=False, reason="it is bad")
     backend.files["run-gate", "metrics"] = json.dumps(rejected).encode()
     code, out, _ = tapeline(*_arguments(backend))
     assert code == 0

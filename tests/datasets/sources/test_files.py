@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
-from tapeline.tables.table import digest_frame
+from tapeline.tables.digests import digest_frame
 
 DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[4] / "shared" / "data") / "indices"
 MARKETS = list(indices.CLOSES)
@@ -28,7 +29,9 @@ MARKETS = list(indices.CLOSES)
 
 def ingest(*overrides: str) -> pl.DataFrame:
     dataset = compose(overrides).dataset
-    raw: pl.DataFrame = kind(dataset).ingest(dataset, *source(dataset).read(dataset, kind(dataset).simulate))
+    with tempfile.TemporaryDirectory() as folder:
+        frame, where = source(dataset).read(dataset, kind(dataset).simulate, Path(folder))
+        raw: pl.DataFrame = kind(dataset).ingest(dataset, frame, where)
     return raw
 
 

@@ -17,12 +17,13 @@ from tapeline.clusters import kubectl
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters import run_status as outcome
 from tapeline.clusters.argo import template as argo
-from tapeline.clusters.plan import Plan, Task, plain
+from tapeline.clusters.plan import Plan, Task, split
 from tapeline.clusters.run_status import SECONDS, Part, Seen, State
+from tapeline.config.overrides import parse
 from tapeline.config.schema import Argo, Config
 from tapeline.errors import refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import step
+from tapeline.pipeline.graph import pipeline
 
 STATES: dict[str, State] = {
     "Pending": "waits",
@@ -46,9 +47,8 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     exact = build.laid_out(config, overrides)
     kubectl.need(exact.target.namespace, needs(exact.tasks, exact))
     if _there(exact)[0]:
-        return _create(exact, [])
-    built = [text for text in overrides if _key(text) not in exact.target.parameters]
-    values = [plain(text) for text in overrides if text not in built]
+        return _create(exact, {})
+    built, submitted = split(parse(overrides), exact.target.parameters)
     general = build.laid_out(compose(built), built)
     kubectl.need(general.target.namespace, needs(general.tasks, general))
     same, which = _there(general)
@@ -57,7 +57,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
         raise refuse(general.name, problem, f"add apply=true, or: {_by_hand(general, built)}")
     if not same:
         kubectl.apply(general.target.namespace, argo.template(general).to_dict())
-    return _create(general, values)
+    return _create(general, submitted)
 
 
 def _there(plan: Plan) -> tuple[bool, str]:
@@ -96,14 +96,17 @@ def look(config: Config, run: str) -> Seen:
     workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
     if workflow is None:
         raise refuse(run, "the workflow is gone", "someone deleted it, or it ended long ago")
+    conditions = {step.name: step.when for step in pipeline(config)}
     status = workflow.get("status", {})
     nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
-    parts = [part for node in nodes if node["type"] in ("Retry", "Skipped") for part in _parts(node, nodes)]
+    parts = [part for node in nodes if node["type"] in ("Retry", "Skipped") for part in _parts(node, nodes, conditions)]
     ended = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}.get(status.get("phase"), "")
     return Seen(parts, cast(Any, ended), status.get("message", ""))
 
 
-def _parts(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+def _parts(
+    node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], conditions: Mapping[str, str | None]
+) -> Iterator[Part]:
     """A task: each try that was lost, and how far it is."""
     name, state = node["displayName"], STATES.get(node["phase"], "runs")
     tries = [each for each in nodes if each["type"] == "Pod" and each["id"] in node.get("children", [])]
@@ -112,7 +115,7 @@ def _parts(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> Itera
         yield Part(name, "again", note=f"try {number} was lost: {reason}")
     note = tries[-1].get("message", "") if tries else node.get("message", "")
     if state == "skipped":
-        yield Part(name, state, note=f"{step(name).when} is not true")
+        yield Part(name, state, note=f"{conditions.get(name)} is not true")
     elif state == "failed":
         yield Part(name, state, note=lost[-1] if lost else node.get("message", ""))
     elif state == "ran":
@@ -149,25 +152,21 @@ def _namespace(config: Config) -> str:
     return cast(Argo, config.target).namespace
 
 
-def _key(text: str) -> str:
-    return text.lstrip("+").partition("=")[0]
-
-
 def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
     line = shlex.join(["make", "build", *overrides])
     return f"{line} && kubectl apply -f {plan.target.folder}/{plan.name}.yaml"
 
 
-def _create(plan: Plan, values: Sequence[str]) -> str:
+def _create(plan: Plan, submitted: Mapping[str, str]) -> str:
     from hera.workflows import Workflow
     from hera.workflows import models as m
 
     names = {each.key: each.name for each in plan.parameters}
-    told = {names[_key(text)]: text.partition("=")[2] for text in values}
+    given = {names[key]: value for key, value in submitted.items()}
     run = Workflow(
         generate_name=f"{plan.name}-",
         labels=pods.LABELS,
         workflow_template_ref=m.WorkflowTemplateRef(name=plan.name),
-        arguments=m.Arguments(parameters=[m.Parameter(name=name, value=value) for name, value in told.items()]),
+        arguments=m.Arguments(parameters=[m.Parameter(name=name, value=value) for name, value in given.items()]),
     )
     return kubectl.create(plan.target.namespace, run.to_dict())

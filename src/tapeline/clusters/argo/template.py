@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tapeline import files
 from tapeline.clusters import pod_spec as pods
-from tapeline.clusters import run_status as outcome
 from tapeline.clusters.plan import Plan, Task
 from tapeline.config.schema import Argo
-from tapeline.pipeline.graph import METRICS, Artifact
+from tapeline.pipeline.graph import FETCHED, METRICS, Artifact
 
 if TYPE_CHECKING:
     from hera.workflows import Workflow, WorkflowTemplate
@@ -60,6 +59,11 @@ def emit(plan: Plan) -> dict[str, str]:
     )
     named = {plan.name: template(plan), f"{plan.name}.run": run, f"schedules/{plan.name}": cron}
     return {f"{name}.yaml": str(each.to_yaml()) for name, each in named.items()}
+
+
+def limits(plan: Plan) -> list[str]:
+    """What Argo cannot do of the graph: nothing beside what no cluster system does yet."""
+    return []
 
 
 def template(plan: Plan) -> WorkflowTemplate:
@@ -119,7 +123,12 @@ def _node(plan: Plan, task: Task) -> m.DAGTask:
     when = f"{{{{tasks.{makers[task.when]}.outputs.parameters.{task.when}}}}} == true" if task.when else None
     parameters = [m.Parameter(name=each.name, value=_escaped(each.name)) for each in task.parameters]
     artifacts = [
-        m.Artifact(name=name, from_=f"{{{{tasks.{makers[name]}.outputs.artifacts.{name}}}}}") for name in task.takes
+        m.Artifact(
+            name=name,
+            from_=f"{{{{tasks.{makers[name]}.outputs.artifacts.{name}}}}}",
+            optional=name in task.optional or None,
+        )
+        for name in task.takes
     ]
     return m.DAGTask(
         name=task.name,
@@ -146,7 +155,11 @@ def _template(plan: Plan, task: Task) -> m.Template:
     return m.Template(
         inputs=m.Inputs(
             parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
-            artifacts=[m.Artifact(name=name, path=_path(plan, name)) for name in task.takes] or None,
+            artifacts=[
+                m.Artifact(name=name, path=_path(plan, name), optional=name in task.optional or None)
+                for name in task.takes
+            ]
+            or None,
         ),
         outputs=m.Outputs(artifacts=[_made(made) for made in task.makes], parameters=said or None),
         service_account_name=None if task.account == target.runner else task.account,
@@ -181,7 +194,7 @@ def _words(plan: Plan, task: Task) -> list[str]:
     return [
         *map(pods.literal, task.arguments),
         *(f"{each.key}={{{{inputs.parameters.{each.name}}}}}" for each in task.parameters),
-        *(word for name in task.takes for word in ("--in", f"{name}={_path(plan, name)}")),
+        *(word for name in task.takes for word in (task.flag(name), f"{name}={_path(plan, name)}")),
         *(word for name, file in outputs.items() for word in ("--out", f"{name}={OUT}/{file}")),
     ]
 
@@ -196,7 +209,10 @@ def _made(made: Artifact) -> m.Artifact:
     from hera.workflows import models as m
 
     whole = None if made.folder else m.ArchiveStrategy(none=m.NoneStrategy())
-    return m.Artifact(name=made.name, path=f"{OUT}/{made.file}", archive=whole, s3=m.S3Artifact(key=key(made)))
+    place = m.S3Artifact(key=key(made))
+    return m.Artifact(
+        name=made.name, path=f"{OUT}/{made.file}", archive=whole, s3=place, optional=made.optional or None
+    )
 
 
 def key(made: Artifact, run: str = "{{workflow.name}}") -> str:
@@ -232,9 +248,9 @@ def handover(target: Argo, run: str) -> Workflow:
 
     taken = [
         m.Artifact(name=each.name, path=f"{IN}/{each.file}", optional=True, s3=m.S3Artifact(key=key(each, run)))
-        for each in outcome.FETCHED
+        for each in FETCHED
     ]
-    words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in outcome.FETCHED)}"]
+    words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in FETCHED)}"]
     return Workflow(
         generate_name=f"{run}-files-",
         labels=pods.LABELS,
@@ -260,7 +276,7 @@ def _rights(target: Argo) -> dict[str, Any]:
 def _small(target: Argo) -> Task:
     """A pod beside the graph, which needs next to nothing."""
     requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
-    return Task((), (), (), target.image, requests, limits, None, target.runner, (), (), cached=False)
+    return Task((), (), "{}", (), target.image, requests, limits, None, target.runner, (), (), cached=False)
 
 
 def _executor_security() -> str:

@@ -22,15 +22,16 @@ from tapeline import files
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.plan import Plan, Task
 from tapeline.errors import refuse
+from tapeline.pipeline.graph import Artifact, artifacts
 
 TYPES = {
-    **dict.fromkeys(("raw", "table"), "Dataset"),
-    **dict.fromkeys(("fitted", "servable"), "Model"),
-    "scores": "ClassificationMetrics",
-    "metrics": "Metrics",
-    "report": "HTML",
+    "data": "Dataset",
+    "model": "Model",
+    "figures": "ClassificationMetrics",
+    "numbers": "Metrics",
+    "page": "HTML",
 }
-"""As what KFP shows an artifact, where it is not just a file; the figures come from kfp_output.py."""
+"""As what KFP shows a kind of artifact, where it is not just a file; the figures come from ui.py."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
@@ -51,6 +52,16 @@ def emit(plan: Plan) -> dict[str, str]:
     )
     objects = _compiled(kfp, pipeline, kubernetes_manifest_format=True, kubernetes_manifest_options=options)
     return {f"{plan.name}.yaml": text, f"{plan.name}.k8s.yaml": objects}
+
+
+def limits(plan: Plan) -> list[str]:
+    """What KFP cannot do of the graph, and what it does instead."""
+    writers = [task.name for task in plan.tasks if task.account == plan.target.publisher]
+    return [
+        f"{', '.join(writers)}: a run has one account, so all its pods have {plan.target.publisher}",
+        "claims are mounted with the right to write, and root file systems can be written to",
+        f"a task is tried again {plan.target.retries} times whatever its failure was, also where tapeline refused",
+    ]
 
 
 def _kfp() -> Any:
@@ -80,7 +91,7 @@ def _compiled(kfp: Any, pipeline: Any, **how: Any) -> str:
 
 def _pipeline(kfp: Any, plan: Plan) -> Any:
     # kfp builds no pipeline while it builds another, so the inner one comes first
-    parts = [(task, _guarded(kfp, plan, task) if task.when else _component(kfp, task)) for task in plan.tasks]
+    parts = [(task, _guarded(kfp, plan, task) if task.when else _component(kfp, plan, task)) for task in plan.tasks]
 
     def graph(at: Mapping[str, Any]) -> None:
         made = dict(at)
@@ -106,14 +117,14 @@ def _pipeline(kfp: Any, plan: Plan) -> Any:
 
 def _guarded(kfp: Any, plan: Plan, task: Task) -> Any:
     """A pipeline of this one task, which runs where the input `task.when` is "true"."""
-    decision, part = str(task.when), _component(kfp, task)
+    decision, part = str(task.when), _component(kfp, plan, task)
 
     def guard(at: Mapping[str, Any]) -> None:
         with kfp.dsl.If(at[decision] == "true"):
             _set_up(kfp, plan, task, _placed(part, at))
 
     name = f"{task.name}-if-{decision}"
-    return kfp.dsl.pipeline(_spelt(name, guard, {decision: str, **_inputs(kfp, task)}), name=name)
+    return kfp.dsl.pipeline(_spelt(name, guard, {decision: str, **_inputs(kfp, plan, task)}), name=name)
 
 
 def _placed(part: Any, made: Mapping[str, Any]) -> Any:
@@ -161,33 +172,32 @@ def _resources(kfp: Any, task: Task) -> Any:
     return kfp.dsl.structures.ResourceSpec(**amounts)
 
 
-def _component(kfp: Any, task: Task) -> Any:
+def _component(kfp: Any, plan: Plan, task: Task) -> Any:
     dsl = kfp.dsl
-    inputs = _inputs(kfp, task)
-    outputs = {made.name: dsl.Output[_type(kfp, made.name)] for made in task.makes}
+    inputs = _inputs(kfp, plan, task)
+    outputs = {made.name: dsl.Output[_type(kfp, made)] for made in task.makes}
     said = {name: dsl.OutputPath(str) for name in task.outputs}
 
     def container(at: Mapping[str, Any]) -> Any:
         words = [*map(pods.literal, task.arguments), *(f"{each.key}={at[each.name]}" for each in task.parameters)]
-        for flag, paths in (
-            ("--in", {name: at[name].path for name in task.takes}),
-            ("--out", {name: at[name].path for name in outputs} | {name: at[name] for name in said}),
-        ):
-            words += [word for name, path in paths.items() for word in (flag, f"{name}={path}")]
+        words += [word for name in task.takes for word in (task.flag(name), f"{name}={at[name].path}")]
+        paths = {name: at[name].path for name in outputs} | {name: at[name] for name in said}
+        words += [word for name, path in paths.items() for word in ("--out", f"{name}={path}")]
         words += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
         return dsl.ContainerSpec(image=task.image, command=[*pods.COMMAND], args=words)
 
     return dsl.container_component(_spelt(task.name, container, inputs | outputs | said))
 
 
-def _inputs(kfp: Any, task: Task) -> dict[str, Any]:
+def _inputs(kfp: Any, plan: Plan, task: Task) -> dict[str, Any]:
     """What a task is given, with kfp's types: its parameters, then its artifacts."""
-    artifacts = {name: kfp.dsl.Input[_type(kfp, name)] for name in task.takes}
-    return {each.name: str for each in task.parameters} | artifacts
+    made = artifacts(plan.steps)
+    taken = {name: kfp.dsl.Input[_type(kfp, made[name])] for name in task.takes}
+    return {each.name: str for each in task.parameters} | taken
 
 
-def _type(kfp: Any, artifact: str) -> Any:
-    return getattr(kfp.dsl, TYPES.get(artifact, "Artifact"))
+def _type(kfp: Any, artifact: Artifact) -> Any:
+    return getattr(kfp.dsl, TYPES.get(artifact.kind, "Artifact"))
 
 
 def _spelt(name: str, body: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any], **default: str) -> Any:

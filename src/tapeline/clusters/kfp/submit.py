@@ -20,13 +20,14 @@ from typing import Any, cast
 import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tapeline.clusters.kfp import pipeline as kfp
-from tapeline.clusters.plan import plain, plan
-from tapeline.clusters.run_status import FETCHED, SECONDS, Part, Seen, State
+from tapeline.clusters.kfp import pipeline as emitter
+from tapeline.clusters.plan import plan, split
+from tapeline.clusters.run_status import SECONDS, Part, Seen, State
+from tapeline.config.overrides import parse
 from tapeline.config.schema import Config, Kfp
 from tapeline.errors import Refused, refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import PIPELINE, Artifact, Step
+from tapeline.pipeline.graph import FETCHED, Artifact, Step, pipeline
 
 STATES: dict[str, State] = {
     "SUCCEEDED": "ran",
@@ -50,18 +51,17 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     Raises:
         Refused: KFP does not answer, does not let us in or takes no such pipeline, or a parameter is not plain.
     """
-    built = [text for text in overrides if _key(text) not in _section(config).parameters]
-    values = [plain(text).lstrip("+").partition("=") for text in overrides if text not in built]
+    built, submitted = split(parse(overrides), _section(config).parameters)
     general = plan(compose(built), built)
     names = {each.key: each.name for each in general.parameters}
-    pipeline, *platform = yaml.safe_load_all(kfp.emit(general)[f"{general.name}.yaml"])
+    pipeline, *platform = yaml.safe_load_all(emitter.emit(general)[f"{general.name}.yaml"])
     client = _client(config)
     models = client.api_models
     run = models.V2beta1Run(
         experiment_id=_experiment(config, client),
         display_name=general.name,
         pipeline_spec={"pipeline_spec": pipeline, "platform_spec": platform[0]},
-        runtime_config=models.V2beta1RuntimeConfig(parameters={names[key]: value for key, _, value in values}),
+        runtime_config=models.V2beta1RuntimeConfig(parameters={names[key]: value for key, value in submitted.items()}),
         service_account=_section(config).publisher,
     )
     return str(_ask(config, client.runs.run_service_create_run, run).run_id)
@@ -78,7 +78,7 @@ def look(config: Config, run: str) -> Seen:
     told = patient(_ask, config, _client(config).runs.run_service_get_run, run)
     details = {each.display_name: each for each in (told.run_details and told.run_details.task_details) or ()}
     ended = ENDS.get(told.state or "", "")
-    parts = [part for step in PIPELINE if (part := _part(step, details.get(step.name), ended))]
+    parts = [part for step in pipeline(config) if (part := _part(step, details.get(step.name), ended))]
     return Seen(parts, cast(Any, ended), _message(told))
 
 
@@ -102,7 +102,7 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
         Refused: they are not to be had.
     """
     ran = {part.name for part in look(config, run).parts if part.state == "ran"}
-    makers = {made.name: step for step in PIPELINE for made in step.makes}
+    makers = {made.name: step for step in pipeline(config) for made in step.makes}
     wanted = {made: makers[made.name] for made in FETCHED if makers[made.name].name in ran}
     take = _stored if _section(config).artifacts else _handed
     return {made.file: take(config, run, step, made) for made, step in wanted.items()}
@@ -146,13 +146,13 @@ def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
         return base64.b64decode(answer["data"])
     except Missing:
         fix = "set target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run=" + run
-        raise refuse(run, f"{_decision(told)}, but this KFP hands out no files", fix) from None
+        raise refuse(run, f"{_decision(config, told)}, but this KFP hands out no files", fix) from None
 
 
-def _decision(told: Any) -> str:
+def _decision(config: Config, told: Any) -> str:
     ran = {each.display_name for each in told.run_details.task_details if each.state == "SUCCEEDED"}
-    accepted = all(step.name in ran for step in PIPELINE if step.when)
-    return "it succeeded, and the model was " + ("accepted" if accepted else "rejected")
+    accepted = all(step.name in ran for step in pipeline(config) if step.when)
+    return f"it succeeded, and the model was {'accepted' if accepted else 'rejected'}"
 
 
 def hint(config: Config, run: str) -> str:
@@ -170,10 +170,6 @@ class Missing(Refused):
 
 def _section(config: Config) -> Kfp:
     return cast(Kfp, config.target)
-
-
-def _key(text: str) -> str:
-    return text.lstrip("+").partition("=")[0]
 
 
 def _client(config: Config) -> Any:

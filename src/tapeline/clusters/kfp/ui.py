@@ -16,7 +16,10 @@ from typing import Any
 from tapeline import files
 from tapeline.config.compose import flat
 from tapeline.errors import refuse
-from tapeline.evaluation.metrics import OF_CLASSES, best
+from tapeline.lookup import metric, task
+from tapeline.pipeline.graph import METRICS, PREDICTIONS, SCORES
+from tapeline.tables import predictions as forecasts
+from tapeline.tasks import best
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,20 @@ class Launched:
         """Write the file, for artifacts that are complete at `paths`."""
         told = {}
         for name, each in self.artifacts.items():
-            shown = SHOWN[name](files.read_json(paths[name])) if name in SHOWN else {}
+            shown = SHOWN[name](paths) if name in SHOWN else {}
             told[name] = {"artifacts": [{**each, "metadata": shown}]}
         files.write_json(self.file, {"artifacts": told})
 
 
-def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _scalars(paths: Mapping[str, Path]) -> dict[str, float]:
     """Of metrics.json: the test's scores, the gate's threshold, and the best naive baseline."""
-    gate = metrics["config"]["gate"]
-    numbers = {**flat(metrics["test"]), "threshold": gate["threshold"]}
-    if gate["metric"] in OF_CLASSES:
-        numbers["baseline"] = best(gate["metric"], metrics["baselines"])[1]
+    metrics = files.read_json(paths[METRICS.name])
+    test = {**metrics["test"]["overall"]}
+    for name, ends in test.pop("intervals", {}).items():
+        test |= {f"{name}.low": ends["low"], f"{name}.high": ends["high"]}
+    found = best(metric(metrics), metrics["baselines"])
+    numbers = {**flat(test), "threshold": metrics["config"]["gate"]["threshold"]}
+    numbers |= {"baseline": found[1]} if found else {}
     return {name: number for name, number in numbers.items() if _finite(number)}
 
 
@@ -64,29 +70,11 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _curves(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Of scores.json: the confusion of up and down, and the curve of the probability of down."""
-    shown: dict[str, Any] = {}
-    if counts := scores["test"].get("confusion"):
-        rows = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
-        names = [{"displayName": name} for name in ("up", "down")]
-        shown["confusionMatrix"] = {"annotationSpecs": names, "rows": [{"row": row} for row in rows]}
-    target, probability = (scores["predictions"].get(name) for name in ("target", "probability"))
-    if probability and len(set(target)) == 2:
-        shown["confidenceMetrics"] = _roc(target, [down for _, down in probability])
-    return shown
+def _curves(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Of scores and predictions: what the task has for KFP's own charts."""
+    scores, predictions = files.read_json(paths[SCORES.name]), forecasts.read(paths[PREDICTIONS.name])
+    return task(scores["task"]).kfp(scores["test"]["overall"], predictions.scored)
 
 
-def _roc(target: list[int], down: list[float]) -> list[dict[str, float]]:
-    from sklearn.metrics import roc_curve
-
-    points = zip(*roc_curve(target, down), strict=True)
-    return [
-        # the first threshold is infinity: none is that sure
-        {"confidenceThreshold": min(float(at), 1.0), "falsePositiveRate": float(false), "recall": float(true)}
-        for false, true, at in points
-    ]
-
-
-SHOWN: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"metrics": _scalars, "scores": _curves}
+SHOWN: dict[str, Callable[[Mapping[str, Path]], dict[str, Any]]] = {METRICS.name: _scalars, SCORES.name: _curves}
 """Artifacts of which KFP's pages show more than the file."""

@@ -15,8 +15,13 @@ from tapeline.clusters.plan import Plan, whole
 
 
 def emit(plan: Plan) -> dict[str, str]:
-    """One file, made anew for each run: a job that has ended does not run again."""
+    """One file, made again for each run: a job that has ended does not run again."""
     return {f"{plan.name}.yaml": yaml.safe_dump(job(plan), sort_keys=False, allow_unicode=True, width=120)}
+
+
+def limits(plan: Plan) -> list[str]:
+    """What a TFJob cannot do of the graph, and what it does instead."""
+    return [f"all steps run in one pod with the account {plan.target.publisher}; what they make stays in that pod"]
 
 
 def job(plan: Plan, *own: str) -> pods.Object:
@@ -27,7 +32,7 @@ def job(plan: Plan, *own: str) -> pods.Object:
         own: keys of `tapeline run` beside the overrides.
     """
     target, task = plan.target, whole(plan)
-    arguments = ["run", *map(pods.literal, task.overrides), *own]
+    arguments = ["run", *map(pods.literal, task.overrides), pods.literal(f"built={task.built}"), *own]
     spec = {
         "serviceAccountName": task.account,
         "automountServiceAccountToken": False,

@@ -50,7 +50,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
     for run in runs:
         if not run.metrics:
             raise refuse(f"compare={run.name}", run.problem or "it has no metrics.json", "choose runs that finished")
-    changed = [changes(runs[0].scores, run.scores) for run in runs[1:]]
+    if len(tasks := {run.metrics["ran"]["task"] for run in runs}) > 1:
+        problem = f"the runs forecast different things: {', '.join(sorted(tasks))}"
+        raise refuse(f"compare={','.join(run.name for run in runs)}", problem, "choose runs of one task")
+    changed = [changes(runs[0].tested, run.tested) for run in runs[1:]]
     return Comparison(runs, _different(runs, lambda run: run.config), _different(runs, _circumstances), changed)
 
 
@@ -95,8 +98,8 @@ def scores(told: Comparison) -> Rows:
     """Each metric of each run, its change from the first with an interval, and by what method."""
     heads = ["test score", "run", "value", "change", "95 % interval", "", "method"]
     rows = []
-    for name in dict.fromkeys(change.metric for each in told.changes for change in each):
-        found = [next((change for change in each if change.metric == name), None) for each in told.changes]
+    for name in dict.fromkeys(change.metric.name for each in told.changes for change in each):
+        found = [next((change for change in each if change.metric.name == name), None) for each in told.changes]
         first = next(change.before for change in found if change)
         rows.append([name, told.letters[0], f"{first:.6f}", "", "", "", ""])
         for letter, change in zip(told.letters[1:], found, strict=True):
@@ -106,7 +109,8 @@ def scores(told: Comparison) -> Rows:
 
 def _cells(change: Change) -> list[str]:
     between = ""
-    if change.low is not None and change.high is not None:
-        between = f"{change.low:+.4f} to {change.high:+.4f}"
+    if change.interval:
+        form = "+" + change.metric.form
+        between = f"{change.interval.low:{form}} to {change.interval.high:{form}}"
     moved = f"{change.after - change.before:+.6f}"
     return [f"{change.after:.6f}", moved, between, change.verdict, change.method]

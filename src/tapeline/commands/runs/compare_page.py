@@ -11,7 +11,7 @@ from tapeline.commands.runs.compare import Comparison, compare, descriptions, sc
 from tapeline.console import table
 from tapeline.pipeline.run_folder import Run
 from tapeline.report.charts import SERIES, WIDE, picture
-from tapeline.report.page import Grid, Plate, environment
+from tapeline.report.page import Figure, Grid, environment
 
 WORDS = ("run", "decision", "", "method")
 """Columns that hold no numbers."""
@@ -31,7 +31,7 @@ def show(runs: Sequence[Run], folder: Path) -> None:
 def page(told: Comparison) -> str:
     """The whole page, as text."""
     _, *differences = descriptions(told)
-    grids = [Grid(heads, rows, words=heads) for heads, rows in differences]
+    grids = [Grid(heads, rows, text_columns=heads) for heads, rows in differences]
     heads, rows = scores(told)
     return (
         environment(Path(__file__).parent)
@@ -41,13 +41,13 @@ def page(told: Comparison) -> str:
             simulated=any(run.metrics["data"].get("simulated") for run in told.runs),
             configuration=grids[0],
             circumstances=grids[1],
-            scores=Grid(heads, rows, words=WORDS),
-            plates=[_curves(told)],
+            scores=Grid(heads, rows, text_columns=WORDS),
+            figures=[_curves(told)],
         )
     )
 
 
-def _curves(told: Comparison) -> Plate:
+def _curves(told: Comparison) -> Figure:
     """Training traces over each other."""
     traces = {letter: run.metrics["train"]["trace"] for letter, run in zip(told.letters, told.runs, strict=True)}
 
@@ -63,9 +63,9 @@ def _curves(told: Comparison) -> Plate:
     at = {letter: {point["step"]: point["score"] for point in trace} for letter, trace in traces.items()}
     steps = sorted({step for points in at.values() for step in points})
     rows = [[f"{step:,}", *(_score(points.get(step)) for points in at.values())] for step in steps]
-    says = "Score on the training rows by training step, each run as it went: the model learns here, it is not tested."
-    svg = picture("curves", says, draw, height=3.2, width=WIDE)
-    return Plate("curves", "Training curves", says, svg, Grid(["step", *traces], rows), wide=True)
+    caption = "Score on the train rows by training step, for each run."
+    svg = picture("curves", caption, draw, height=3.2, width=WIDE)
+    return Figure("curves", "Training curves", caption, svg, Grid(["step", *traces], rows), wide=True)
 
 
 def _score(value: float | None) -> str:

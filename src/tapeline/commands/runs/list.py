@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tapeline.console import table
-from tapeline.evaluation.metrics import value
 from tapeline.pipeline import run_folder as past
 from tapeline.pipeline.run_folder import Run
+from tapeline.tasks import value
 
 HEADS = ("run", "decision", "metric", "score", "interval", "rows", "version", "")
 
@@ -26,10 +26,11 @@ def _row(run: Run, latest: str | None) -> list[str]:
     cells = [""] * 6
     if run.metrics:
         notes += ["simulated"] if run.metrics["data"].get("simulated") else []
-        score = value(run.metrics["test"], run.metric)
+        name = str(run.metrics["config"]["gate"]["metric"])
+        score = value(run.metrics["test"]["overall"], name)
         between = "{:.4f} to {:.4f}".format(*run.interval) if run.interval else ""
-        cells = [run.decision, run.metric, "none" if score is None else f"{score:.4f}", between]
-        cells += [str(run.metrics["test"].get("rows", "")), _version(run)]
+        cells = [run.decision, name, "none" if score is None else f"{score:.4f}", between]
+        cells += [str(run.metrics["test"]["overall"].get("rows", "")), _version(run)]
     notes += [run.problem] if run.problem else []
     return [run.name, *cells, ", ".join(notes)]
 

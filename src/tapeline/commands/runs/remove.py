@@ -23,7 +23,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LOCK_SECONDS = 10
 
 
-def remove(own: Mapping[str, str], target: Target) -> None:
+def remove(options: Mapping[str, str], target: Target) -> None:
     """Remove the runs that `remove`, or `keep` and `older`, say; without yes=true only tell which.
 
     Raises:
@@ -31,17 +31,17 @@ def remove(own: Mapping[str, str], target: Target) -> None:
     """
     folder, root = Path(target.runs), Path(target.cache)
     known = past.runs(folder)
-    going = _named(own["remove"], folder) if "remove" in own else _old(own, known, past.latest(folder))
-    if own.get("yes") == "true":
+    going = _named(options["remove"], folder) if "remove" in options else _old(options, known, past.latest(folder))
+    if options.get("yes") == "true":
         entries, size = _remove(going, folder, root)
     else:
         entries = cache.unused(root, [folder], [run.folder for run in going])
-        size = _size([*(run.folder for run in going), *entries])
+        size = files.size([*(run.folder for run in going), *entries])
     for run in going:
         print(f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}")
-    done, runs = "removed" if own.get("yes") == "true" else "would go", f"{len(going)} of {len(known)} runs"
+    done, runs = "removed" if options.get("yes") == "true" else "would go", f"{len(going)} of {len(known)} runs"
     print(f"{done}: {runs}, and {len(entries)} steps in the cache that no other run has; {size / 1e6:.1f} MB")
-    if own.get("yes") != "true" and (going or entries):
+    if options.get("yes") != "true" and (going or entries):
         print("nothing is removed yet: add yes=true")
 
 
@@ -52,12 +52,12 @@ def _named(texts: str, folder: Path) -> list[Run]:
     return going
 
 
-def _old(own: Mapping[str, str], known: Sequence[Run], latest: str | None) -> list[Run]:
+def _old(options: Mapping[str, str], known: Sequence[Run], latest: str | None) -> list[Run]:
     """Of runs, the newest first, those that neither key lets stay; never the latest, nor one at work."""
-    keep = own.get("keep", "0")
+    keep = options.get("keep", "0")
     if not re.fullmatch(r"[0-9]{1,9}", keep):
         raise refuse(f"keep={keep}", "is no number of runs", "write keep=10")
-    before = datetime.now(UTC) - (_age(own["older"]) if "older" in own else timedelta())
+    before = datetime.now(UTC) - (_age(options["older"]) if "older" in options else timedelta())
     old = [run for run in known[int(keep) :] if run.started < before]
     return [run for run in old if run.name != latest and not run.at_work]
 
@@ -83,10 +83,9 @@ def _remove(going: Sequence[Run], folder: Path, root: Path) -> tuple[Collection[
             entries = cache.unused(root, [folder], [run.folder for run in going])
             for run in going:
                 os.rename(run.folder, aside[0] / run.name)
-            for entry in entries:
-                os.rename(entry, aside[1] / f"{entry.parent.name}-{entry.name}")
+            cache.set_aside(entries, aside[1])
         _point_latest(folder)
-        return entries, _size(aside)
+        return entries, files.size(aside)
 
 
 def _point_latest(folder: Path) -> None:
@@ -94,12 +93,7 @@ def _point_latest(folder: Path) -> None:
     link = folder / "latest"
     if link.exists() or not link.is_symlink():
         return
-    if finished := [run for run in past.runs(folder) if run.record]:
+    if finished := [run for run in past.runs(folder) if run.finished]:
         files.point(link, finished[0].name)
     else:
         link.unlink()
-
-
-def _size(folders: Sequence[Path]) -> int:
-    """Bytes of their files, links not followed."""
-    return sum(path.lstat().st_size for folder in folders for path in folder.rglob("*") if not path.is_dir())

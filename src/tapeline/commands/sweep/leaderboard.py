@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,25 @@ from typing import Any
 from tapeline import files
 from tapeline.console import table
 from tapeline.errors import printable
-from tapeline.evaluation.metrics import sign, value
+from tapeline.lookup import metric
+from tapeline.tasks import interval, value
 
 Job = Mapping[str, Any]
 Row = dict[str, Any]
 COLUMNS = (
-    *("rank", "job", "status", "metric", "rows", "score", "accuracy", "low", "high"),
+    *("rank", "job", "status", "metric", "rows", "score", "test", "low", "high"),
     *("beside the best", "decision", "run"),
 )
-"""`score` is the gate's metric on `rows`; `accuracy` with its interval is of the test rows."""
+"""`score` is the gate's metric on `rows`; `test` with its interval is the same on the test rows."""
 WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run")
 """Columns that hold no numbers."""
 
 
 def shown(job: Job) -> str:
     """A finished job in a few words."""
-    metric = _metric(job)
+    name = _metric(job)
     decision = "accepted" if job["metrics"]["gate"]["accepted"] else "rejected"
-    return f"{metric} {value(job['metrics']['test'], metric):.6f}, {decision}"
+    return f"{name} {value(job['metrics']['test']['overall'], name):.6f}, {decision}"
 
 
 def write(jobs: Sequence[Job], folder: Path) -> None:
@@ -53,7 +55,7 @@ def rank(jobs: Sequence[Job]) -> tuple[list[Row], str]:
     """
     finished = [job for job in jobs if job["status"] == "finished"]
     rows_of = "validation" if finished and all(job["metrics"].get("validation") for job in finished) else "test"
-    order = sorted(finished, key=lambda job: -sign(_metric(job)) * (_score(job, rows_of) or 0))
+    order = sorted(finished, key=lambda job: _loss(job, rows_of))
     chosen = "ranked by validation score" if rows_of == "validation" else f"chosen on test, {len(jobs)} jobs tried"
     rows = [_row(place, job, order[0], rows_of) for place, job in enumerate(order, start=1)]
     rows += [_row("", job, None, rows_of) for job in jobs if job["status"] != "finished"]
@@ -70,20 +72,28 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
     row |= {"rank": place, "job": " ".join(job["overrides"]) or "as configured", "status": job["status"]}
     if best is None:
         return row | {"beside the best": job["problem"]}
-    test = job["metrics"]["test"]
-    low, high = test["interval"]["low"], test["interval"]["high"]
-    inside = low <= best["metrics"]["test"]["accuracy"] <= high
+    test, name = job["metrics"]["test"]["overall"], _metric(job)
+    found = interval(test, metric(job["metrics"]))
     return row | {
-        "metric": _metric(job),
+        "metric": name,
         "rows": rows_of,
         "score": _score(job, rows_of),
-        "accuracy": test["accuracy"],
-        "low": low,
-        "high": high,
-        "beside the best": "the best" if job is best else "may be chance" if inside else "worse",
+        "test": value(test, name),
+        "low": found["low"] if found else "",
+        "high": found["high"] if found else "",
+        "beside the best": "the best"
+        if job is best
+        else _beside(value(best["metrics"]["test"]["overall"], name), found),
         "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
         "run": Path(job["run"]).name,
     }
+
+
+def _beside(best: float | None, own: Mapping[str, Any] | None) -> str:
+    """What may be said of a job: whether the best one's test score lies in its own interval."""
+    if best is None or own is None:
+        return ""
+    return "may be chance" if own["low"] <= best <= own["high"] else "worse"
 
 
 def _metric(job: Job) -> str:
@@ -91,7 +101,13 @@ def _metric(job: Job) -> str:
 
 
 def _score(job: Job, rows_of: str) -> float | None:
-    return value(job["metrics"][rows_of], _metric(job))
+    return value(job["metrics"][rows_of]["overall"], _metric(job))
+
+
+def _loss(job: Job, rows_of: str) -> float:
+    """Less is better; a job without the score comes last."""
+    score = _score(job, rows_of)
+    return math.inf if score is None else -metric(job["metrics"]).sign * score
 
 
 def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
@@ -102,10 +118,9 @@ def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
     cells = []
     for row in rows:
         own = " ".join(word for word in row["job"].split() if word not in common) or "as configured"
-        score, interval = "", ""
-        if row["status"] == "finished":
-            score, interval = f"{row['score']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}"
-        cells.append([str(row["rank"]), own, score, interval, row["beside the best"], row["decision"] or row["status"]])
+        score = f"{row['score']:.4f}" if isinstance(row["score"], float) else ""
+        ends = f"{row['low']:.3f} to {row['high']:.3f}" if isinstance(row["low"], float) else ""
+        cells.append([str(row["rank"]), own, score, ends, row["beside the best"], row["decision"] or row["status"]])
     table(("", "job", "score", "interval", "beside the best", "decision"), cells)
 
 
@@ -113,6 +128,6 @@ def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
     from tapeline.report.page import Grid, environment
 
     cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
-    grid = Grid(COLUMNS, cells, words=WORDS)
+    grid = Grid(COLUMNS, cells, text_columns=WORDS)
     template = environment(Path(__file__).parent).get_template("leaderboard.html")
     return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)

@@ -15,18 +15,20 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tapeline import files, lookup
 from tapeline.checks import before_run
 from tapeline.commands.sweep import leaderboard
 from tapeline.config import compose as conf
+from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Refused, refuse
-from tapeline.evaluation.metrics import value
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.execution import view
+from tapeline.pipeline.graph import METRICS, pipeline
+from tapeline.tasks import value
 
 
 def run(overrides: Sequence[str], *, name: str | None) -> Path:
@@ -41,10 +43,10 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     """
     if name is not None and Path(name).name != name:
         raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
-    wanted = conf.forced(overrides, sweep=True)
+    expanded = conf.for_hydra(parse(overrides), sweep=True)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
-    _multirun(wanted, folder)
+    _multirun(expanded, folder)
     jobs = [files.read_json(path) for path in sorted((folder / "jobs").glob("*.json"))]
     leaderboard.write(jobs, folder)
     files.point(folder.parent / "latest", folder.name)
@@ -104,14 +106,13 @@ def _arguments(words: list[str]) -> Iterator[None]:
 def _job(composed: Any, folder: Path) -> float | None:
     """One job: skipped if its file says that this very job finished; its score, for sweepers that look."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
-    overrides = [each.lstrip("+") for each in HydraConfig.get().overrides.task]
+    overrides = [each.assignment for each in parse(HydraConfig.get().overrides.task)]
     path = folder / "jobs" / f"{files.digest(sorted(overrides))[:12]}.json"
     begun = time.perf_counter()
     record: dict[str, Any] = {"overrides": overrides, "status": "failed", "problem": None}
     try:
-        config = lookup.validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+        config = lookup.validate(conf.resolve(composed))
         before_run(config)
         record["key"] = _key(config)
         known = files.read_json(path) if path.is_file() else {}
@@ -119,7 +120,7 @@ def _job(composed: Any, folder: Path) -> float | None:
             print(f"  {' '.join(overrides) or 'as configured'}: finished before", flush=True)
             return _score(known)
         run = local.run(config, publish=False, shown=False)
-        record |= {"status": "finished", "run": str(run.absolute()), "metrics": files.read_json(run / "metrics.json")}
+        record |= {"status": "finished", "run": str(run.absolute()), "metrics": files.read_json(run / METRICS.file)}
     except Refused as error:
         record["problem"] = "; ".join(str(finding) for finding in error.findings)
     except Exception as error:  # a job must not take the others with it
@@ -134,14 +135,16 @@ def _job(composed: Any, folder: Path) -> float | None:
 
 def _key(config: Config) -> str | None:
     """What the job's result depends on; None where only reading the data tells."""
-    outside = [step.module().seen(config) for step in PIPELINE if step.world == "watched"]
+    watching = [step for step in pipeline(config) if step.world == "watched"]
+    outside = [step.module().seen(view(config, step.view)) for step in watching]
     if None in outside:
         return None
-    return files.digest(conf.plain(config, places=False), outside, cache.environment())
+    used = [conf.plain(view(config, step.view), places=False) for step in pipeline(config)]
+    return files.digest(used, outside, cache.environment())
 
 
 def _score(record: dict[str, Any]) -> float | None:
     """The gate's metric on the test rows; None for a job that failed."""
     if record["status"] != "finished":
         return None
-    return value(record["metrics"]["test"], record["metrics"]["config"]["gate"]["metric"])
+    return value(record["metrics"]["test"]["overall"], record["metrics"]["config"]["gate"]["metric"])

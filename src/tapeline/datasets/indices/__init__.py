@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -22,20 +23,20 @@ from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
 from tapeline.features.returns import lagged, log_returns
 from tapeline.tables.profile import Series
-from tapeline.tables.spec import Input
-from tapeline.tables.table import Table, digest_frame
+from tapeline.tables.spec import Column, Input, Manifest, Spec, header_of
+from tapeline.tables.table import Batch
+from tapeline.tables.writing import Parts
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["HORIZON", "TASK", "Section", "baselines", "ingest", "series", "served", "simulate", "table"]
+__all__ = ["SPEC", "Section", "baselines", "ingest", "series", "served", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
 
-TASK = "direction"
-HORIZON = 0
-"""The label of a day is known at that day's close."""
+SPEC = Spec(task="direction", outputs=("down",), horizon=timedelta(0))
+"""The label of a day is known at that day's close: horizon 0."""
 CLOSES = {
     "snp": daily("America/New_York", "16:00"),
     "nyse": daily("America/New_York", "16:00"),
@@ -81,7 +82,7 @@ class Section(singles.Section):
     """The moment of decision, `HH:MM Zone`; what is not known by then is no feature."""
 
 
-def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def ingest(section: Section, frame: pl.LazyFrame, where: str) -> pl.DataFrame:
     """Dates and eight closes: typed, sorted, unique.
 
     Raises:
@@ -99,7 +100,7 @@ def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     return raw
 
 
-def table(section: Section, raw: pl.DataFrame) -> Table:
+def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
     """Features and label of every S&P day from the eighth on; 24 columns where all are known in time."""
     import polars as pl
 
@@ -119,13 +120,17 @@ def table(section: Section, raw: pl.DataFrame) -> Table:
     kept = {name: column[FIRST_ROW:] for name, column in columns.items() if name not in late}
     if late:
         log.info("not known by %s, so no feature: %s", section.as_of, ", ".join(late))
-    return Table(
-        time=dates[FIRST_ROW:],
-        names=tuple(kept),
-        features=np.stack(list(kept.values()), axis=1).astype(np.float32),
-        target=(returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
-        about={"task": TASK, "digest": digest_frame(raw), "late": late, "known": known, "meaning": MEANING[bool(late)]},
+    frame = pl.DataFrame(
+        {
+            "time": dates[FIRST_ROW:],
+            "target": (returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
+            **{name: column.astype(np.float32) for name, column in kept.items()},
+        }
     )
+    schema = [Column("time", "time", "datetime64[D]"), Column("target", "target", "int64")]
+    schema += [Column(name, "feature", "float32") for name in kept]
+    notes = {"late": late, "known": known, "meaning": MEANING[bool(late)]}
+    return header_of(SPEC, section.name, schema, notes), [("all", frame)]
 
 
 def _say_what_ended(days: pl.DataFrame) -> None:
@@ -160,12 +165,12 @@ def series(section: Section, raw: pl.DataFrame) -> Series:
     return Series(days["date"].to_numpy(), closes, target="snp", unit="index points", each="market", every="day")
 
 
-def baselines(table: Table) -> dict[str, Array]:
+def baselines(batch: Batch, names: Sequence[str]) -> dict[str, Array]:
     """Each market's latest known sign taken for the S&P's: 0 up or flat, 1 down."""
     latest: dict[str, str] = {}
-    for name in table.names:
+    for name in names:
         latest.setdefault(name.rpartition("_log_return_")[0], name)
-    columns = {name: table.features[:, table.names.index(name)] for name in latest.values()}
+    columns = {name: batch["feature"][:, names.index(name)] for name in latest.values()}
     return {f"sign of {name}": (column < 0).astype(np.int64) for name, column in columns.items()}
 
 

@@ -8,19 +8,19 @@ A file is Parquet if its name ends in .parquet, else delimited text.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline import files
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources import csv, parquet, series
-from tapeline.datasets.sources import fetch as location
+from tapeline.datasets.sources import csv, fetch, parquet, series
 from tapeline.errors import Finding, Refused
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
     """All markets, joined on their dates.
 
     Raises:
@@ -31,22 +31,22 @@ def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
         raise Refused(*findings)
     parts = []
     for market, file in section.files.items():
-        frame = _table(file.path, f"dataset.files.{market}")
+        frame = _table(file.path, f"dataset.files.{market}", folder)
         parts.append(series.single(section, market, frame, file.path, file))
     if section.path and (rest := _rest(section)):
-        frame = _table(section.path, "dataset.path")
+        frame = _table(section.path, "dataset.path", folder)
         names = series.columns(section, frame, section.path, rest)
         parts.append(series.tidy(frame, section.path, names, section.date_format))
-    return series.join(parts, section.MARKETS), "dataset.files"
+    return series.join(parts, section.MARKETS).lazy(), "dataset.files"
 
 
 def _rest(section: series.Section) -> list[str]:
     return [market for market in section.MARKETS if market not in section.files]
 
 
-def _table(name: str, key: str) -> pl.DataFrame:
-    parse = parquet.parse if name.endswith(".parquet") else csv.parse
-    return parse(location.content(name, key), name)
+def _table(name: str, key: str, folder: Path) -> pl.LazyFrame:
+    scan = parquet.scan if name.endswith(".parquet") else csv.scan
+    return scan(fetch.local(name, key, folder), name)
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
@@ -65,5 +65,5 @@ def seen(dataset: Dataset) -> str | None:
     named = {f"dataset.files.{market}": file.path for market, file in section.files.items()}
     if section.path and _rest(section):
         named["dataset.path"] = section.path
-    digests = {key: location.digest(name, key) for key, name in named.items()}
+    digests = {key: fetch.digest(name, key) for key, name in named.items()}
     return None if None in digests.values() else files.digest(digests)

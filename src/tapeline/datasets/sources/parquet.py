@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources.fetch import check, fetch, seen
+from tapeline.datasets.sources.fetch import check, scanned, seen
 from tapeline.errors import refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check", "parse", "read", "seen"]
+__all__ = ["check", "read", "scan", "seen"]
 
 
-def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
     """The file at `dataset.path`."""
-    content, name = fetch(dataset)
-    return parse(content, name), name
+    return scanned(dataset, folder, scan)
 
 
-def parse(content: bytes, name: str) -> pl.DataFrame:
-    """The whole table."""
+def scan(path: Path, name: str) -> pl.LazyFrame:
+    """The table, which is read later, in batches.
+
+    Raises:
+        Refused: its end, where a Parquet file says what is in it, is not there.
+    """
     import polars as pl
 
     try:
-        return pl.read_parquet(io.BytesIO(content))
+        frame = pl.scan_parquet(path, glob=False)
+        frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError):
         raise refuse(name, "is not a whole Parquet file", "write or fetch it again") from None
+    return frame

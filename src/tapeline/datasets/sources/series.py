@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from tapeline.config import schema
-from tapeline.datasets import parsing as typed
+from tapeline.datasets import parsing
 from tapeline.errors import choose, refuse
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def section(dataset: schema.Dataset) -> Section:
     return dataset
 
 
-def columns(section: Section, frame: pl.DataFrame, where: str, markets: Sequence[str] | None = None) -> dict[str, str]:
+def columns(section: Section, frame: pl.LazyFrame, where: str, markets: Sequence[str] | None = None) -> dict[str, str]:
     """A table's columns for `date` and for each market; all markets unless named.
 
     Raises:
@@ -103,37 +103,39 @@ def columns(section: Section, frame: pl.DataFrame, where: str, markets: Sequence
     wanted = section.MARKETS if markets is None else markets
     if section.source in JOINED and markets is None:
         return {name: name for name in ("date", *wanted)}
-    dates = [section.date_column] if section.date_column else typed.DATE_NAMES
-    found = {"date": typed.column(frame, dates, where, "name it with dataset.date_column=...")}
+    dates = [section.date_column] if section.date_column else parsing.DATE_NAMES
+    found = {"date": parsing.column(frame, dates, where, "name it with dataset.date_column=...")}
     for market in wanted:
         candidates = [section.columns.get(market) or market, f"{market}_close"]
         fix = f"name it with dataset.columns.{market}=..."
-        found[market] = typed.column(frame, candidates[: 1 if market in section.columns else 2], where, fix)
+        found[market] = parsing.column(frame, candidates[: 1 if market in section.columns else 2], where, fix)
     return found
 
 
-def tidy(frame: pl.DataFrame, where: str, names: Mapping[str, str], date_format: str | None) -> pl.DataFrame:
+def tidy(frame: pl.LazyFrame, where: str, names: Mapping[str, str], date_format: str | None) -> pl.DataFrame:
     """`date` and closes by market from the columns that `names` gives: typed, sorted, one row a day.
 
     Raises:
-        Refused: what is wrong with the table, by column and row.
+        Refused: all that is wrong with the table, by column and row.
     """
     import polars as pl
 
-    if frame.is_empty():
+    readers = {name: parsing.price_reader() for name in names.values()}
+    readers[names["date"]] = parsing.date_reader(date_format)
+    parsed = parsing.scan(frame, readers, where)
+    if parsed[names["date"]].values.is_empty():
         raise refuse(where, "has a header and no rows", "give the closes")
-    date = typed.dates(frame[names["date"]], where, date_format).alias("date")
-    markets = [market for market in names if market != "date"]
-    closes = [typed.prices(frame[names[market]], where).alias(market) for market in markets]
-    table = pl.DataFrame([date, *closes]).with_row_index("row", offset=1).sort("date", maintain_order=True)
-    twice = table.filter(pl.col("date").is_duplicated())
-    if len(twice):
-        day, rows = twice["date"][0], twice.filter(pl.col("date") == twice["date"][0])["row"].to_list()
+    parsing.refuse_findings(where, parsed.values())
+    dates = parsed[names["date"]].values
+    if (twice := dates.is_duplicated()).any():
+        day: Any = dates.filter(twice).min()
+        rows = (dates == day).arg_true() + 1
         raise refuse(where, f"{day} stands in rows {rows[0]} and {rows[1]}", "leave one row a day")
-    return table.drop("row")
+    table = pl.DataFrame({name: parsed[column].values for name, column in names.items()})
+    return table.select("date", *(name for name in names if name != "date")).sort("date")
 
 
-def single(section: Section, market: str, frame: pl.DataFrame, where: str, file: File | None = None) -> pl.DataFrame:
+def single(section: Section, market: str, frame: pl.LazyFrame, where: str, file: File | None = None) -> pl.DataFrame:
     """One market's `date` and closes from a table of its own; `file` holds that table's names.
 
     Raises:
@@ -147,11 +149,11 @@ def single(section: Section, market: str, frame: pl.DataFrame, where: str, file:
     if file is None:
         fixes = {name: f"name it so in the query, as in SELECT day AS {name}" for name in fixes}
     date_column = own.date_column or section.date_column
-    dates = [date_column] if date_column else typed.DATE_NAMES
+    dates = [date_column] if date_column else parsing.DATE_NAMES
     closes = [own.close_column] if own.close_column else [market, f"{market}_close", "close"]
     names = {
-        "date": typed.column(frame, dates, where, fixes["date"]),
-        market: typed.column(frame, closes, where, fixes["close"]),
+        "date": parsing.column(frame, dates, where, fixes["date"]),
+        market: parsing.column(frame, closes, where, fixes["close"]),
     }
     return tidy(frame, where, names, own.date_format or section.date_format)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline.config.schema import Dataset
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def read(dataset: Dataset, simulate: Simulate) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
     """The dataset's own simulation."""
-    frame: pl.DataFrame = simulate(dataset.seed)
+    frame: pl.LazyFrame = simulate(dataset.seed).lazy()
     return frame, f"simulated data, dataset.seed={dataset.seed}"
 
 

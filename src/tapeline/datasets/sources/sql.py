@@ -29,7 +29,7 @@ PSYCOPG = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 CONNECT_SECONDS = 15
 
 
-def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
+def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
     """All markets, joined on their dates.
 
     Raises:
@@ -42,9 +42,9 @@ def read(dataset: Dataset, simulate: object = None) -> tuple[pl.DataFrame, str]:
     parts = []
     with _connected(section, password) as connection:
         for market in section.MARKETS:
-            frame = _result(connection, section, market, password)
+            frame = _result(connection, section, market, password).lazy()
             parts.append(series.single(section, market, frame, f"the query for {market}"))
-    return series.join(parts, section.MARKETS), "dataset.query"
+    return series.join(parts, section.MARKETS).lazy(), "dataset.query"
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:

@@ -18,14 +18,17 @@ from pydantic import Field, model_validator
 
 from tapeline import files
 from tapeline.config import schema
-from tapeline.errors import refuse
-from tapeline.models import SCORE, Array, How, Outputs, Point, Rows
+from tapeline.errors import Finding, refuse
+from tapeline.models import Array, Outputs, Point, Rows, Training
 from tapeline.models.lightgbm import tensorflow_graph as trees
 from tapeline.models.lightgbm import text_format as forest
+from tapeline.tables.spec import Spec
+from tapeline.tasks import Task
 
 log = logging.getLogger(__name__)
 
-OBJECTIVES = {"direction": "binary", "regression": "regression"}
+VALIDATION = 0.15
+"""Share of the train rows that tell when to stop, unless split.validation says otherwise."""
 SEEDS = 2**31
 """LightGBM's seeds are 32-bit."""
 
@@ -47,8 +50,6 @@ class Section(schema.Model):
     lambda_l2: Annotated[float, Field(ge=0)]
     early_stopping_rounds: Annotated[int, Field(ge=1)] | None
     """Rounds to wait for a lower loss on the validation rows; null trains every round on all rows."""
-    validation: Annotated[float, Field(gt=0, lt=1)]
-    """Share of the train rows, the last ones, kept from training to measure that loss on."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Section:
@@ -60,9 +61,10 @@ class Section(schema.Model):
             raise refuse("model.boosting=rf", what, "set model.bagging_fraction=0.7")
         return self
 
-    def validation_rows(self, rows: int) -> int:
-        """How many of so many train rows only tell when to stop."""
-        return 0 if self.early_stopping_rounds is None else int(rows * self.validation)
+    @property
+    def validation_share(self) -> float:
+        """Some rows are kept from training where they tell when to stop."""
+        return 0.0 if self.early_stopping_rounds is None else VALIDATION
 
 
 @dataclass(frozen=True)
@@ -73,83 +75,95 @@ class Model:
     """In LightGBM's format, to the end of the trees: its parameters, threads among them, are no part of a model."""
 
     @property
-    def direction(self) -> bool:
-        """Whether it tells a direction; else it is a regression."""
+    def binary(self) -> bool:
+        """Whether it chooses between two classes; else it forecasts a number."""
         return "\nobjective=binary" in self.text.partition("\nTree=")[0]
 
 
-def fit(section: Section, rows: Rows, how: How) -> tuple[Model, list[Point]]:
+def supports(spec: Spec) -> Finding | None:
+    """One output; features are numbers, and may be missing."""
+    if len(spec.outputs) > 1:
+        problem = f"LightGBM forecasts one number, and this dataset has {len(spec.outputs)} outputs"
+        return Finding("model.family", problem, "choose model=deep")
+    if spec.feature_shape is not None:
+        problem = f"trees take numbers, and each row of this dataset is an array of shape {spec.feature_shape}"
+        return Finding("model.family", problem, "choose another model")
+    return None
+
+
+def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Model, list[Point]]:
     """Boost for `section.steps` rounds, and keep those with the least loss on the validation rows.
 
+    Rows without a label are left out.
+
     Raises:
-        Refused: the target is several numbers a row, or too few rows are left for one side.
+        Refused: the target is several numbers a row, or it shall stop early and no validation row has a label.
     """
     import lightgbm
 
-    outputs = rows.target.size // len(rows.target)
-    if outputs > 1:
-        raise refuse("model=lightgbm", f"predicts one number, and the target has {outputs}", "choose another model")
-    held = section.validation_rows(len(rows.target))
-    cut = len(rows.target) - held
-    if not cut or (section.early_stopping_rounds and not held):
-        what = f"of {cut + held} train rows it leaves none to one side"
-        raise refuse(f"model.validation={section.validation:g}", what, "set another share")
-    target = rows.target.reshape(-1)
-    data = lightgbm.Dataset(rows.features[:cut], target[:cut])
+    if (outputs := train.target.size // len(train.target)) > 1:
+        raise refuse("model=lightgbm", f"forecasts one number, and the target has {outputs}", "choose another model")
+    labelled = _labelled(train)
+    stopping = _labelled(validation) if validation and section.early_stopping_rounds else None
+    if section.early_stopping_rounds and (stopping is None or not len(stopping.target)):
+        key = f"model.early_stopping_rounds={section.early_stopping_rounds}"
+        raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")
+    data = lightgbm.Dataset(labelled.features, labelled.target)
     trace: list[Point] = []
-    callbacks, validation = [_tracing(section, how, trace)], []
-    if section.early_stopping_rounds:
-        validation = [data.create_valid(rows.features[cut:], target[cut:])]
+    callbacks, validation_sets = [_tracing(section, training, trace)], []
+    if section.early_stopping_rounds and stopping:
+        validation_sets = [data.create_valid(stopping.features, stopping.target)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
-    booster = lightgbm.train(_parameters(section, how), data, section.steps, validation, callbacks=callbacks)
+    booster = lightgbm.train(_parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks)
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
-    score = _score(how.task, predict(model, rows.features[:cut]), target[:cut])
+    task = training.task
+    score = task.trace_score(predict(model, labelled.features)["prediction"], labelled.target)
     if kept < section.steps:
         why = (
-            f"the loss on the last {held:,} rows is least there" if section.early_stopping_rounds else "no split helps"
+            f"the loss on the {len(stopping.target):,} validation rows is least there" if stopping else "no split helps"
         )
         # the bar is done, too
-        log.info("    keeps %d rounds: %s; %s %.6f", kept, why, SCORE[how.task], score, extra={"progress": (1, 1)})
+        log.info("    keeps %d rounds: %s; %s %.6f", kept, why, task.TRACE, score, extra={"progress": (1, 1)})
     return model, [*(point for point in trace if point.step < kept), Point(kept, score)]
 
 
-def _parameters(section: Section, how: How) -> dict[str, Any]:
+def _labelled(rows: Rows) -> Rows:
+    """The rows that have a label, with targets [rows]."""
+    target = rows.target.reshape(-1)
+    known = np.isfinite(target)
+    return Rows(rows.features, target) if known.all() else Rows(rows.features[known], target[known])
+
+
+def _parameters(section: Section, training: Training) -> dict[str, Any]:
     same = ("boosting", "learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
     return {
         **{name: getattr(section, name) for name in (*same, "lambda_l2")},
-        "objective": OBJECTIVES[how.task],
+        "objective": training.task.LIGHTGBM,
         "bagging_freq": 1,
-        "seed": how.seed % SEEDS,
-        "num_threads": how.threads,
+        "seed": training.seed % SEEDS,
+        "num_threads": training.threads,
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
     }
 
 
-def _tracing(section: Section, how: How, trace: list[Point]) -> Callable[[Any], None]:
+def _tracing(section: Section, training: Training, trace: list[Point]) -> Callable[[Any], None]:
     """A callback that moves the bar every round and scores the training rows where the trace has a point."""
+    binary = training.task.LIGHTGBM == "binary"
 
     def score(predicted: Array, data: Any) -> tuple[str, float, bool]:
-        raw = predicted - 0.5 if how.task == "direction" else predicted
-        return "score", _score(how.task, {"prediction": raw}, data.get_label()), True
+        prediction = (predicted > 0.5).astype(np.int64) if binary else predicted
+        return "score", training.task.trace_score(prediction, data.get_label()), True
 
     def after(environment: Any) -> None:
         step = environment.iteration + 1
         if step % section.report_every == 0 or step == section.steps:
             trace.append(Point(step, environment.model.eval_train(score)[-1][2]))
-        how.report(step, trace[-1].score if trace else 0.0)
+        training.report(step, trace[-1].score if trace else 0.0)
 
     return after
-
-
-def _score(task: str, outputs: Outputs, target: Array) -> float:
-    """Accuracy, or root mean squared error."""
-    predicted = outputs["prediction"].reshape(-1)
-    if task == "direction":
-        return float(np.mean((predicted > 0) == target))
-    return float(np.sqrt(np.mean((predicted - target) ** 2)))
 
 
 def _text(booster: Any, rounds: int) -> str:
@@ -162,10 +176,10 @@ def predict(model: Model, features: Array) -> Outputs:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=model.text)
-    told, raw = booster.predict(features), booster.predict(features, raw_score=True)
-    if not model.direction:
-        return {"prediction": told[:, None], "raw_score": raw}
-    probability = np.stack([1 - told, told], axis=1)
+    answer, raw = booster.predict(features), booster.predict(features, raw_score=True)
+    if not model.binary:
+        return {"prediction": answer[:, None], "raw_score": raw}
+    probability = np.stack([1 - answer, answer], axis=1)
     return {"prediction": (raw > 0).astype(np.int64), "probability": probability, "raw_score": raw}
 
 
@@ -174,7 +188,7 @@ def save(model: Model, folder: Path) -> None:
     files.write_bytes(folder / "model.txt", model.text.encode())
 
 
-def load(folder: Path) -> Model:
+def load(folder: Path, task: Task) -> Model:
     """Read what `save` wrote."""
     return Model((folder / "model.txt").read_text(encoding="utf-8"))
 

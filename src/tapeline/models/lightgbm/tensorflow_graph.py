@@ -189,7 +189,7 @@ def _outputs(forest: Forest, raw: Any, rounds: Any) -> dict[str, Any]:
     """
     tensorflow = tf.load()
     score = raw / rounds if forest.average else raw
-    if forest.objective == "regression":
+    if forest.classes == 1 and forest.objective != "binary":
         return {"prediction": score, "raw_score": raw[:, 0]}
     if forest.objective == "binary":
         raw, down = raw[:, 0], 1 / (1 + tensorflow.exp(-forest.sigmoid * score[:, 0]))

@@ -96,18 +96,18 @@ def parse(text: str) -> Forest:
         ValueError: it has linear leaves, or an objective that turns scores in a way not known here.
     """
     header, *trees = text.partition("\nend of trees")[0].split("\nTree=")
-    told = _keys(header)
-    objective, *arguments = told.get("objective", "regression").split()
+    keys = _keys(header)
+    objective, *arguments = keys.get("objective", "regression").split()
     if objective not in ("regression", "binary", "multiclass"):
         raise ValueError(f"objective {objective}")
     options = dict(argument.partition(":")[::2] for argument in arguments)
     if "sqrt" in options:
         raise ValueError("objective regression sqrt")
-    classes = int(told["num_tree_per_iteration"])
+    classes = int(keys["num_tree_per_iteration"])
     return Forest(
         trees=tuple(_tree(_keys(tree)) for tree in trees) or (NOTHING,) * classes,
         classes=classes,
-        average="average_output" in told,
+        average="average_output" in keys,
         objective=objective,
         sigmoid=float(options.get("sigmoid", 1)),
     )
@@ -117,17 +117,17 @@ def _keys(text: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in text.splitlines())
 
 
-def _tree(told: Mapping[str, str]) -> Tree:
-    if told.get("is_linear", "0") != "0":
+def _tree(keys: Mapping[str, str]) -> Tree:
+    if keys.get("is_linear", "0") != "0":
         raise ValueError("linear leaves")
 
     def integers(key: str) -> tuple[int, ...]:
-        return tuple(map(int, told.get(key, "").split()))
+        return tuple(map(int, keys.get(key, "").split()))
 
     kinds = integers("decision_type")
-    thresholds = tuple(map(float, told.get("threshold", "").split()))
-    words = integers("cat_threshold")
-    sets = [_members(words[first:last]) for first, last in pairwise(integers("cat_boundaries"))]
+    thresholds = tuple(map(float, keys.get("threshold", "").split()))
+    bits = integers("cat_threshold")
+    sets = [_members(bits[first:last]) for first, last in pairwise(integers("cat_boundaries"))]
     return Tree(
         feature=integers("split_feature"),
         threshold=thresholds,
@@ -137,13 +137,13 @@ def _tree(told: Mapping[str, str]) -> Tree:
         left=integers("left_child"),
         right=integers("right_child"),
         # adding 0 makes +0 of -0: the booster's sums start with +0
-        values=tuple(float(value) + 0.0 for value in told["leaf_value"].split()),
+        values=tuple(float(value) + 0.0 for value in keys["leaf_value"].split()),
     )
 
 
-def _members(words: Sequence[int]) -> frozenset[int]:
+def _members(bits: Sequence[int]) -> frozenset[int]:
     """The numbers of the bits that are set."""
-    return frozenset(32 * at + bit for at, word in enumerate(words) for bit in range(32) if word >> bit & 1)
+    return frozenset(32 * at + bit for at, number in enumerate(bits) for bit in range(32) if number >> bit & 1)
 
 
 def rounded_down(value: float) -> np.float32:

@@ -21,8 +21,10 @@ from pydantic import Field
 
 from tapeline import tensorflow as tf
 from tapeline.config import schema
-from tapeline.errors import refuse
-from tapeline.models import How, Outputs, Point, Rows
+from tapeline.errors import Finding, refuse
+from tapeline.models import Outputs, Point, Rows, Training
+from tapeline.tables.spec import Spec
+from tapeline.tasks import Task
 
 Array = np.ndarray[Any, Any]
 
@@ -46,36 +48,40 @@ class Section(schema.Model):
 class Network:
     """A trained network."""
 
-    task: str
+    task: Task
     arrays: tuple[Array, ...]
     """float32 weights [in, out] and biases [out], in turn, from the input on."""
 
 
-def fit(hidden: Sequence[int], section: Section, rows: Rows, how: How) -> tuple[Network, list[Point]]:
+def supports(spec: Spec) -> Finding | None:
+    """Any number of outputs, each feature a number that is there; missing labels are left out of the loss."""
+    if spec.missing_features:
+        problem = "networks take no missing features, and this dataset has some"
+        return Finding("model.family", problem, "choose model=lightgbm")
+    if spec.feature_shape is not None:
+        problem = f"dense layers take numbers, and each row of this dataset is an array of shape {spec.feature_shape}"
+        return Finding("model.family", problem, "choose another model")
+    return None
+
+
+def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training) -> tuple[Network, list[Point]]:
     """Train on all rows at once for `section.steps` steps.
 
     Raises:
         Refused: the loss became NaN or infinite.
     """
-    target = _target(how.task, rows.target)
-    arrays = initial([rows.features.shape[1], *hidden, target.shape[1]], section, how.seed)
+    target = training.task.encode(rows.target)
+    arrays = initial([rows.features.shape[1], *hidden, target.shape[1]], section, training.seed)
     trace: list[Point] = []
-    for step, loss, score, trained in _train(arrays, rows.features, target, how.task, section):
+    for step, loss, score, trained in _train(arrays, rows.features, target, training.task, section):
         if not np.isfinite(loss):
             key = f"model.learning_rate={section.learning_rate:g}"
             raise refuse(key, f"the training diverged by step {step:,}: the loss is {loss}", "lower it")
         if step % section.report_every == 0 or step == section.steps:
             trace.append(Point(step, score))
-        how.report(step, score)
+        training.report(step, score)
         arrays = trained
-    return Network(how.task, tuple(arrays)), trace
-
-
-def _target(task: str, target: Array) -> Array:
-    """float32 [rows, outputs]: one-hot classes, or numbers where NaN is a missing label."""
-    if task == "direction":
-        return np.eye(2, dtype=np.float32)[target]
-    return target.reshape(len(target), -1).astype(np.float32)
+    return Network(training.task, tuple(arrays)), trace
 
 
 def initial(sizes: Sequence[int], section: Section, seed: int) -> list[Array]:
@@ -101,34 +107,12 @@ def forward(arrays: Sequence[Any], features: Any) -> Any:
     return tensorflow.transpose(values)
 
 
-def _loss(task: str, outputs: Any, target: Any) -> Any:
-    """Summed over rows: cross entropy, or the squared error of the labels that are there."""
-    tensorflow = tf.load()
-    if task == "direction":
-        return tensorflow.reduce_sum(tensorflow.nn.softmax_cross_entropy_with_logits(target, outputs))
-    # Both branches of a where are differentiated, so NaN must be gone before the subtraction.
-    known = tensorflow.math.is_finite(target)
-    error = tensorflow.where(known, outputs - tensorflow.where(known, target, 0.0), 0.0)
-    return tensorflow.reduce_sum(tensorflow.square(error))
-
-
-def _score(task: str, arrays: Any, features: Any, target: Any) -> tuple[Any, Any]:
-    """Loss, and accuracy or root mean squared error."""
-    tensorflow = tf.load()
-    outputs = forward(arrays, features)
-    loss = _loss(task, outputs, target)
-    if task == "direction":
-        right = tensorflow.argmax(outputs, 1) == tensorflow.argmax(target, 1)
-        return loss, tensorflow.reduce_mean(tensorflow.cast(right, tensorflow.float64))
-    known = tensorflow.math.is_finite(target)
-    return loss, tensorflow.sqrt(loss / tensorflow.reduce_sum(tensorflow.cast(known, tensorflow.float32)))
-
-
 def _train(
-    arrays: Sequence[Array], features: Array, target: Array, task: str, section: Section
+    arrays: Sequence[Array], features: Array, target: Array, task: Task, section: Section
 ) -> Iterator[tuple[int, float, float, list[Array]]]:
     """Yield steps done, loss, score and arrays after each call of the compiled loop."""
     tensorflow = tf.load()
+    loss_of, score_of = task.loss(tensorflow), task.train_score(tensorflow)
 
     def some_steps(first: Any, last: Any, state: Any, rates: Any, features: Any, target: Any) -> Any:
         # Turned once here and back in each step, where it cancels with forward's own: 15 to 30 % faster.
@@ -138,7 +122,7 @@ def _train(
             with tensorflow.GradientTape() as tape:
                 tape.watch(parameters)
                 outputs = forward(parameters, tensorflow.transpose(features))
-                loss = _loss(task, outputs, tensorflow.transpose(target))
+                loss = loss_of(outputs, tensorflow.transpose(target))
             gradients = tape.gradient(loss, parameters)
             means = [BETA_1 * m + (1 - BETA_1) * g for m, g in zip(means, gradients, strict=True)]
             squares = [BETA_2 * s + (1 - BETA_2) * g * g for s, g in zip(squares, gradients, strict=True)]
@@ -149,7 +133,12 @@ def _train(
         return tensorflow.while_loop(lambda i, *_: i < last, step, (first, *state))[1:]
 
     compiled = tensorflow.function(some_steps, jit_compile=True, autograph=False)
-    measure = tensorflow.function(lambda arrays, x, y: _score(task, arrays, x, y), autograph=False)
+
+    def scores(arrays: Any, features: Any, target: Any) -> tuple[Any, Any]:
+        outputs = forward(arrays, features)
+        return loss_of(outputs, target), score_of(outputs, target)
+
+    measure = tensorflow.function(scores, autograph=False)
     data = tensorflow.constant(features), tensorflow.constant(target)
     rates = tensorflow.constant(_rates(section))
     parameters = [tensorflow.constant(array) for array in arrays]
@@ -172,24 +161,17 @@ def _rates(section: Section) -> Array:
     return rates.astype(np.float32)
 
 
-def _outputs(task: str, outputs: Any) -> dict[str, Any]:
-    """What the servable answers, as tensors."""
-    tensorflow = tf.load()
-    numbers = tensorflow.cast(outputs, tensorflow.float64)
-    if task != "direction":
-        return {"prediction": numbers}
-    return {"prediction": tensorflow.argmax(outputs, 1), "probability": tensorflow.nn.softmax(numbers)}
-
-
 def predict(model: Network, features: Array) -> Outputs:
     """Outputs for float32 [rows, in]."""
-    outputs = _outputs(model.task, forward(model.arrays, tf.load().constant(features)))
+    tensorflow = tf.load()
+    outputs = model.task.outputs(tensorflow, forward(model.arrays, tensorflow.constant(features)))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def save(model: Network, folder: Path) -> None:
     """One .npz file, whose bytes follow from the arrays alone; those of np.savez differ between releases of Python."""
-    named = {"task": np.array(model.task), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
+    name = model.task.__name__.rpartition(".")[2]
+    named = {"task": np.array(name), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
     with zipfile.ZipFile(folder / "network.npz", "w") as archive:
         for name, array in named.items():
             content = io.BytesIO()
@@ -197,11 +179,11 @@ def save(model: Network, folder: Path) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
 
 
-def load(folder: Path) -> Network:
+def load(folder: Path, task: Task) -> Network:
     """Read what `save` wrote."""
     with np.load(folder / "network.npz", allow_pickle=False) as saved:
         arrays = tuple(saved[f"array_{number}"] for number in range(len(saved.files) - 1))
-        return Network(str(saved["task"]), arrays)
+        return Network(task, arrays)
 
 
 def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
@@ -214,7 +196,7 @@ def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
             self.arrays = [tensorflow.Variable(array, trainable=False) for array in model.arrays]
 
         def __call__(self, predictors: Any) -> dict[str, Any]:
-            return _outputs(model.task, forward(self.arrays, predictors))
+            return model.task.outputs(tensorflow, forward(self.arrays, predictors))
 
     module: Callable[[Any], dict[str, Any]] = Module()
     return module

@@ -1,4 +1,4 @@
-"""The data part: what the features step told of the series and of the table, as pictures and tables."""
+"""The data part: the series and the table, from profile.json, as pictures and tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from tapeline.report.charts import BAD, INK, LINE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short
-from tapeline.report.page import Grid, Number, Plate
+from tapeline.report.page import Figure, Grid, Number
 
-Told = Mapping[str, Any]
+Values = Mapping[str, Any]
 STATISTICS = ("mean", "sd", "min", "q1", "median", "q3", "max")
 LINES, CLOUDS, CELLS = 16, 8, 14
 """Series that a chart of lines, a matrix of scatter plots and one of correlations have room for."""
@@ -22,30 +22,34 @@ SPANS = 10
 """Years that a chart of missing values has room for."""
 COLUMNS = 40
 """That a picture of the columns has room for, those known last."""
-SERIES_AT = ("table", "overview", "series")
+SERIES_AT = ("profile", "statistics", "series")
 
 
-def plates(about: Told, number: Number) -> list[Plate]:
+def figures(profile: Values, number: Number) -> list[Figure]:
     """Pictures of the data, in the order of reading."""
-    told = about["overview"].get("series")
-    series = [*_prices(told, number), *_memory(told), *_by_lag(told, number), _missing(told, number)] if told else []
-    return [*series, *_known(about, number), *_target(about["overview"]["table"], number)]
+    series = profile["statistics"].get("series")
+    of_series = (
+        [*_prices(series, number), *_autocorrelation(series), *_by_lag(series, number), _missing(series, number)]
+        if series
+        else []
+    )
+    return [*of_series, *_known(profile, number), *_target(profile["statistics"]["table"], number)]
 
 
-def summaries(about: Told, number: Number) -> list[tuple[str, Grid]]:
+def summaries(profile: Values, number: Number) -> list[tuple[str, Grid]]:
     """Titles and tables of summary statistics."""
-    series, table = about["overview"].get("series", {}), ("table", "overview", "table")
+    series, table = profile["statistics"].get("series", {}), ("profile", "statistics", "table")
     parts = [
         (f"Prices, in {series.get('unit')}", series.get("levels", {}), (*SERIES_AT, "levels")),
         (f"{series.get('moves', '').capitalize()}s", series.get("returns", {}), (*SERIES_AT, "returns")),
-        ("Targets", about["overview"]["table"].get("outputs", {}), (*table, "outputs")),
-        ("Columns that the model sees", about["overview"]["table"]["features"], (*table, "features")),
+        ("Targets", profile["statistics"]["table"].get("outputs", {}), (*table, "outputs")),
+        ("Columns that the model sees", profile["statistics"]["table"]["features"], (*table, "features")),
     ]
     return [(title, _statistics(each, where, number)) for title, each, where in parts if each]
 
 
-def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
-    decimals = {name: _decimals(told) for name, told in columns.items()}
+def _statistics(columns: Values, where: tuple[str, ...], number: Number) -> Grid:
+    decimals = {name: _decimals(series) for name, series in columns.items()}
     if max(decimals.values()) - min(decimals.values()) < 3:
         decimals = dict.fromkeys(decimals, max(decimals.values()))
     rows = []
@@ -55,15 +59,15 @@ def _statistics(columns: Told, where: tuple[str, ...], number: Number) -> Grid:
     return Grid(["", "count", *STATISTICS], rows)
 
 
-def _decimals(told: Told) -> int:
+def _decimals(series: Values) -> int:
     """Enough to tell values apart that differ by a thousandth of the standard deviation."""
-    spread = told["sd"] or abs(told["mean"] or 0) or 1
+    spread = series["sd"] or abs(series["mean"] or 0) or 1
     return min(12, max(0, 3 - math.floor(math.log10(spread))))
 
 
-def _prices(told: Told, number: Number) -> Iterator[Plate]:
-    time = np.array(told["curve"]["time"], "datetime64")
-    curves = {name: told["curve"]["values"][name] for name in told["names"][:LINES]}
+def _prices(series: Values, number: Number) -> Iterator[Figure]:
+    time = np.array(series["curve"]["time"], "datetime64")
+    curves = {name: series["curve"]["values"][name] for name in series["names"][:LINES]}
     scaled = {name: _from_first(values) for name, values in curves.items()}
     some = sorted({round(at) for at in np.linspace(0, len(time) - 1, ROWS)})
     here = (*SERIES_AT, "curve", "values")
@@ -73,7 +77,7 @@ def _prices(told: Told, number: Number) -> Iterator[Plate]:
     def draw(columns: Mapping[str, list[float]], label: str, scale: str) -> Any:
         def inside(figure: Any) -> None:
             axes = figure.subplots()
-            lines(axes, time, columns, told["target"])
+            lines(axes, time, columns, series["target"])
             axes.set(ylabel=label, yscale=scale)
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.yaxis.set_minor_formatter("")
@@ -81,13 +85,13 @@ def _prices(told: Told, number: Number) -> Iterator[Plate]:
 
         return inside
 
-    unit = told["unit"]
-    says = f"As they are: {unit}, on a scale of ratios so that small ones are seen beside large ones."
-    svg = picture("prices", says, draw(curves, f"{unit} (log scale)", "log"), 3.0)
-    yield Plate("prices", "Prices", says, svg, Grid(["time", *curves], raw))
-    says = "Each from 100 on its first day, so that their ways can be compared."
-    svg = picture("scaled", says, draw(scaled, "first = 100", "linear"), 3.0)
-    yield Plate("scaled", "Prices, scaled", says, svg, Grid(["time", *curves], relative))
+    unit = series["unit"]
+    caption = f"As they are: {unit}, on a scale of ratios so that small ones are seen beside large ones."
+    svg = picture("prices", caption, draw(curves, f"{unit} (log scale)", "log"), 3.0)
+    yield Figure("prices", "Prices", caption, svg, Grid(["time", *curves], raw))
+    caption = "Each from 100 on its first day, so that their ways can be compared."
+    svg = picture("scaled", caption, draw(scaled, "first = 100", "linear"), 3.0)
+    yield Figure("scaled", "Prices, scaled", caption, svg, Grid(["time", *curves], relative))
 
 
 def _from_first(values: list[float | None]) -> list[float]:
@@ -97,39 +101,43 @@ def _from_first(values: list[float | None]) -> list[float]:
     return scaled
 
 
-def _memory(told: Told) -> Iterator[Plate]:
-    lags = told["lags"]
-    bound = 1.96 / np.sqrt(told["rows"])
+def _autocorrelation(series: Values) -> Iterator[Figure]:
+    lags = series["lags"]
+    bound = 1.96 / np.sqrt(series["rows"])
+    note = "Between the dashed lines a correlation may be chance (95 %)."
     parts = {
-        "levels": ("Memory of prices", "A price is nearly the one before: levels seem to forecast each other."),
+        "levels": (
+            "Autocorrelation of prices",
+            f"Correlation of each price with its own, so many times before. {note}",
+        ),
         "returns": (
-            f"Memory of {told['moves']}s",
-            "What is left is small: between the dashed lines it cannot be told from chance (95 %).",
+            f"Autocorrelation of {series['moves']}s",
+            f"The same of the {series['moves']}s. {note}",
         ),
     }
-    for part, (title, says) in parts.items():
-        columns = {name: told["autocorrelation"][part][name] for name in told["names"][:LINES]}
+    for part, (title, caption) in parts.items():
+        columns = {name: series["autocorrelation"][part][name] for name in series["names"][:LINES]}
 
         def draw(figure: Any, columns: Mapping[str, Any] = columns, part: str = part) -> None:
             axes = figure.subplots()
             for level in (-bound, bound):
                 axes.axhline(level, color=SOFT, linestyle="--", linewidth=0.9)
-            lines(axes, lags, columns, told["target"])
-            axes.set(xlabel=f"lag ({told['every']}s)", ylabel="autocorrelation")
+            lines(axes, lags, columns, series["target"])
+            axes.set(xlabel=f"lag ({series['every']}s)", ylabel="autocorrelation")
             axes.set_ylim(top=1.02 if part == "levels" else None)
 
         rows = [[str(lag), *(_three(columns[name][at]) for name in columns)] for at, lag in enumerate(lags)]
-        svg = picture(f"memory-{part}", f"{title}. {says}", draw, 3.0)
-        yield Plate(f"memory-{part}", title, says, svg, Grid(["lag", *columns], rows))
+        svg = picture(f"autocorrelation-{part}", f"{title}. {caption}", draw, 3.0)
+        yield Figure(f"autocorrelation-{part}", title, caption, svg, Grid(["lag", *columns], rows))
 
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
-    names, every, whole = told["names"], told["every"], told["correlation"]
-    target = told["target"]
+def _by_lag(series: Values, number: Number) -> Iterator[Figure]:
+    names, every, whole = series["names"], series["every"], series["correlation"]
+    target = series["target"]
     row = names.index(target)
     ahead = [str(lag) for lag in range(len(whole))]
     shown = names[:CELLS]
@@ -141,19 +149,19 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
         axes.set_xlabel(f"{every}s before")
 
     title = f"What moves before {short(target)}"
-    says = f"Correlation of its {told['moves']} with each {told['each']}'s own, so many {every}s before."
+    caption = f"Correlation of its {series['moves']} with each {series['each']}'s own, so many {every}s before."
     rows = []
     for name in shown:
         at = names.index(name)
         cells = [number(*SERIES_AT, "correlation", lag, row, at, form=".3f") for lag in range(len(whole))]
         rows.append([name, *cells])
     height = 0.9 + 0.27 * len(shown)
-    svg = picture("leading", says, leading, height)
-    yield Plate("leading", title, says, svg, Grid([told["each"], *ahead], rows))
+    svg = picture("leading", caption, leading, height)
+    yield Figure("leading", title, caption, svg, Grid([series["each"], *ahead], rows))
     for lag in range(min(3, len(whole))):
         table = [[whole[lag][y][x] for x in range(len(shown))] for y in range(len(shown))]
         when = f"{lag} {every}{'s' if lag > 1 else ''} before" if lag else f"the same {every}"
-        says = f"Rows: the {told['moves']} of a {every}. Columns: of {when}."
+        caption = f"Rows: the {series['moves']} of a {every}. Columns: of {when}."
 
         def pairs(figure: Any, table: Any = table, when: str = when) -> None:
             axes = figure.subplots()
@@ -163,28 +171,28 @@ def _by_lag(told: Told, number: Number) -> Iterator[Plate]:
 
         rows = [[name, *(number(*SERIES_AT, "correlation", lag, y, x, form=".3f") for x in range(len(shown)))]
                 for y, name in enumerate(shown)]  # fmt: skip
-        svg = picture(f"pairs-{lag}", says, pairs, height + 0.35)
-        yield Plate(f"pairs-{lag}", f"Every pair, {when}", says, svg, Grid([told["each"], *shown], rows))
-    yield _scatter(told)
+        svg = picture(f"pairs-{lag}", caption, pairs, height + 0.35)
+        yield Figure(f"pairs-{lag}", f"Every pair, {when}", caption, svg, Grid([series["each"], *shown], rows))
+    yield _scatter(series)
 
 
-def _scatter(told: Told) -> Plate:
+def _scatter(series: Values) -> Figure:
     """All cells in one pair of axes, each drawn into a square of side 1: matplotlib needs a second for 64 axes."""
-    names = told["names"][:CLOUDS]
-    values = {name: np.array(told["scatter"][name], float) for name in names}
+    names = series["names"][:CLOUDS]
+    values = {name: np.array(series["scatter"][name], float) for name in names}
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for y, below in enumerate(names):
             for x, across in enumerate(names):
                 if x == y:
-                    curve = told["density"][below]
+                    curve = series["density"][below]
                     at, height = x + _within(curve["at"]), len(names) - y - 0.95 + 0.9 * _of_highest(curve["density"])
                     axes.fill_between(at, len(names) - y - 0.95, height, color=SERIES[0], alpha=0.35, linewidth=0)
                     axes.plot(at, height, color=SERIES[0], linewidth=1)
                 elif x < y:
                     dots(axes, x + _within(values[across]), len(names) - 1 - y + _within(values[below]), SERIES[0], 1.4)
-                elif (value := told["correlation"][0][y][x]) is not None:
+                elif (value := series["correlation"][0][y][x]) is not None:
                     axes.text(x + 0.5, len(names) - y - 0.5, f"{value:.2f}", ha="center", va="center", fontsize=10)
         axes.set(xlim=(0, len(names)), ylim=(0, len(names)))
         middle = np.arange(len(names)) + 0.5
@@ -194,13 +202,13 @@ def _scatter(told: Told) -> Plate:
         axes.hlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
         axes.vlines(range(len(names) + 1), 0, len(names), color=LINE, linewidth=0.8)
 
-    says = (
-        f"Each point is a {told['every']}, {len(values[names[0]])} of them at equal distances; both axes are "
-        f"{told['moves']}s, from the least to the greatest. The diagonal shows how often each size occurs, the upper "
+    caption = (
+        f"Each point is a {series['every']}, {len(values[names[0]])} of them at equal distances; both axes are "
+        f"{series['moves']}s, from the least to the greatest. The diagonal shows how often each size occurs, the upper "
         "half the correlation."
     )
-    svg = picture("scatter", says, draw, 0.9 * max(3, len(names)), WIDE)
-    return Plate("scatter", f"Every {told['each']} against every other", says, svg, None, wide=True)
+    svg = picture("scatter", caption, draw, 0.9 * max(3, len(names)), WIDE)
+    return Figure("scatter", f"Every {series['each']} against every other", caption, svg, None, wide=True)
 
 
 def _within(values: Any) -> Any:
@@ -215,8 +223,8 @@ def _of_highest(values: Any) -> Any:
     return array / array.max() if len(array) else array
 
 
-def _missing(told: Told, number: Number) -> Plate:
-    missing, names = told["missing"], told["names"][:LINES]
+def _missing(series: Values, number: Number) -> Figure:
+    missing, names = series["missing"], series["names"][:LINES]
     spans = missing["periods"] if len(missing["periods"]) <= SPANS else []
     totals = [missing["total"][name] for name in names]
     counts = [[missing["counts"][name][at] or None for at in range(len(spans))] for name in names]
@@ -225,16 +233,16 @@ def _missing(told: Told, number: Number) -> Plate:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         if not any(totals):
-            axes.text(0.5, 0.5, f"no {told['every']} is missing", ha="center", va="center", fontsize=11, color=SOFT)
+            axes.text(0.5, 0.5, f"no {series['every']} is missing", ha="center", va="center", fontsize=11, color=SOFT)
             axes.set(xticks=[], yticks=[])
             bare(axes)
         elif spans:
             heat(axes, names, spans, counts, full=most, form="{:,}".format)
-            axes.set_xlabel(f"{told['every']}s without a value")
+            axes.set_xlabel(f"{series['every']}s without a value")
         else:
             axes.barh(range(len(names)), totals, color=SERIES[0])
             axes.set_yticks(range(len(names)), [short(name, 12) for name in names])
-            axes.set(xlabel=f"{told['every']}s without a value", ylim=(len(names) - 0.4, -0.6))
+            axes.set(xlabel=f"{series['every']}s without a value", ylim=(len(names) - 0.4, -0.6))
 
     here = (*SERIES_AT, "missing")
     rows: list[list[Any]] = []
@@ -242,17 +250,17 @@ def _missing(told: Told, number: Number) -> Plate:
         cells = [number(*here, "counts", name, at, form=",d") for at in range(len(spans))]
         ends = [number(*here, part, name, form=",d") for part in ("total", "longest")]
         rows.append([name, *cells, *ends, number(*SERIES_AT, "unchanged", name, form=",d")])
-    says = (
-        f"A {told['each']} that is closed while {short(told['target'])} trades has no value, and the one before is "
+    caption = (
+        f"A {series['each']} that is closed while {short(series['target'])} trades has no value, and the one before is "
         "filled in. The table also counts unchanged values: where none is missing, they may have been filled in before."
     )
-    grid = Grid([told["each"], *spans, "in all", "longest gap", "unchanged"], rows)
+    grid = Grid([series["each"], *spans, "in all", "longest gap", "unchanged"], rows)
     height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
-    return Plate("missing", f"Missing {told['every']}s", says, picture("missing", says, draw, height), grid)
+    return Figure("missing", f"Missing {series['every']}s", caption, picture("missing", caption, draw, height), grid)
 
 
-def _known(about: Told, number: Number) -> Iterator[Plate]:
-    known = about.get("known")
+def _known(profile: Values, number: Number) -> Iterator[Figure]:
+    known = profile["notes"].get("known")
     if not known:
         return
     last = dict(sorted(known.items(), key=lambda item: item[1]["hours"])[:COLUMNS])
@@ -274,19 +282,21 @@ def _known(about: Told, number: Number) -> Iterator[Plate]:
         [
             name,
             each["when"],
-            number("table", "known", name, "hours", form=".1f"),
+            number("profile", "notes", "known", name, "hours", form=".1f"),
             "late" if each["hours"] < 0 else "known",
         ]
         for name, each in last.items()
     ]
-    says = "Hours from when a column is known to the decision, on the worst day. Right of the line is too late."
-    svg = picture("known", says, draw, 0.8 + 0.155 * len(last))
+    caption = "Hours from when a column is known to the decision, on the worst day. Right of the line is too late."
+    svg = picture("known", caption, draw, 0.8 + 0.155 * len(last))
     head = ["column", "when", "hours before", "at the decision"]
-    yield Plate("known", "What is known in time", says, svg, Grid(head, rows, words=("when", "at the decision")))
+    yield Figure(
+        "known", "What is known in time", caption, svg, Grid(head, rows, text_columns=("when", "at the decision"))
+    )
 
 
-def _target(told: Told, number: Number) -> Iterator[Plate]:
-    down = told.get("down")
+def _target(series: Values, number: Number) -> Iterator[Figure]:
+    down = series.get("down")
     if not down:
         return
 
@@ -299,16 +309,16 @@ def _target(told: Told, number: Number) -> Iterator[Plate]:
         axes.set(ylabel="share of rows that fall", ylim=(0, 1))
         axes.grid(visible=False, axis="x")
 
-    here = ("table", "overview", "table", "down")
+    here = ("profile", "statistics", "table", "down")
     rows = [
         [span, number(*here, "rows", at, form=",d"), number(*here, "share", at, form=".3f")]
         for at, span in enumerate(down["periods"])
     ]
-    says = "The dashed line is half and half: a model that always says the same is right on one side of it."
+    caption = "The dashed line is half and half: a model that always caption the same is right on one side of it."
     grid = Grid(["time", "rows", "share down"], rows)
-    yield Plate("target", "How often it falls", says, picture("target", says, draw), grid)
+    yield Figure("target", "How often it falls", caption, picture("target", caption, draw), grid)
 
 
-def late(about: Told) -> list[Markup]:
+def late(profile: Values) -> list[Markup]:
     """A line for each column that is not known in time."""
-    return [Markup("{}: {}").format(name, why) for name, why in about.get("late", {}).items()]
+    return [Markup("{}: {}").format(name, why) for name, why in profile["notes"].get("late", {}).items()]

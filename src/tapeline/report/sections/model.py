@@ -2,75 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
-from tapeline.evaluation.metrics import best, value
+from tapeline import lookup
 from tapeline.report.charts import BAD, INK, SERIES, SOFT, bare, dates, picture, short
-from tapeline.report.page import Grid, Number, Plate
-from tapeline.report.sections import test as tested
-from tapeline.report.sections.test import label, main
+from tapeline.report.page import Figure, Grid, Number
+from tapeline.report.sections import Inputs
+from tapeline.tables.spec import format_time
+from tapeline.tasks import best, interval, interval_key, metric, value
 
-Told = Mapping[str, Any]
+Values = Mapping[str, Any]
 BARS = 24
 """Columns that the picture of importance has room for."""
 
 
-def plates(metrics: Told, scores: Told, number: Number) -> list[Plate]:
+def figures(inputs: Inputs) -> list[Figure]:
     """Pictures of the model, in the order of reading."""
-    answers = tested.plates(metrics, scores, number)
+    shown = [lookup.module("report.sections", name, "figure").figures(inputs) for name in inputs.task.FIGURES]
     return [
-        _training(metrics, scores, number),
-        *answers,
-        *_importance(scores, number),
-        _windows(metrics, scores, number),
+        _training(inputs),
+        *(plate for each in shown for plate in each),
+        *_importance(inputs.scores, inputs.number),
+        *_windows(inputs),
     ]
 
 
-def beside(metrics: Told, scores: Told, number: Number) -> Plate:
+def beside(inputs: Inputs) -> Figure:
     """The score beside the baselines' and the threshold, in the gate's metric where all have it."""
-    metric = metrics["config"]["gate"]["metric"]
-    if not any(value(each, metric) is not None for each in metrics["baselines"].values()):
-        metric = main(scores["task"], metrics)
-    who = {"this model": ("metrics", "test")}
+    metrics, metric, number = inputs.metrics, inputs.of_baselines, inputs.number
+    who = {"this model": ("metrics", "test", "overall")}
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
-    each_of = [metrics["test"], *metrics["baselines"].values()]
-    known = [(name, each) for name, each in zip(who, each_of, strict=True) if value(each, metric) is not None]
-    bands = metric == main(scores["task"], metrics)
+    each_of = [metrics["test"]["overall"], *metrics["baselines"].values()]
+    known = [(name, each) for name, each in zip(who, each_of, strict=True) if value(each, metric.name) is not None]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for at, (_, each) in enumerate(known):
             colour = SOFT if at else SERIES[0]
-            if bands and "interval" in each:
-                ends = each["interval"]["low"], each["interval"]["high"]
-                axes.hlines(at, *ends, color=colour, linewidth=1 if at else 3)
-            axes.plot(value(each, metric), at, "o", color=colour, markersize=4 if at else 7)
+            if found := interval(each, metric):
+                axes.hlines(at, found["low"], found["high"], color=colour, linewidth=1 if at else 3)
+            axes.plot(value(each, metric.name), at, "o", color=colour, markersize=4 if at else 7)
         threshold = metrics["config"]["gate"]["threshold"]
-        if threshold is not None and metric == metrics["config"]["gate"]["metric"]:
+        if threshold is not None and metric == inputs.metric:
             axes.vlines(threshold, -0.45, len(known) - 0.4, color=BAD, linestyle="--", linewidth=1.2)
             axes.text(threshold, -0.75, f"threshold {threshold:g}", color=BAD, ha="center", fontsize=8)
         axes.set_yticks(range(len(known)), [short(name, 27) for name, _ in known])
-        axes.set(xlabel=label(metric), ylim=(len(known) - 0.4, -1.1))
+        axes.set(xlabel=metric.label, ylim=(len(known) - 0.4, -1.1))
         bare(axes)
         axes.grid(visible=True, axis="x")
 
     rows = []
     for name, each in known:
-        ends = [number(*who[name], "interval", end) if "interval" in each else "" for end in ("low", "high")]
-        rows.append([name, number(*who[name], *metric.split("."), form=".6f"), *ends])
-    says = "Beside what needs no training, on the same test rows."
-    if bands and "interval" in metrics["test"]:
-        says += " The bars are intervals: where two overlap, the difference may be chance."
-    svg = picture("beside", says, draw, 0.75 + 0.24 * len(known))
-    return Plate("beside", "The score beside simple rules", says, svg, Grid(["who", metric, "from", "to"], rows))
+        keys = interval_key(each, metric)
+        ends = [number(*who[name], *keys, end) if keys else "" for end in ("low", "high")]
+        rows.append([name, number(*who[name], *metric.name.split("."), form=".6f"), *ends])
+    caption = "Beside what needs no training, on the same test rows."
+    if all(interval(each, metric) for _, each in known):
+        caption += " The bars are intervals: where two overlap, the difference may be chance."
+    svg = picture("beside", caption, draw, 0.75 + 0.24 * len(known))
+    return Figure(
+        "beside", "The score beside naive baselines", caption, svg, Grid(["who", metric.name, "from", "to"], rows)
+    )
 
 
-def _training(metrics: Told, scores: Told, number: Number) -> Plate:
-    name = next(each for each in metrics["train"] if each != "trace")
-    windows = scores["windows"]
+def _training(inputs: Inputs) -> Figure:
+    metrics, number, name = inputs.metrics, inputs.number, inputs.task.TRACE
+    windows = inputs.scores["windows"]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -80,11 +82,11 @@ def _training(metrics: Told, scores: Told, number: Number) -> Plate:
             text = "training rows" if last else "earlier windows" if window is windows[0] else None
             style = {"color": SERIES[0], "marker": "o", "markersize": 3.5} if last else {"color": SOFT, "linewidth": 1}
             axes.plot(steps, values, label=text, **style)
-        found = value(metrics["test"], name)
+        found = value(metrics["test"]["overall"], name)
         if found is not None:
             end = windows[-1]["trace"][-1]["step"]
             axes.plot(end, found, marker="s", linestyle="", color=SERIES[1], label="test rows")
-        axes.set(xlabel="training steps", ylabel=label(name))
+        axes.set(xlabel="training steps", ylabel=metric(inputs.task, name).label)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.locator_params(axis="x", nbins=5)
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4)
@@ -92,18 +94,16 @@ def _training(metrics: Told, scores: Told, number: Number) -> Plate:
     here = ("metrics", "train", "trace")
     points = range(len(metrics["train"]["trace"]))
     rows = [[number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")] for at in points]
-    says = (
-        "How well it does on the rows it learns from, and in the end on the test rows. A wide gap is learning by heart."
-    )
+    caption = "How well it does on the rows it learns from, and in the end on the test rows. A wide gap is overfitting."
     grid = Grid(["step", f"{name} on training rows"], rows)
-    return Plate("training", "Training", says, picture("training", says, draw, 2.7), grid)
+    return Figure("training", "Training", caption, picture("training", caption, draw, 2.7), grid)
 
 
-def _importance(scores: Told, number: Number) -> Iterator[Plate]:
-    told = scores["importance"]
-    if not told:
+def _importance(scores: Values, number: Number) -> Iterator[Figure]:
+    importance = scores["importance"]
+    if not importance:
         return
-    order = sorted(told["columns"].items(), key=lambda item: -item[1]["loss"])
+    order = sorted(importance["columns"].items(), key=lambda item: -item[1]["loss"])
     shown = order[:BARS]
 
     def draw(figure: Any) -> None:
@@ -113,7 +113,7 @@ def _importance(scores: Told, number: Number) -> Iterator[Plate]:
         axes.barh(range(len(shown)), losses, color=colours, height=0.65)
         axes.hlines(range(len(shown)), np.subtract(losses, sds), np.add(losses, sds), color=INK, linewidth=0.8)
         axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
-        axes.set(xlabel=f"loss of {told['metric']}", ylim=(len(shown) - 0.4, -0.6))
+        axes.set(xlabel=f"loss of {importance['metric']}", ylim=(len(shown) - 0.4, -0.6))
         bare(axes)
         axes.grid(visible=True, axis="x")
 
@@ -121,26 +121,29 @@ def _importance(scores: Told, number: Number) -> Iterator[Plate]:
         [name, *(number("scores", "importance", "columns", name, part, form=".4f") for part in ("loss", "sd"))]
         for name, _ in order
     ]
-    says = (
-        f"How much {told['metric']} on the test rows falls where a column is shuffled: mean and spread of "
-        f"{told['repeats']} shuffles. Grey is no more than noise. Columns that move together share what they are worth."
+    caption = (
+        f"How much {importance['metric']} on the test rows falls where a column is shuffled: mean and spread of "
+        f"{importance['repeats']} shuffles. Grey: no more than noise. Correlated columns share their importance."
     )
-    svg = picture("importance", says, draw, 0.8 + 0.155 * len(shown))
-    yield Plate("importance", "What it lives on", says, svg, Grid(["column", "loss", "spread"], rows))
+    svg = picture("importance", caption, draw, 0.8 + 0.155 * len(shown))
+    yield Figure("importance", "Permutation importance", caption, svg, Grid(["column", "loss", "spread"], rows))
 
 
-def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
-    windows = scores["windows"]
-    metric = main(scores["task"], metrics)
+def _windows(inputs: Inputs) -> Iterator[Figure]:
+    """When the rows of each window train and test; nothing where rows have no time."""
+    windows, number, metric = inputs.scores["windows"], inputs.number, inputs.primary.name
+    if inputs.fitted.windows[0].by != "time":
+        return
+    sides = [{side: _span(getattr(window, side)) for side in ("train", "test")} for window in inputs.fitted.windows]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for at, window in enumerate(windows):
             for side, colour in (("train", SOFT), ("test", SERIES[0])):
-                ends = np.array([window[side]["first"], window[side]["last"]], "datetime64")
+                ends = np.array(sides[at][side])
                 axes.hlines(at, *ends, color=colour, linewidth=9, label=side if not at else None)
             if (found := value(window["score"], metric)) is not None:
-                axes.annotate(f"{found:.3f}", (ends[1], at), (4, 0), textcoords="offset points", va="center")
+                axes.annotate(f"{found:.3g}", (ends[1], at), (4, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(windows)), [str(at + 1) for at in range(len(windows))])
         axes.set(ylabel="window", ylim=(len(windows) - 0.4, -0.6))
         axes.margins(x=0.16)
@@ -150,31 +153,49 @@ def _windows(metrics: Told, scores: Told, number: Number) -> Plate:
 
     rows = []
     for at, window in enumerate(windows):
-        here = ("scores", "windows", at)
-        spans = [f"{window[side]['first']} to {window[side]['last']}" for side in ("train", "test")]
-        counts = [number(*here, side, "rows", form=",d") for side in ("train", "test")]
+        spans = ["{} to {}".format(*map(format_time, sides[at][side])) for side in ("train", "test")]
+        counts = [number("metrics", "split", "windows", at, "rows", side, form=",d") for side in ("train", "test")]
         known = value(window["score"], metric) is not None
-        found = number(*here, "score", *metric.split(".")) if known else ""
+        found = number("scores", "windows", at, "score", *metric.split(".")) if known else ""
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
-    says = several if len(windows) > 1 else "Nothing is shuffled: it is tested on what came after all that it learnt."
-    says += f" The number is the {metric} of each."
+    caption = several if len(windows) > 1 else "Nothing is shuffled: the test rows come after all train rows."
+    caption += f" The number is the {metric} of each."
     head = ["window", "train", "train rows", "test", "test rows", metric]
-    svg = picture("windows", says, draw, 1.25 + 0.27 * len(windows))
-    return Plate("windows", "What trains and what tests", says, svg, Grid(head, rows, ("train", "test")))
+    svg = picture("windows", caption, draw, 1.25 + 0.27 * len(windows))
+    yield Figure("windows", "What trains and what tests", caption, svg, Grid(head, rows, ("train", "test")))
 
 
-def others(metrics: Told, scores: Told, number: Number) -> Grid:
-    """Every metric of every row's answerer."""
-    who: dict[str, tuple[str, ...]] = {"this model": ("metrics", "test")}
-    who |= {"validation rows": ("metrics", "validation")} if "validation" in metrics else {}
+def _span(periods: Sequence[Any]) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last time of a side."""
+    return periods[0].first, periods[-1].last
+
+
+def others(inputs: Inputs) -> Grid:
+    """Every metric of the model, of its validation rows and of every baseline."""
+    metrics, number = inputs.metrics, inputs.number
+    who: dict[str, tuple[str, ...]] = {"this model": ("metrics", "test", "overall")}
+    who |= {"validation rows": ("metrics", "validation", "overall")} if metrics["validation"] else {}
     who |= {name: ("metrics", "baselines", name) for name in metrics["baselines"]}
-    names = list(_scalars(metrics["test"]))
+    names = list(_scalars(metrics["test"]["overall"]))
     rows = []
     for name, path in who.items():
         found = _scalars(_at(metrics, path[1:]))
         rows.append([name, *(number(*path, *key.split("."), form=".4f") if key in found else "" for key in names)])
     return Grid(["who", *names], rows)
+
+
+def intervals(inputs: Inputs) -> Grid | None:
+    """The intervals of the test rows' metrics; None where the scores list none."""
+    found = inputs.metrics["test"]["overall"].get("intervals")
+    if not found:
+        return None
+    here = ("metrics", "test", "overall", "intervals")
+    rows = [
+        [name, *(inputs.number(*here, name, end, form=".5g") for end in ("low", "high")), each["method"]]
+        for name, each in found.items()
+    ]
+    return Grid(["metric", "from", "to", "method"], rows, text_columns=("method",))
 
 
 def _at(whole: Any, path: tuple[str, ...]) -> Any:
@@ -183,20 +204,30 @@ def _at(whole: Any, path: tuple[str, ...]) -> Any:
     return whole
 
 
-def _scalars(scores: Told, prefix: str = "") -> dict[str, Any]:
+def _scalars(scores: Values, prefix: str = "") -> dict[str, Any]:
     """Metrics by dotted name, without counts and intervals."""
     found: dict[str, Any] = {}
     for key, each in scores.items():
-        if isinstance(each, Mapping) and key not in ("confusion", "interval"):
-            found |= _scalars(each, f"{prefix}{key}.")
-        elif key == "auc" or (isinstance(each, float) and not isinstance(each, bool)):
+        if isinstance(each, Mapping):
+            found |= _scalars(each, f"{prefix}{key}.") if key not in ("confusion", "intervals") else {}
+        elif each is None or isinstance(each, float):
             found[prefix + key] = each
     return found
 
 
-def rival(metrics: Told, scores: Told) -> tuple[str, str] | None:
-    """The best baseline and the metric that says so: the gate's where baselines have it, else the task's first."""
-    for metric in (metrics["config"]["gate"]["metric"], main(scores["task"], metrics)):
-        if any(value(each, metric) is not None for each in metrics["baselines"].values()):
-            return best(metric, metrics["baselines"])[0], metric
-    return None
+def rival(inputs: Inputs) -> tuple[str, str] | None:
+    """The best baseline and the metric that caption so: the gate's where baselines have it, else the task's first."""
+    found = best(inputs.of_baselines, inputs.metrics["baselines"])
+    return (found[0], inputs.of_baselines.name) if found else None
+
+
+def sentence(inputs: Inputs, unit: str) -> Markup:
+    """What the gate's metric caption of the test rows, in the task's words."""
+    text = Markup()
+    for words, field, form, _ in Formatter().parse(inputs.task.sentence(inputs.metric.name)):
+        text += escape(words)
+        if field == "unit":
+            text += unit
+        elif field:
+            text += inputs.number("metrics", "test", "overall", *field.split("."), form=form or ".4f")
+    return text

@@ -16,6 +16,20 @@ from tapeline.serving.store import versions as store
 from tapeline.serving.store.backend import retried
 from tapeline.serving.store.state import CANARY
 from tapeline.serving.store.versions import Change, Store, Version
+from tapeline.tasks import value
+
+
+def number(text: str | None) -> int | None:
+    """The number that an option version=N gives; None without it.
+
+    Raises:
+        Refused: it is no number that a version can have.
+    """
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise refuse(f"version={text}", "is no number of a version", "write one as tapeline versions prints it")
+    return int(text)
 
 
 @retried
@@ -135,8 +149,15 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
             "model_version": version.model_version,
             "data": told["data"][:12],
             "as of": metrics.get("data", {}).get("as_of"),
-            "accuracy": metrics.get("test", {}).get("accuracy"),
+            **_score(metrics),
             "decision": "accepted" if metrics.get("gate", {}).get("accepted") else "rejected",
             "features": len(told["features"]),
             "names": list(told["features"]),
         }
+
+
+def _score(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate's metric and the score of the test rows, of a metrics.json of any schema."""
+    name = metrics.get("config", {}).get("gate", {}).get("metric")
+    test = metrics.get("test", {})
+    return {"metric": name, "score": value(test.get("overall", test), str(name))}

@@ -25,7 +25,7 @@ from tapeline.console import LOG, logged
 from tapeline.errors import refuse
 from tapeline.lookup import configure as compose
 from tapeline.pipeline import run_locally as local
-from tapeline.pipeline.graph import PIPELINE
+from tapeline.pipeline.graph import artifacts, pipeline
 
 
 def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
@@ -44,7 +44,8 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
     name = own.get("run") or place.begin(config, overrides, apply=own.get("apply") == "true")
     folder = local.new_folder(config, started)
     try:
-        with logged(folder / "log.txt"):
+        with files.owned(folder), logged(folder / "log.txt"):
+            local.begin(folder, config, started)
             LOG.info("%s: %s", config.target.name, name)
             steps = _follow(place, config, name)
             _keep(place.fetch(config, name), config, local.Progress(folder, steps=steps), started, name)
@@ -89,10 +90,10 @@ def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
 
 def _keep(fetched: Mapping[str, bytes], config: Config, progress: local.Progress, started: datetime, name: str) -> None:
     """Leave a folder as `make run` does."""
-    artifacts = {made.file: made.name for step in PIPELINE for made in step.makes}
+    names = {made.file: made.name for made in artifacts(pipeline(config)).values()}
     for file, content in fetched.items():
         files.write_bytes(progress.folder / file, content)
-        progress.artifacts[artifacts[file]] = progress.folder / file
+        progress.artifacts[names[file]] = progress.folder / file
     text = yaml.safe_dump(conf.plain(config), sort_keys=False, allow_unicode=True)
     files.write_bytes(progress.folder / "config.yaml", text.encode())
     images = {"image": cast(Cluster, config.target).image, "hw.image": config.hw.image}

@@ -1,6 +1,4 @@
-"""The verb predict: rows from the data or a file, sent to a server, and what it answers.
-
-    tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv
+"""The rows that a server is asked about: of a date, drawn at random, or from a file.
 
 Rows of a date or drawn at random are made by the dataset's own functions, as for training.
 """
@@ -8,7 +6,6 @@ Rows of a date or drawn at random are made by the dataset's own functions, as fo
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,23 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import refuse
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import source
 from tapeline.serving import saved_model as servable
-from tapeline.serving.client import Answer, Where, ask, plain, where
-from tapeline.tables import splits
-from tapeline.tables.table import Table
+from tapeline.tables import splits, writing
+from tapeline.tables.table import Table, open_table
 
 Array = np.ndarray[Any, Any]
 
 NO_FEATURES = ("date", "time", "target")
 """Columns of a file of rows that are not sent."""
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Hosts whose models lie in this machine's store."""
-SHOWN = 20
-"""Rows printed for people."""
 
 
 @dataclass(frozen=True)
@@ -47,56 +40,53 @@ class Rows:
     """float32 [rows, features]."""
 
 
-def run(config: Config, own: Mapping[str, str], number: int | None) -> None:
-    """Ask, print the answers for people, and one JSON object in the last line.
-
-    Args:
-        config: says where rows come from, and whom to ask.
-        own: date, random, rows, host and api, where given.
-        number: of the version; None asks the live one.
+def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
+    """The rows that date, rows or random name; without them that of the latest day.
 
     Raises:
-        Refused: the keys do not fit together, there is no such row, or the server refuses.
+        Refused: the options do not fit together, or there is no such row.
     """
-    ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
-    place = where(own.get("host", "127.0.0.1"), ports, config.serving.name, own.get("api", "rest"))
-    rows = _rows(config, own)
-    names = _names(config, number) if place.host in LOCAL else None
-    answer = ask(place, _in_order(rows, names), number)
-    for line in _lines(place, rows, answer):
-        print(line)
-    print(json.dumps(_summary(rows, answer)))
-
-
-def _rows(config: Config, own: Mapping[str, str]) -> Rows:
-    chosen = [key for key in ("date", "rows") if key in own] + (["random"] if own.get("random") == "true" else [])
+    chosen = [key for key in ("date", "rows") if key in options] + (
+        ["random"] if options.get("random") == "true" else []
+    )
     if len(chosen) > 1:
-        raise refuse(" and ".join(chosen), "say different things", "give one of date, random and rows")
+        raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
     if chosen == ["rows"]:
-        return read(Path(own["rows"]))
+        return read(Path(options["rows"]))
     module = kind(config.dataset)
-    frame, origin = source(config.dataset).read(config.dataset, module.simulate)
-    table = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+    with files.scratch(Path(config.target.cache), "predict") as folder:
+        frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
+        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        writing.write(folder / "rows", header, parts)
+        return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
+
+
+def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
+    """One row of the table, or those of a date."""
+    part = table.manifest.parts[0].id
+    time = table.times(part)
     if chosen == ["random"]:
-        train = splits.windows(config.split, table.time)[-1].train
+        window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
+        train = np.arange(len(time))[window.rows(time, "train")]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
-        picked = _dated(table, own["date"], origin)
+        picked = _dated(time, options["date"], origin)
     else:
-        picked = np.array([len(table.time) - 1])
-    return Rows([str(time) for time in table.time[picked]], table.names, table.features[picked])
+        picked = np.array([len(time) - 1])
+    features = table.read(("feature",), {part: picked})["feature"]
+    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
 
 
-def _dated(table: Table, text: str, origin: str) -> Array:
+def _dated(time: Array, text: str, origin: str) -> Array:
     try:
         moment = np.datetime64(text)
     except ValueError:
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12") from None
     if np.isnat(moment):
         raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12")
-    picked = np.flatnonzero(table.time.astype(moment.dtype) == moment)
+    picked = np.flatnonzero(time.astype(moment.dtype) == moment)
     if not len(picked):
-        first, last = table.time[0], table.time[-1]
+        first, last = time[0], time[-1]
         raise refuse(f"date={text}", f"{origin} has no row of it", f"give a day of trading from {first} to {last}")
     return picked
 
@@ -144,7 +134,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _names(config: Config, number: int | None) -> tuple[str, ...] | None:
+def served_features(config: Config, number: int | None) -> tuple[str, ...] | None:
     """The served model's features in its order; None where its store is not on this machine."""
     store = Path(config.serving.store)
     if number is None:
@@ -158,7 +148,7 @@ def _names(config: Config, number: int | None) -> tuple[str, ...] | None:
         return None
 
 
-def _in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
+def in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
     """The features in the model's order."""
     if wanted is None or tuple(wanted) == rows.names:
         return rows.features
@@ -169,45 +159,3 @@ def _in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
         told += [f"have {', '.join(strange)}, which it does not know"] if strange else []
         raise refuse("the model's features", f"the rows {' and '.join(told)}", f"give these: {', '.join(wanted)}")
     return np.ascontiguousarray(rows.features[:, [rows.names.index(name) for name in wanted]])
-
-
-def _lines(place: Where, rows: Rows, answer: Answer) -> list[str]:
-    """A small table."""
-    version = _one(answer.outputs.get("model_version"))
-    head = f"{place.name} version {answer.version}" + (f" ({version})" if version else "")
-    lines = [f"{head} on {place}, {place.api}, {answer.milliseconds:.1f} ms"]
-    columns = {"date": [date or "-" for date in rows.dates]}
-    for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
-        columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
-    widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
-    lines.append("  ".join(name.ljust(width) for name, width in widths.items()).rstrip())
-    for row in range(min(len(rows.dates), SHOWN)):
-        lines.append("  ".join(columns[name][row].ljust(width) for name, width in widths.items()).rstrip())
-    if len(rows.dates) > SHOWN:
-        lines.append(f"... and {len(rows.dates) - SHOWN} more")
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_text, value))
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
-def _one(values: Any) -> Any:
-    return values[0] if values else None
-
-
-def _summary(rows: Rows, answer: Answer) -> dict[str, Any]:
-    """What the last line tells: values for one row, lists for several."""
-    listed: dict[str, Any] = {"date": rows.dates}
-    listed |= {name: plain(answer.outputs.get(name)) for name in ("prediction", "probability")}
-    if len(rows.dates) == 1:
-        listed = {name: _one(values) for name, values in listed.items()}
-    model_version = _one(answer.outputs.get("model_version"))
-    return {
-        **listed,
-        "model_version": model_version,
-        "version": answer.version,
-        "latency_ms": round(answer.milliseconds, 3),
-    }

@@ -1,0 +1,177 @@
+"""The commands that make a cluster on which the overlays work, and remove it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tapeline.clusters.releases import ARGO, KFP
+from tapeline.config import compose as conf
+from tapeline.config.schema import Hardware
+from tapeline.errors import refuse
+
+OVERLAYS = Path("deploy") / "kustomize" / "overlays"
+MACHINES = {
+    "nvidia-tesla-t4": "n1-standard-4",
+    "nvidia-l4": "g2-standard-8",
+    "nvidia-tesla-a100": "a2-highgpu-1g",
+    "nvidia-h100-80gb": "a3-highgpu-1g",
+}
+"""What GKE sells a card in."""
+GOOGLE = "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11"
+"""private.googleapis.com, which overlay gke-cpu lets the steps reach."""
+
+
+def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], Path]:
+    """The commands that make a cluster, and the overlay to apply to it.
+
+    Args:
+        hardware: says which card, and which image of the steps.
+        options: provider, engine, project and zone.
+
+    Raises:
+        Refused: the provider does not have the card, or an option is missing.
+    """
+    provider = _provider(options)
+    commands = _kind(hardware) if provider == "kind" else _gke(hardware, options)
+    overlay = "laptop" if provider == "kind" else "gke-gpu" if hardware.accelerator else "gke-cpu"
+    return [*commands, *_engine(options)], OVERLAYS / overlay
+
+
+def remove(options: Mapping[str, str]) -> tuple[list[str], str]:
+    """The commands that remove it, and what they leave.
+
+    Raises:
+        Refused: an option is missing.
+    """
+    if _provider(options) == "kind":
+        return ["kind delete cluster --name tapeline"], ""
+    project, where = _place(options)
+    left = f"what costs and stays: volumes that were retained, and the bucket gs://{project}-tapeline"
+    return [f"gcloud container clusters delete tapeline {where} --quiet"], left
+
+
+def execute(commands: Sequence[str], *, run: bool) -> None:
+    """Print commands, and run each after it is printed with `run`.
+
+    Raises:
+        Refused: a command fails or is not installed.
+    """
+    for line in commands:
+        print(line, flush=True)
+        if run:
+            _run(shlex.split(line))
+
+
+def _provider(options: Mapping[str, str]) -> str:
+    if "provider" not in options:
+        raise refuse("provider", "is not named", "write provider=kind or provider=gke")
+    return options["provider"]
+
+
+def _kind(hardware: Hardware) -> list[str]:
+    """Its own network plugin keeps to NetworkPolicies from kind 0.24 on."""
+    if hardware.accelerator:
+        fix = "use provider=gke, or overlay onprem-k80 on machines that have the card"
+        raise refuse(f"hw={hardware.name}", "kind gives pods no GPU", fix)
+    return [
+        "kind create cluster --name tapeline --wait 120s",
+        f"kind load docker-image {shlex.quote(hardware.image)} --name tapeline",
+    ]
+
+
+def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
+    """A cluster that enforces NetworkPolicies, with Workload Identity, Filestore, a bucket, and a pool for the card."""
+    project, where = _place(options)
+    pool = _pool(hardware, where)
+    account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
+    return [
+        f"gcloud container clusters create tapeline {where} --num-nodes=2 --machine-type=e2-standard-4"
+        f" --enable-dataplane-v2 --workload-pool={project}.svc.id.goog --addons=GcpFilestoreCsiDriver",
+        f"gcloud container clusters get-credentials tapeline {where}",
+        *pool,
+        f"gcloud storage buckets create {bucket} --project={project} --uniform-bucket-level-access"
+        f" --location={options.get('zone', ZONE).rpartition('-')[0]}",
+        f"gcloud iam service-accounts create tapeline --project={project}",
+        f"gcloud storage buckets add-iam-policy-binding {bucket} --role=roles/storage.objectUser"
+        f" --member=serviceAccount:{account}",
+        *(
+            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
+            f" --role=roles/iam.workloadIdentityUser"
+            f" --member='serviceAccount:{project}.svc.id.goog[tapeline/tapeline-{role}]'"
+            for role in ("runner", "publisher")
+        ),
+        *_private_access(project),
+    ]
+
+
+def _private_access(project: str) -> list[str]:
+    """Google's APIs at addresses that a NetworkPolicy can name."""
+    create = f"gcloud dns record-sets create --project={project} --zone=googleapis --ttl=300"
+    return [
+        f"gcloud dns managed-zones create googleapis --project={project} --dns-name=googleapis.com."
+        " --visibility=private --networks=default --description=private.googleapis.com",
+        f"{create} private.googleapis.com. --type=A --rrdatas={GOOGLE}",
+        f"{create} '*.googleapis.com.' --type=CNAME --rrdatas=private.googleapis.com.",
+    ]
+
+
+def _pool(hardware: Hardware, where: str) -> list[str]:
+    """Nodes with the profile's card, which go when nobody needs them."""
+    card = hardware.accelerator
+    if card is None:
+        return []
+    if card.end_of_life or card.model not in MACHINES:
+        gone = f"GKE has sold no {card.model} since {card.end_of_life}"
+        problem = gone if card.end_of_life else f"no machine of GKE's is known for {card.model}"
+        fix = "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
+        raise refuse(f"hw={hardware.name}", problem, fix)
+    return [
+        f"gcloud container node-pools create {hardware.name} --cluster=tapeline {where}"
+        f" --machine-type={MACHINES[card.model]} --num-nodes=0 --enable-autoscaling --min-nodes=0 --max-nodes=1"
+        f" --accelerator=type={card.model},count={card.count},gpu-driver-version=default"
+    ]
+
+
+ZONE = "europe-west4-a"
+
+
+def _place(options: Mapping[str, str]) -> tuple[str, str]:
+    """The project, and the flags that name it and the zone."""
+    given = {"project": options.get("project", ""), "zone": options.get("zone", ZONE)}
+    for key, value in given.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", value):
+            problem = f"{value} cannot be one" if value else "is not named"
+            raise refuse(key, problem, f"write {key}=ID, as gcloud {key}s list shows it")
+    return given["project"], " ".join(f"--{key}={value}" for key, value in given.items())
+
+
+def _engine(options: Mapping[str, str]) -> list[str]:
+    """Argo, or Kubeflow Pipelines, which brings an Argo of its own; two would run each other's workflows."""
+    if options.get("engine") == "kfp":
+        source = "github.com/kubeflow/pipelines/manifests/kustomize"
+        return [
+            f"kubectl apply -k '{source}/cluster-scoped-resources?ref={KFP}'",
+            "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
+            f"kubectl apply -k '{source}/env/dev?ref={KFP}'",
+        ]
+    release = f"https://github.com/argoproj/argo-workflows/releases/download/v{ARGO}/install.yaml"
+    return [
+        "kubectl create namespace argo",
+        f"kubectl apply --server-side -n argo -f {release}",
+        "kubectl -n argo rollout status deployment/workflow-controller --timeout=300s",
+    ]
+
+
+def _run(words: Sequence[str]) -> None:
+    try:
+        code = subprocess.run(words, cwd=conf.root(), check=False).returncode
+    except FileNotFoundError:
+        raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
+    if code:
+        raise refuse(
+            shlex.join(words[:4]), f"ended with {code}", "correct what it printed above, and continue from that line"
+        )

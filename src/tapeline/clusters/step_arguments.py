@@ -1,0 +1,112 @@
+"""The arguments of `tapeline step`, as pods get them and people write them.
+
+tapeline step train model=flat --in table=table.parquet --out fitted=fitted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapeline.clusters.built import BUILT
+from tapeline.clusters.kfp.ui import Launched
+from tapeline.clusters.plan import SUBMITTED
+from tapeline.config.overrides import check_plain
+from tapeline.errors import Finding, Refused, choose
+from tapeline.pipeline.graph import STEPS, Step
+
+IN, IN_OPTIONAL, OUT, LAUNCHED = "--in", "--in-optional", "--out", "--executor-input"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the arguments say."""
+
+    names: tuple[str, ...]
+    """Of steps, in the graph's order."""
+    overrides: tuple[str, ...]
+    """Of the build, or of a person."""
+    submitted: tuple[str, ...]
+    """Overrides of a submitted run."""
+    built: str | None
+    """What the builder saw of the configuration."""
+    inputs: Mapping[str, Path]
+    """By artifact."""
+    optional: Mapping[str, Path]
+    """Inputs that need not be there."""
+    outputs: Mapping[str, Path]
+    """By artifact or output parameter."""
+    launched: Launched | None
+    """By KFP, which reads a file about the outputs."""
+
+    def steps(self, graph: Iterable[Step]) -> tuple[Step, ...]:
+        """Those of the graph that are named.
+
+        Raises:
+            Refused: a named step is not in this graph.
+        """
+        present = {each.name: each for each in graph}
+        absent = [name for name in self.names if name not in present]
+        if absent:
+            fix = choose(absent[0], list(present))
+            raise Refused(*(Finding(f"step {name}", "the configuration has no such step", fix) for name in absent))
+        return tuple(present[name] for name in self.names)
+
+
+def read(arguments: Iterable[str]) -> Call:
+    """Read the arguments.
+
+    Raises:
+        Refused: all that is wrong: an unknown step, an argument out of place, a submitted parameter that is
+            more than a value.
+    """
+    names, built, launched = "", None, None
+    overrides, submitted, findings = list[str](), list[str](), list[Finding]()
+    paths: dict[str, dict[str, Path]] = {IN: {}, IN_OPTIONAL: {}, OUT: {}}
+    target = overrides
+    rest = iter(arguments)
+    for word in rest:
+        if word == LAUNCHED:
+            launched = Launched.read(next(rest, ""))
+        elif word in paths:
+            findings += _path(word, next(rest, ""), paths[word])
+        elif word.startswith(BUILT):
+            built = word.removeprefix(BUILT)
+        elif word == SUBMITTED:
+            target = submitted
+        elif "=" in word or word.startswith("~"):
+            target.append(word)
+        elif names:
+            findings.append(Finding(word, "is no key=value", "write as in model=deep"))
+        else:
+            names = word
+    findings += [*_not_plain(submitted), *_unknown(names)]
+    if findings:
+        raise Refused(*findings)
+    chosen = tuple(each.name for each in STEPS if each.name in names.split(","))
+    inputs, optional, outputs = paths.values()
+    return Call(chosen, tuple(overrides), tuple(submitted), built, inputs, optional, outputs, launched)
+
+
+def _path(flag: str, text: str, paths: dict[str, Path]) -> Iterator[Finding]:
+    name, equals, path = text.partition("=")
+    if equals and path:
+        paths[name] = Path(path)
+    else:
+        yield Finding(f"{flag} {name}", "names no artifact and path", f"write {flag} NAME=PATH")
+
+
+def _not_plain(submitted: Sequence[str]) -> Iterator[Finding]:
+    for text in submitted:
+        try:
+            check_plain(text)
+        except Refused as error:
+            yield from error.findings
+
+
+def _unknown(names: str) -> Iterator[Finding]:
+    known = [each.name for each in STEPS]
+    for name in names.split(","):
+        if name not in known:
+            yield Finding(f"step {name}".strip(), "no such step", choose(name, known))

@@ -1,0 +1,42 @@
+"""A second version beside the live one: tapeline canary run=latest"""
+
+from __future__ import annotations
+
+from tapeline.commands import Option
+
+GROUP = "serve"
+HELP = "serve the model of a run, or a version, beside the live one"
+OPTIONS = (
+    Option("run", "RUN", "a folder in runs", "latest"),
+    Option("version", "N", "a version of the store instead of a run"),
+    Option("why", "TEXT", "the reason, for the store's log"),
+)
+READS = ("dataset", "experiment", "serving", "target")
+EXAMPLES = (
+    ("tapeline canary", "serves the model of runs/latest as <serving.name>-canary"),
+    ("tapeline canary version=3 why='compare with March'", "does so with version 3 of the store"),
+)
+
+
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Serve it, and print what is served.
+
+    Raises:
+        Refused: there is no such run or version, its gate rejected the model, or nothing is live.
+    """
+    from tapeline.errors import refuse
+    from tapeline.lookup import configure
+    from tapeline.pipeline.graph import METRICS, SERVABLE
+    from tapeline.pipeline.run_folder import accepted
+    from tapeline.serving.store import operations
+
+    config, why = configure(overrides), options.get("why", "")
+    number = operations.number(options.get("version"))
+    if number is None:
+        folder, serving = accepted(options.get("run", "latest"), config)
+        model, metrics = folder / SERVABLE.file, folder / METRICS.file
+        print(operations.canary(model, metrics, serving.store, serving, why))
+    elif "run" in options:
+        raise refuse("run and version", "both name a model", "give one of them, as in canary version=3")
+    else:
+        print(operations.canary(number, None, config.serving.store, config.serving, why))

@@ -1,0 +1,102 @@
+"""One step as a program, or several in one go, for containers and for a look at what a step does.
+
+    tapeline step train model=flat --in table=table.parquet --out fitted=fitted
+    tapeline step ingest,features --out table=table.parquet
+
+An output parameter is an output too: `--out accepted=PATH`. What is not named is not kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tapeline import files
+from tapeline.checks import before_build
+from tapeline.clusters import built
+from tapeline.clusters.step_arguments import IN, IN_OPTIONAL, OUT, Call, read
+from tapeline.config.overrides import parse
+from tapeline.config.schema import Config
+from tapeline.console import LOG, logged
+from tapeline.errors import Finding, Refused
+from tapeline.lookup import configure
+from tapeline.pipeline.execution import execute
+from tapeline.pipeline.graph import Parameters, Step, artifacts, pipeline
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the steps one after the other; outputs take their names only when all are complete.
+
+    Where the arguments have what a builder saw of the configuration, it must be what conf/ composes here.
+
+    Raises:
+        Refused: the configuration differs from that of the build, artifacts are not those that the steps
+            take and make, or what a step refuses.
+    """
+    call = read(arguments)
+    config = configure(call.overrides)
+    steps = call.steps(pipeline(config))
+    if call.built is not None:
+        # a pod has the overrides of what its steps read, so rules across sections are for the builder
+        built.check(call.built, config, call.submitted, steps)
+    if parse(call.submitted):
+        config = configure([*call.overrides, *call.submitted])
+    if call.built is None and any(step.world == "watched" for step in steps):
+        # the first step answers for the whole configuration; a person need not repeat it for others
+        before_build(config)
+    if findings := list(_wrong_paths(call, steps)):
+        raise Refused(*findings)
+    parameters = _run(call, steps, config)
+    for name, value in parameters.items():
+        if name in call.outputs:
+            files.write_bytes(call.outputs[name], value.encode())
+    if call.launched:
+        call.launched.tell({name: path for name, path in call.outputs.items() if path.exists()})
+
+
+def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
+    paths = {**call.inputs, **{name: path for name, path in call.optional.items() if path.exists()}}
+    parameters = Parameters()
+    with logged(), ExitStack() as stack:
+        unnamed = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for step in steps:
+            if len(steps) > 1:
+                LOG.info("%s", step.name)
+            outputs = dict[str, Path]()
+            for made in step.makes:
+                path = None if made.optional else call.outputs.get(made.name)
+                outputs[made.name] = stack.enter_context(files.whole(path)) if path else unnamed / made.file
+            parameters |= execute(step, config, paths, outputs)
+            paths |= {name: path for name, path in outputs.items() if path.exists()}
+        for made in artifacts(steps).values():
+            if made.optional and made.name in call.outputs and made.name in paths:
+                target = stack.enter_context(files.whole(call.outputs[made.name]))
+                shutil.copy(paths[made.name], target)
+    return parameters
+
+
+def _wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
+    made = artifacts(steps)
+    taken = [name for step in steps for name in step.inputs if name not in made]
+    needed = [name for step in steps for name in step.needs if name not in made]
+    given: Mapping[str, Path] = {**call.inputs, **call.optional}
+    outputs = [*made, *(name for step in steps for name in step.parameters)]
+    what = ",".join(step.name for step in steps)
+    for name in needed:
+        if name not in given:
+            yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")
+    for name in given:
+        if name not in taken:
+            yield Finding(f"{IN} {name}", f"{what} does not take it", "leave it out")
+    for name in call.optional:
+        if name in needed:
+            yield Finding(f"{IN_OPTIONAL} {name}", f"{what} cannot run without it", f"write {IN} {name}=PATH")
+    for name in call.outputs:
+        if name not in outputs:
+            yield Finding(f"{OUT} {name}", f"{what} does not make it", "leave it out")
+    for name, path in call.inputs.items():
+        if not path.exists():
+            yield Finding(f"{IN} {name}={path}", "no such file", "give what a step made")

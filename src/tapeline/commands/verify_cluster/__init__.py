@@ -1,0 +1,28 @@
+"""What an overlay put on a cluster trains, serves and keeps out: tapeline verify-cluster"""
+
+from __future__ import annotations
+
+from tapeline.commands import Option
+
+GROUP = "clusters"
+HELP = "test what kubectl apply -k made: it trains, it answers clients, nobody else can connect"
+OPTIONS = (
+    Option("namespace", "NAME", "where the overlay was applied", "tapeline"),
+    Option("template", "NAME", "the WorkflowTemplate that is run", "snp-deep-cpu"),
+)
+READS = ()
+EXAMPLES = (
+    ("tapeline verify-cluster", "checks the namespace tapeline of kubectl's current context"),
+    ("tapeline verify-cluster namespace=test template=snp-flat-cpu", "checks another one, with a shorter run"),
+)
+
+
+def run(overrides: list[str], options: dict[str, str]) -> None:
+    """Run a pipeline, ask the server as a client, and try to connect without the client's label.
+
+    Raises:
+        Refused: all that does not work.
+    """
+    from tapeline.commands.verify_cluster import probes
+
+    probes.run(options)

@@ -1,0 +1,44 @@
+"""What may be a secret: keys whose name says so, and values that look like a credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tapeline.errors import Finding, scrub
+
+KEYS = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "an access key of AWS"),
+    (re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"), "a key of Google's API"),
+    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})"), "a token of GitHub"),
+    (re.compile(r"\bey[A-Za-z0-9_-]{15,}\.ey[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{15,}"), "a signed token"),
+    (re.compile(r"(?i)[\"']?private_key[\"']?\s*:\s*[\"'][^\"']{20,}"), "a service account's key"),
+)
+NAMED = re.compile(r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|private)_?key)(?:_|$)")
+"""Names of keys that hold a secret."""
+REFERENCE = ("_env", "_file")
+"""Names of keys that say where a secret is."""
+INSIDE = re.compile(r"(?i)\b(?:password|passwd|pwd|secret|token)\s*=\s*[^\s;&${]+")
+"""In a value, as in a connection string."""
+
+ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+\}")
+
+
+def suspects(values: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for each key, dotted, whose value may be a secret.
+
+    Text that refers to the environment, `${oc.env:NAME}`, holds no secret.
+    """
+    for key, value in values.items():
+        name, text = key.rpartition(".")[2], str(value)
+        if value is None or value == "" or ENVIRONMENT.fullmatch(text):
+            continue
+        named = NAMED.search(name) and not name.endswith(REFERENCE)
+        if named or scrub(text) != text or INSIDE.search(text) or any(each.search(text) for each, _ in KEYS):
+            fix = (
+                f"name a variable, as in {key.removesuffix('_env')}_env=NAME, and put it into the Secret that"
+                " target.data_secret or target.store_secret names"
+            )
+            yield Finding(key, "may hold a secret, which would stand in the emitted files", fix)

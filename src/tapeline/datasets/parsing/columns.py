@@ -1,0 +1,317 @@
+"""A column to typed values and findings, in batches: a form is found on a sample and verified on every value.
+
+Each form that reads all of the sample goes on to the rest; where two are left at the end that read the
+column differently, that is a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tapeline.datasets.parsing.forms import Form
+from tapeline.errors import Finding, Refused, refuse
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SAMPLE = 1000
+"""Values that forms are tried on."""
+SHOWN = 20
+"""Rows that a finding keeps, at most."""
+BATCH = 200_000
+"""Rows whose text is in memory at a time."""
+
+
+@dataclass(frozen=True)
+class RowFinding:
+    """One kind of mistake in a column."""
+
+    column: str
+    rows: tuple[int, ...]
+    """The first ones, counted from 1 below the header; empty where the whole column is meant."""
+    count: int
+    """Of all its rows."""
+    value: Any
+    """Of the first row, as the file has it."""
+    problem: str
+    fix: str
+
+    def at(self, where: str) -> Finding:
+        """The finding in words, in the file `where`."""
+        place = f"{where}, column {self.column}" + (f", row {self.rows[0]}" if self.rows else "")
+        others = ", ".join(map(str, self.rows[1:5])) + (", ..." if self.count > 5 else "")
+        more = f" ({self.count} rows; also {others})" if self.count > 1 else ""
+        return Finding(place, self.problem + more, self.fix)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A typed column, null where a value is missing or cannot be read, and what is wrong with it."""
+
+    values: pl.Series
+    findings: tuple[RowFinding, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule for values that could be read."""
+
+    problem: str
+    """With {!r} for the value."""
+    fix: str
+    broken: Callable[[pl.Series, Form], pl.Series | None]
+    """True where a value breaks it; None where none does."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How to read a column of one kind."""
+
+    noun: str
+    dtype: str
+    """Of the values, as Polars names it."""
+    forms: Callable[[pl.Series], Sequence[Form]]
+    """The forms to try on text, by a sample of it."""
+    typed: Callable[[pl.DataType], Form | None]
+    """The form of a column that is no text; None where its values cannot be meant, or are read as text."""
+    strange: tuple[str, str]
+    """Problem and fix where a value is of no form."""
+    checks: tuple[Check, ...]
+    clean: Callable[[pl.Series], pl.Series]
+    """What is taken off text where it cannot be read with it; null is missing."""
+    finish: Callable[[pl.Series, Form], pl.Series] = lambda values, form: values
+    complete: bool = False
+    """Whether no value may be missing."""
+    needed: bool = False
+    """Whether one value must be there."""
+    one_form: bool = False
+    """Whether a value of another form is compared with the first that can be read."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows with one kind of mistake."""
+
+    count: int = 0
+    first: tuple[int, ...] = ()
+    value: Any = None
+
+    def add(self, mask: pl.Series | None, rows: pl.Series, raw: pl.Series) -> _Rows:
+        """With those of a batch."""
+        if mask is None or not (count := int(mask.sum() or 0)):
+            return self
+        new = rows.filter(mask).head(SHOWN - len(self.first)).to_list()
+        value = self.value if self.count else raw.filter(mask)[0]
+        return _Rows(self.count + count, (*self.first, *new), value)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one form makes of a column, as far as it is read."""
+
+    form: Form
+    parts: tuple[pl.Series, ...]
+    broken: tuple[_Rows, ...]
+    strange: _Rows = _Rows()
+    good: tuple[Any, int] | None = None
+    """The first value of this form, and its row."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """A column, as far as it is read."""
+
+    nulls: int = 0
+    """Rows before the first value."""
+    missing: _Rows = _Rows()
+    readings: tuple[_Reading, ...] = ()
+    wrong_type: str = ""
+
+
+def read(column: pl.Series, reader: Reader) -> Parsed:
+    """A column in memory."""
+    import polars as pl
+
+    rows = pl.int_range(1, len(column) + 1, eager=True)
+    return _finish(reader, _feed(reader, _State(), column, rows), column.name)
+
+
+def scan(frame: pl.LazyFrame, readers: Mapping[str, Reader], where: str, row: str | None = None) -> dict[str, Parsed]:
+    """Columns of a frame of any length, by name; text is in memory for BATCH rows at a time.
+
+    Args:
+        frame: columns as the file has them.
+        readers: by the name of a column.
+        where: the name of the file in refusals.
+        row: the column that numbers rows as users count them, where the frame is a part of a file.
+
+    Raises:
+        Refused: the file is damaged.
+    """
+    import polars as pl
+
+    states, first = dict.fromkeys(readers, _State()), 1
+    try:
+        for batch in _batches(frame.select([*readers, row] if row else [*readers])):
+            rows = batch[row] if row else pl.int_range(first, first + len(batch), eager=True)
+            states = {name: _feed(readers[name], state, batch[name], rows) for name, state in states.items()}
+            first += len(batch)
+    except (pl.exceptions.ComputeError, OSError) as error:
+        what = " ".join(str(error).split("\n")[0].split())
+        raise refuse(where, f"cannot be read to its end ({what})", "write or fetch it again") from None
+    return {name: _finish(readers[name], state, name) for name, state in states.items()}
+
+
+def _batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    yield from frame.collect_batches(chunk_size=BATCH, maintain_order=True)
+
+
+def refuse_findings(where: str, parsed: Iterable[Parsed]) -> None:
+    """Refuse what is wrong with columns of the file `where`, all at once.
+
+    Raises:
+        Refused: there are findings.
+    """
+    if findings := [finding.at(where) for each in parsed for finding in each.findings]:
+        raise Refused(*findings)
+
+
+def _feed(reader: Reader, state: _State, column: pl.Series, rows: pl.Series) -> _State:
+    """The state after one more batch."""
+    form = reader.typed(column.dtype)
+    text = (column.fill_nan(None) if column.dtype.is_float() else column) if form else _as_text(column)
+    if text is None:
+        return replace(state, wrong_type=str(column.dtype), nulls=state.nulls + len(column))
+    readings = state.readings
+    if not readings:
+        tried = [form] if form else _candidates(reader, text)
+        nulls = _nulls(state.nulls, reader.dtype)
+        readings = tuple(_Reading(each, (nulls,), (_Rows(),) * len(reader.checks)) for each in tried)
+    attempt = [each.read(text) for each in (reading.form for reading in readings)]
+    if not form and all(values.null_count() for values in attempt):
+        text = reader.clean(text)
+        attempt = [reading.form.read(text) for reading in readings]
+    missing = (
+        state.missing.add(text.is_null(), rows, column) if reader.complete and text.null_count() else state.missing
+    )
+    if not readings:
+        return replace(state, missing=missing, nulls=state.nulls + len(column))
+    extended = [
+        _extend(reader, reading, values, text, column, rows) for reading, values in zip(readings, attempt, strict=True)
+    ]
+    whole = [reading for reading in extended if not reading.strange.count]
+    return replace(state, missing=missing, readings=tuple(whole or extended))
+
+
+def _extend(
+    reader: Reader, reading: _Reading, values: pl.Series, text: pl.Series, raw: pl.Series, rows: pl.Series
+) -> _Reading:
+    """The reading with a batch of values more."""
+    strange = reading.strange
+    if values.null_count() > text.null_count():
+        strange = strange.add(values.is_null() & text.is_not_null(), rows, raw)
+    broken = [
+        bad.add(check.broken(values, reading.form), rows, raw)
+        for check, bad in zip(reader.checks, reading.broken, strict=True)
+    ]
+    good = reading.good
+    if good is None and values.null_count() < len(values):
+        at = int(values.is_not_null().arg_max() or 0)
+        good = (raw[at], int(rows[at]))
+    parts = (*reading.parts, reader.finish(values, reading.form))
+    return _Reading(reading.form, parts, tuple(broken), strange, good)
+
+
+def _as_text(column: pl.Series) -> pl.Series | None:
+    """Text, digits of whole numbers, or None."""
+    import polars as pl
+
+    if column.dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        same = (whole.cast(column.dtype) == column).all()
+        return (whole if same else column).cast(pl.String)
+    return column.cast(pl.String) if column.dtype in (pl.String, pl.Null) or column.dtype.is_integer() else None
+
+
+def _candidates(reader: Reader, text: pl.Series) -> list[Form]:
+    """The forms that read most of a sample; none where nothing is there yet."""
+    step = max(len(text) // SAMPLE, 1)
+    sample = reader.clean(text.gather_every(step).unique(maintain_order=True)).drop_nulls()
+    if sample.is_empty():  # no such luck at equal distances
+        sample = reader.clean(text.unique(maintain_order=True)).drop_nulls().head(SAMPLE)
+    if sample.is_empty():
+        return []
+    alike = sample.to_frame("text").with_columns(shape=sample.str.replace_all("[0-9]", "9")).unique("shape")["text"]
+    examples = alike.head(50).to_list()
+    tried = [form for form in reader.forms(sample) if any(re.search(form.shape, each) for each in examples)]
+    misread = [form.read(sample).null_count() for form in tried]
+    least = min(misread, default=len(sample))
+    if least == len(sample):
+        return [Form("", partial(_nothing, dtype=reader.dtype))]
+    return [form for form, nulls in zip(tried, misread, strict=True) if nulls == least]
+
+
+def _nothing(text: pl.Series, dtype: str) -> pl.Series:
+    return _nulls(len(text), dtype)
+
+
+def _nulls(count: int, dtype: str) -> pl.Series:
+    import polars as pl
+
+    return pl.Series([None]).extend_constant(None, count).head(count).cast(getattr(pl, dtype))
+
+
+def _finish(reader: Reader, state: _State, name: str) -> Parsed:
+    """The best reading, with all that is wrong with it."""
+    import polars as pl
+
+    found: list[RowFinding] = []
+
+    def add(bad: _Rows, problem: str, fix: str) -> None:
+        if bad.count:
+            found.append(RowFinding(name, bad.first, bad.count, bad.value, problem.format(bad.value), fix))
+
+    def say(problem: str, fix: str) -> None:
+        found.append(RowFinding(name, (), 0, None, problem, fix))
+
+    add(state.missing, f"the {reader.noun} is missing", "complete or remove the row")
+    if state.wrong_type:
+        say(f"holds {state.wrong_type}, not {reader.noun}s", f"give {reader.noun}s")
+    if not state.readings:
+        values = _nulls(state.nulls, reader.dtype)
+    else:
+        best = min(state.readings, key=lambda reading: reading.strange.count)
+        if other := _other(best, state.readings):
+            say(*_two_ways(reader, best, other))
+        problem, fix = reader.strange
+        if reader.one_form and best.good:
+            problem = f"{{!r}} is not a {reader.noun} written as {best.good[0]!r} in row {best.good[1]}"
+            fix = f"write all {reader.noun}s in one form"
+        add(best.strange, problem, fix)
+        for check, bad in zip(reader.checks, best.broken, strict=True):
+            add(bad, check.problem, check.fix)
+        values = pl.concat([part.cast(getattr(pl, reader.dtype)) for part in best.parts])
+    if reader.needed and not found and values.null_count() == len(values):
+        say("every value is missing", f"give {reader.noun}s")
+    return Parsed(values.alias(name), tuple(found))
+
+
+def _other(best: _Reading, readings: Sequence[_Reading]) -> _Reading | None:
+    """A reading of the same rows that gives other values."""
+    same = (each for each in readings if each is not best and each.strange == best.strange)
+    return next(
+        (each for each in same if any(not a.equals(b) for a, b in zip(best.parts, each.parts, strict=True))), None
+    )
+
+
+def _two_ways(reader: Reader, best: _Reading, other: _Reading) -> tuple[str, str]:
+    """Problem and fix."""
+    one, two = next((a, b) for a, b in zip(best.parts, other.parts, strict=True) if not a.equals(b))
+    differ = int((one != two).arg_max() or 0)
+    names = f"{best.form.name} and as {other.form.name}"
+    problem = f"the {reader.noun}s can be read as {names} ({one[differ]} or {two[differ]})"
+    return problem, best.form.advice or f"say which, as in dataset.date_format={best.form.name}"

@@ -1,0 +1,64 @@
+"""A step that is mapped over partitions: its program once for each, in processes side by side.
+
+Each part is `<id>.parquet` and `<id>.json` (rows, first and last time, digest) in one folder.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tapeline import files
+from tapeline.console import LOG
+from tapeline.errors import Finding, Refused
+from tapeline.pipeline.graph import Step
+from tapeline.tables.parts import write_facts, wrong_ids
+
+
+def run_parts(
+    step: Step, config: object, inputs: Mapping[str, Path | None], folder: Path, processes: int | None = None
+) -> None:
+    """Run a mapped step: `partitions` of its module says the ids, `run` makes one part.
+
+    The parts do not depend on the number of processes.
+
+    Args:
+        step: mapped over partitions.
+        config: its `Reads`.
+        inputs: paths by artifact.
+        folder: that the parts go to; it does not exist yet.
+        processes: at most; None: one a core.
+
+    Raises:
+        Refused: ids that cannot name files, or what is wrong with the parts, of all parts at once.
+    """
+    ids: Sequence[str] = step.module().partitions(config, **inputs)
+    if findings := list(wrong_ids(ids)):
+        raise Refused(*findings)
+    folder.mkdir(parents=True)
+    jobs = [(step, config, dict(inputs), folder, name) for name in sorted(ids)]
+    # fork would copy the locks of threads that TensorFlow and Polars have begun
+    context = multiprocessing.get_context("spawn")
+    number = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
+    with ProcessPoolExecutor(number, mp_context=context) as pool:
+        for name, wrong in zip(sorted(ids), pool.map(_part, jobs), strict=True):
+            findings += wrong
+            LOG.info("    %s: part %s", step.name, name)
+    if findings:
+        raise Refused(*findings)
+
+
+def _part(job: tuple[Step, object, dict[str, Path | None], Path, str]) -> Sequence[Finding]:
+    """Make one part in its own process; what is wrong with it."""
+    step, config, inputs, folder, name = job
+    try:
+        with files.whole(folder / f"{name}.parquet") as path:
+            facts: Mapping[str, Any] = step.program()(config, partition=name, part=path, **inputs)
+    except Refused as error:
+        return error.findings
+    write_facts(folder, name, facts)
+    return ()

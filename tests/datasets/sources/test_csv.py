@@ -1,0 +1,152 @@
+"""Delimited text as it comes: what is read, what is refused, and how little of it is in memory."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapeline.datasets import parsing
+from tapeline.datasets.sources import csv as source
+from tapeline.datasets.sources import fetch, parquet
+from tapeline.errors import Refused
+
+
+def scan(folder: Path, content: bytes) -> dict[str, list[str | None]]:
+    path = folder / "table.csv"
+    path.write_bytes(content)
+    return source.scan(path, "table.csv").collect().to_dict(as_series=False)
+
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(cells, cells, cells.filter(lambda cell: bool(cell.strip()))), min_size=1, max_size=12),
+    separator=st.sampled_from(source.SEPARATORS),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    chunk=st.integers(1, 60),
+    bom=st.booleans(),
+)
+def test_what_the_standard_library_writes_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    separator: str,
+    quoting: int,
+    end: str,
+    chunk: int,
+    bom: bool,
+) -> None:
+    """Separators, quotes and new lines in quoted values, whatever the size of a chunk."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
+    writer.writerow(["one", "two", "three"])
+    writer.writerows(rows)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(source, "CHUNK", chunk)
+        found = scan(tmp_path_factory.mktemp("csv"), (b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode())
+    columns = {"one": 0, "two": 1, "three": 2}
+    assert found == {name: [row[at] for row in rows] for name, at in columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a,b\n1,2\n3,4,5\n", "table.csv, row 2: has 3 values, and the header 2; give each row as many values"),
+        (b"a,b\n1,2\n3\n4,5\n6\n", "table.csv, row 2: has 1 value, and the header 2 (2 rows; also 4)"),
+        (b"a,b\n1,2\n\n4,5\n", "table.csv, row 2: is blank"),
+        (b"a,b\n1,\xe9\n", "is not UTF-8 text (byte 7)"),
+        ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text (byte 1)"),
+        (b'a,b\n1,"2\n3,4\n', "has a quote that is not closed"),
+        (b"<!DOCTYPE html><html><body>Sign in", "is an HTML page"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_row(tmp_path: Path, content: bytes, says: str) -> None:
+    with pytest.raises(Refused) as refused:
+        scan(tmp_path, content)
+    assert says in str(refused.value)
+
+
+def test_rows_too_long_and_too_short_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        scan(tmp_path, b"a,b\n1\n1,2,3\n1,2\n")
+    assert [finding.where for finding in refused.value.findings] == ["table.csv, row 1", "table.csv, row 2"]
+
+
+@pytest.mark.parametrize("tail", [b"\n\n", b",\n,\n,", b"\r\n  \r\n", b'"",""\n'])
+def test_blank_lines_at_the_end_are_left_out(tmp_path: Path, tail: bytes) -> None:
+    assert scan(tmp_path, b"a,b\n1,\n3,4\n" + tail) == {"a": ["1", "3"], "b": [None, "4"]}
+
+
+def test_the_separator_that_a_spreadsheet_names_is_no_header(tmp_path: Path) -> None:
+    assert scan(tmp_path, b"sep=;\na;b\n1,5;2\n") == {"a": ["1,5"], "b": ["2"]}
+
+
+def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+    assert scan(tmp_path, b"a,b") == {"a": [], "b": []}
+
+
+@pytest.mark.parametrize("name", ["closes.csv.gz", "closes.csv.GZ"])
+def test_a_packed_file_and_a_url_are_files(tmp_path: Path, name: str) -> None:
+    import fsspec
+
+    content = b"a,b\n1,2\n"
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    (tmp_path / name).write_bytes(gzip.compress(content))
+    with fsspec.open(f"memory://{name}", "wb") as remote:
+        remote.write(gzip.compress(content))
+    paths = [fetch.local(str(each), "dataset.path", folder) for each in (tmp_path / name, f"memory://{name}")]
+    assert [path.read_bytes() for path in paths] == [content, content]
+    assert fetch.local(str(paths[0]), "dataset.path", folder) == paths[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv.gz", gzip.compress(b"a,b\n" * 99)[:-9], "is not a whole gzip file"),
+        ("a.csv.gz", b"a,b\n", "is not a whole gzip file"),
+        ("a.csv", b" \n\n", "the file is empty"),
+        ("a.csv", b"", "the file is empty"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refused, match=says):
+        fetch.local(str(tmp_path / name), "dataset.path", tmp_path)
+
+
+def test_a_url_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for url in ("memory://absent.csv", "gopher://x/y.csv"):
+        with pytest.raises(Refused, match=f"dataset.path={url}: cannot be read"):
+            fetch.local(url, "dataset.path", tmp_path)
+
+
+def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
+    import polars as pl
+
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": range(1000)}).write_parquet(path)
+    assert parquet.scan(path, "a.parquet").collect()["a"].sum() == 499_500
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(Refused, match="is not a whole Parquet file"):
+        parquet.scan(path, "a.parquet")
+
+
+def test_damage_that_only_reading_shows_is_refused(tmp_path: Path) -> None:
+    import polars as pl
+
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": range(100_000)}).write_parquet(path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)  # the header of its first page
+    path.write_bytes(content)
+    with pytest.raises(Refused, match=r"a\.parquet: cannot be read to its end"):
+        parsing.scan(parquet.scan(path, "a.parquet"), {"a": parsing.number_reader()}, "a.parquet")

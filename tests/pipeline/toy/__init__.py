@@ -1,0 +1,1 @@
+"""Programs of steps that no dataset needs yet: mapped over partitions, and with artifacts that may be missing."""
