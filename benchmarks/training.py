@@ -66,7 +66,7 @@ def ours(family: str, steps: int) -> float:
     tf.device(told.hw.threads, None, required=False)
     begun = time.perf_counter()
     lookup.family(family).fit(
-        told.model, Rows(*table()), Training(lookup.task("direction"), 0, lambda step, score: None)
+        told.model, Rows(*table()), None, Training(lookup.task("direction"), 0, lambda step, score: None)
     )
     return steps / (time.perf_counter() - begun)
 

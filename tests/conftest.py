@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from tapeline import files
 from tapeline.cli import main as cli
+from tapeline.pipeline.graph import STEPS, artifacts
 from tapeline.report import charts
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,14 @@ def metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of the latest run."""
     told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     return told
+
+
+def artifact(run: Path, name: str, cache: Path) -> Path:
+    """Where an artifact of a run lies that stays in the cache, as tables do."""
+    file = artifacts(STEPS)[name].file
+    entries: list[str] = json.loads((run / "run.json").read_text())["entries"]
+    (found,) = (cache / entry / file for entry in entries if (cache / entry / file).exists())
+    return found
 
 
 def steps(folder: Path) -> dict[str, str]:

@@ -16,10 +16,12 @@ import pytest
 
 from tapeline import tensorflow as tf
 from tapeline.config.compose import options
+from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servable
-from tapeline.tables import splits
-from tapeline.tables.table import read
-from tests.conftest import ROOT, metrics, subprocess_tapeline
+from tapeline.tables import predictions
+from tapeline.tables.table import open_table
+from tapeline.tables.windows import rows_of
+from tests.conftest import ROOT, artifact, metrics, subprocess_tapeline
 
 K80 = ROOT / ".venv-k80" / "bin" / "tapeline"
 
@@ -30,9 +32,13 @@ def k80(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def answers(folder: Path, run: Path) -> dict[str, Any]:
     """What a servable says here about the run's test rows."""
-    table = read(run / "table.parquet")
-    split = splits.windows(splits.Chronological(name="chronological", train=0.8), table.time)
-    return servable.load(folder)(table.features[split[0].test])
+    table = open_table(artifact(run, "table", folder_of_cache(run)))
+    window = fits.read(run / "fitted.json").windows[-1]
+    return servable.load(folder)(table.read(("feature",), rows_of(window, table, "test"))["feature"])
+
+
+def folder_of_cache(run: Path) -> Path:
+    return run.resolve().parents[1] / ".tapeline" / "cache"
 
 
 @pytest.mark.parametrize("family", options("model"))
@@ -42,15 +48,16 @@ def test_what_2_14_fits_is_exported_loaded_and_answers_the_same_in_2_20(family: 
     run = folder / "runs" / "latest"
     assert json.loads((run / "run.json").read_text())["versions"]["tensorflow"] == "2.14.1"
     assert tf.load().__version__ == "2.20.0"
-    told = json.loads((run / "scores.json").read_text())["predictions"]
-    paths = ["--in", f"table={run}/table.parquet", "--in", f"fitted={run}/fitted", "--out", "servable=again"]
+    predicted = predictions.read(run / "predictions.parquet").scored
+    fitted = artifact(run, "fitted", folder_of_cache(run))
+    paths = ["--in", f"sample={run}/sample.parquet", "--in", f"fitted={fitted}", "--out", "servable=again"]
     again = subprocess_tapeline("step", "export", f"model={family}", *paths, cwd=folder)
     assert (again.returncode, again.stderr) == (0, "")
     for made in (run / "servable", folder / "again", folder / "store" / "indices-simulated" / "1"):
         servable.verify(made)
         said = answers(made, run)
-        assert said["prediction"].tolist() == told["prediction"]
-        np.testing.assert_allclose(said["probability"], told["probability"], rtol=0, atol=1e-6)
+        assert said["prediction"].tolist() == predicted["prediction"].tolist()
+        np.testing.assert_allclose(said["probability"], predicted["probability"], rtol=0, atol=1e-6)
         assert servable.about(made)["model_version"] == metrics(folder)["model_version"]
 
 

@@ -49,7 +49,7 @@ WRONG = {
     "margin without a baseline": (["run", "gate.metric=auc", "gate.baseline_margin=0"], "baselines have no auc"),
     "no such module": (["run", "dataset.name=0.5"], "dataset.name=0.5: conf/dataset has no file of that name"),
     "no family": (["run", "model.family=network"], "model.family=network: conf/model has no file of that name"),
-    "no group": (["run", "+hw=null"], "mend the override or the file"),
+    "no group": (["run", "+hw=null"], "correct the override or the file"),
     "no such moment": (["run", "dataset.as_of=9 am"], "must be a time and a zone"),
     "no such zone": (["run", "dataset.as_of=09:00 Europe/Lundon"], "there is no zone Europe/Lundon"),
     "no such hour": (["run", "dataset.as_of=25:00 Europe/London"], "25:00 or Europe/London is unknown"),
@@ -140,9 +140,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a negative price": (with_price("-1.5"), "column dax, row 9: '-1.5' is not a price above zero"),
     "ambiguous dates": (ambiguous, "the dates can be read as %d/%m/%Y and as %m/%d/%Y"),
     "two forms of dates": (two_forms, "is not a date written as"),
-    "a day twice": (day_twice, "2010-01-04 stands in rows 1 and 301"),
+    "a day twice": (day_twice, "2010-01-04 is in rows 1 and 301"),
     "an empty market": (empty_market, "column dax: every value is missing"),
-    "too few rows": (lambda path: text_table().head(20).write_csv(path), "days of snp, too few; give 60 or more"),
+    "too few rows": (lambda path: text_table().head(20).write_csv(path), "days of snp, too few; use 60 or more"),
 }  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def test_a_broken_file_ends_in_one_sentence(
 def test_a_truncated_parquet_file_ends_in_one_sentence(tapeline: Tapeline, folder: Path) -> None:
     truncated(folder / "closes.parquet")
     code, _, err = tapeline("run", "dataset.source=parquet", "dataset.path=closes.parquet")
-    assert (code, err) == (2, "tapeline: closes.parquet: is not a whole Parquet file; write or fetch it again\n")
+    assert (code, err) == (2, "tapeline: closes.parquet: is not a complete Parquet file; write or download it again\n")
     assert left_behind(folder) == []
 
 

@@ -132,7 +132,7 @@ def test_served_and_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> No
             assert cli.main(["predict", "dataset=toy", "date=2020-06-01", f"api={api}", *ports]) == 0
             answer = json.loads(capsys.readouterr().out.splitlines()[-1])
             assert list(answer) == ["date", "prediction", "model_version", "version", "latency_ms"]
-            from tapeline.datasets import toy as toy_dataset
+            toy_dataset: Any = lookup.dataset_named("toy")
 
             raw = toy_dataset.simulate(0)
             row = raw.filter(raw["day"] == date(2020, 6, 1)).select("first", "second").to_numpy()

@@ -29,7 +29,7 @@ from tapeline.config.schema import (
     Split,
     Target,
 )
-from tapeline.datasets import Kind
+from tapeline.datasets import DatasetModule
 from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
@@ -66,7 +66,7 @@ def module(package: str, name: str, key: str) -> ModuleType:
         raise refuse(f"{key}={name}", f"there is no module {full}", "name one that exists") from None
 
 
-def dataset(section: Dataset) -> Kind:
+def dataset(section: Dataset) -> DatasetModule:
     """The module of a dataset."""
     return dataset_named(section.name)
 
@@ -99,9 +99,9 @@ def task(name: str) -> Task:
     return cast(Task, module("tasks", name, "task"))
 
 
-def dataset_named(name: str) -> Kind:
+def dataset_named(name: str) -> DatasetModule:
     """The module of the dataset of that name."""
-    return cast(Kind, module("datasets", name, "dataset.name"))
+    return cast(DatasetModule, module("datasets", name, "dataset.name"))
 
 
 def spec(name: str) -> Spec:

@@ -19,6 +19,9 @@ from tests.conftest import ROOT, Tapeline
 SQL = ["dataset.source=sql", "dataset.url=postgresql://reader@db/prices"]
 
 TYPED: list[Planted] = [
+    Planted("configuration.split_fits_the_data", "target=argo", ["split=by_row"],
+            "split=by_row: the dataset's rows have a time, and rows drawn at random would train on the future; "
+            "set split=chronological"),
     Planted("cluster.store_is_within_reach", "target=argo", ["serving.store=./store"],
             "serving.store=./store: pods do not see this folder; set serving.store=/models, or a URL as s3://bucket/models"),
     Planted("cluster.data_is_within_reach", "target=kfp", ["dataset.source=csv", "dataset.path=closes.csv"],
@@ -82,15 +85,6 @@ def test_a_mistake_in_a_configuration_is_one_line(planted: Planted, monkeypatch:
     assert lines(typed) == [planted.line]
     forget(planted.rule, monkeypatch)
     assert lines(typed) == []
-
-
-PURGE = Planted("configuration.purge_covers_the_label", "target=argo", ["split=walk_forward"],
-                "split.purge=0: labels of indices reach 2 rows ahead, into the test folds; set split.purge=2 or more")  # fmt: skip
-
-
-def test_a_purge_that_is_too_short_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapeline.datasets.indices.HORIZON", 2)
-    assert lines([PURGE.path, *PURGE.value]) == [PURGE.line]
 
 
 def test_what_a_cluster_cannot_reach_is_no_matter_on_this_machine() -> None:

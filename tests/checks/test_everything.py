@@ -18,7 +18,6 @@ PLANTED = [
     *test_emitted.WORKFLOWS,
     *test_emitted.PIPELINES,
     *test_configuration.TYPED,
-    test_configuration.PURGE,
     *test_configuration.GRAPH,
     *test_configuration.DOCKERFILES,
     *(planted for _, planted in test_kustomize.RENDERED),

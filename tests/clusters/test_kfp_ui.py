@@ -60,7 +60,10 @@ def test_a_gate_whose_metric_no_baseline_has(tmp_path: Path) -> None:
 
 
 def test_confusion_and_curve(tmp_path: Path) -> None:
-    answers = {"target": [0, 0, 1, 1], "probability": [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9]]}
+    answers: dict[str, list[Any]] = {
+        "target": [0, 0, 1, 1],
+        "probability": [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9]],
+    }
     shown = _curves(tmp_path, answers)
     assert [each["displayName"] for each in shown["confusionMatrix"]["annotationSpecs"]] == ["up", "down"]
     assert [each["row"] for each in shown["confusionMatrix"]["rows"]] == [[2, 0], [1, 1]]

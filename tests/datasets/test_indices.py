@@ -22,7 +22,7 @@ from tapeline.tables.writing import write
 
 MARKETS = list(indices.CLOSES)
 LATEST = (1, 1, 1, 0, 0, 1, 1, 0)
-"""Days before, of each market, when a decision is made in New York's morning."""
+"""Lag of each market's latest known return for a decision in the morning of New York."""
 # facts of the published table: kubeflow/examples, features of 2014-08-12
 VECTOR = """.00275562 .01146542 -.00557212 .00295980 .01008799 -.00655737 .00096914 .01127884 -.00457585
 .00203289 .02354923 -.03025814 .00175901 .01284729 -.00230507 -.00006029 .00990901 -.00455762
@@ -56,7 +56,7 @@ def features(section: indices.Section, raw: pl.DataFrame) -> Array:
 
 @pytest.fixture(scope="module")
 def text() -> pl.DataFrame:
-    """Simulated closes as a CSV holds them: text."""
+    """Simulated closes as text, as in a CSV file."""
     return simulate(0).head(200).with_columns(pl.all().cast(pl.String))
 
 
@@ -99,7 +99,7 @@ RAW = ingest(simulate(0)).filter(pl.col("snp").is_not_null()).head(80)
 @settings(max_examples=40, deadline=None)
 @given(row=st.integers(8, 79), market=st.sampled_from(MARKETS), factor=st.floats(0.5, 2), data=st.data())
 def test_no_feature_moves_when_the_future_does(row: int, market: str, factor: float, data: st.DataObject) -> None:
-    """What comes after the moment of decision of row t: any later day, and on day t what closes after it."""
+    """The future of row t: each later day, and on day t the markets that close after the decision."""
     late_today = {"snp", "nyse", "djia"}
     as_of = data.draw(st.sampled_from(["17:00 Europe/London", "09:00 America/New_York"]))
     if as_of.startswith("09"):
@@ -140,8 +140,8 @@ def test_leading_days_without_every_market_are_left_out() -> None:
         (lambda f: f.drop("dax"), "has no column dax or dax_close"),
         (lambda f: f.drop("date"), "has no column date or time"),
         (lambda f: f.with_columns(dax=pl.lit("")), "column dax: every value is missing"),
-        (lambda f: f.head(30), "days of snp, too few; give 60"),
-        (lambda f: pl.concat([f, f[[50]]]), "stands in rows 51 and 201"),
+        (lambda f: f.head(30), "days of snp, too few; use 60"),
+        (lambda f: pl.concat([f, f[[50]]]), "is in rows 51 and 201"),
         (lambda f: f.with_columns(ftse=pl.when(pl.int_range(200) == 6).then(pl.lit("-5")).otherwise("ftse")),
          "column ftse, row 7: '-5' is not a price above zero"),
         (lambda f: f.with_columns(ftse=pl.when(pl.int_range(200) == 6).then(pl.lit("0")).otherwise("ftse")),

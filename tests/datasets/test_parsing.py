@@ -1,4 +1,4 @@
-"""Columns of text to dates, times and numbers: each form comes back as written, and what is doubtful is found."""
+"""Columns of text to dates, times and numbers: each form is read as it was written, and ambiguous values are found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tapeline.errors import Refused
 
 DAYS = [date(2010, 1, 1) + timedelta(days=step) for step in range(60)]
 UNAMBIGUOUS = date(2010, 1, 27)
-"""A day whose number is no month, and that has no zero to lose."""
+"""The day is not a valid month, and has no leading zero."""
 CLOCKS = {
     " %H:%M": timedelta(minutes=1),
     "T%H:%M:%S": timedelta(seconds=1),
@@ -30,7 +30,7 @@ CLOCKS = {
     " %H:%M UTC": timedelta(minutes=1),
     " %H:%M:%S%z": timedelta(seconds=1),
 }
-"""Times of day behind a date, and the unit that they are exact in."""
+"""Times of day after a date, and their precision."""
 NUMERIC = [each for each in DATE_FORMATS if "%b" not in each and "%B" not in each]
 
 
@@ -38,12 +38,12 @@ def text(*values: Any) -> pl.Series:
     return pl.Series("c", list(values))
 
 
-def said(parsed: parsing.Parsed) -> list[str]:
+def sentences(parsed: parsing.Parsed) -> list[str]:
     return [str(finding.at("f")) for finding in parsed.findings]
 
 
 def values(parsed: parsing.Parsed) -> list[Any]:
-    assert not parsed.findings, said(parsed)
+    assert not parsed.findings, sentences(parsed)
     return parsed.values.to_list()
 
 
@@ -101,11 +101,11 @@ def test_an_epoch_that_is_exact_in_a_float_is_one() -> None:
 
 def test_seconds_beside_milliseconds_are_found_by_row() -> None:
     parsed = parsing.times(text("1577836860", "1577836920", "1577836980000"))
-    assert "row 3: '1577836980000' is not a time written as '1577836860' in row 1" in said(parsed)[0]
+    assert "row 3: '1577836980000' is not a time written as '1577836860' in row 1" in sentences(parsed)[0]
     assert parsed.values.to_list()[2] is None
 
 
-def test_times_without_offset_are_of_the_zone_that_is_given() -> None:
+def test_times_without_offset_have_the_given_zone() -> None:
     column = text("2024-03-09 16:00", "2024-03-11 16:00")
     assert values(parsing.times(column, zone="America/New_York")) == [
         datetime(2024, 3, 9, 21),
@@ -116,9 +116,9 @@ def test_times_without_offset_are_of_the_zone_that_is_given() -> None:
         datetime(2024, 3, 9, 21),
         datetime(2024, 3, 11, 20),
     ]
-    typed = pl.Series("c", [datetime(2024, 3, 9, 16)])
-    assert values(parsing.times(typed, zone="America/New_York")) == [datetime(2024, 3, 9, 21)]
-    aware = typed.dt.replace_time_zone("Asia/Tokyo")
+    local = pl.Series("c", [datetime(2024, 3, 9, 16)])
+    assert values(parsing.times(local, zone="America/New_York")) == [datetime(2024, 3, 9, 21)]
+    aware = local.dt.replace_time_zone("Asia/Tokyo")
     assert values(parsing.times(aware, zone="America/New_York")) == [datetime(2024, 3, 9, 7)]
 
 
@@ -137,9 +137,9 @@ def test_a_date_that_lost_a_digit_is_no_other_date() -> None:
     for form in (None, "%Y-%m-%d"):
         assert (
             "row 2: '2010-01-2' is not a date"
-            in said(parsing.dates(text("2010-01-27", "2010-01-2", "2010-01-29"), form))[0]
+            in sentences(parsing.dates(text("2010-01-27", "2010-01-2", "2010-01-29"), form))[0]
         )
-    assert said(parsing.dates(text("20100111", "2010111")))
+    assert sentences(parsing.dates(text("20100111", "2010111")))
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_midnight_adds_nothing_to_a_day(suffix: str) -> None:
 def test_a_format_with_a_time_of_day_is_the_users_to_give() -> None:
     assert values(parsing.dates(text("01/02/2010 00:00"), "%m/%d/%Y %H:%M")) == [date(2010, 1, 2)]
     assert values(parsing.dates(text("2010-01-02 00:00:00+09:00"), "%Y-%m-%d %H:%M:%S%z")) == [date(2010, 1, 2)]
-    assert "row 1: the time is not midnight" in said(parsing.dates(text("01/02/2010 15:00"), "%m/%d/%Y %H:%M"))[0]
+    assert "row 1: the time is not midnight" in sentences(parsing.dates(text("01/02/2010 15:00"), "%m/%d/%Y %H:%M"))[0]
 
 
-def test_days_and_months_that_can_change_places_are_found() -> None:
+def test_days_and_months_that_can_be_exchanged_are_found() -> None:
     column = text("01/02/2010", "03/04/2010", "05/06/2010")
-    (sentence,) = said(parsing.dates(column))
+    (sentence,) = sentences(parsing.dates(column))
     assert "can be read as %d/%m/%Y and as %m/%d/%Y" in sentence
     assert "dataset.date_format=%d/%m/%Y" in sentence
     assert values(parsing.dates(column, "%m/%d/%Y")) == [date(2010, 1, 2), date(2010, 3, 4), date(2010, 5, 6)]
@@ -165,13 +165,13 @@ def test_days_and_months_that_can_change_places_are_found() -> None:
 
 def test_two_forms_in_one_column_are_found() -> None:
     for column in (("2010-01-13", "2010-01-14", "15/01/2010"), ("15/01/2010", "2010-01-13", "2010-01-14")):
-        sentence = said(parsing.dates(text(*column)))[0]
+        sentence = sentences(parsing.dates(text(*column)))[0]
         row, other = column.index("15/01/2010") + 1, column.index("2010-01-13") + 1
         assert f"row {row}: '15/01/2010' is not a date written as '2010-01-13' in row {other}" in sentence
 
 
 @pytest.mark.parametrize(
-    ("given_", "form", "says"),
+    ("cells", "form", "says"),
     [
         (["yesterday"], None, "row 1: 'yesterday' is not a date"),
         (["2010-02-30"], None, "row 1: '2010-02-30' is not a date"),
@@ -185,24 +185,24 @@ def test_two_forms_in_one_column_are_found() -> None:
         (["2015-01-01", "2105-01-02"], None, "row 2: the year of '2105-01-02' is not"),
         (["06/13/66", "06/01/71"], None, "row 1: the century of '06/13/66' is not clear"),
         (["06/13/66", "06/01/71"], "%m/%d/%y", "row 1: the century of '06/13/66' is not clear"),
-        ([True], None, "holds Boolean, not dates"),
+        ([True], None, "has the type Boolean, not dates"),
     ],
 )  # fmt: skip
-def test_what_is_no_date_is_found(given_: list[Any], form: str | None, says: str) -> None:
-    assert says in said(parsing.dates(text(*given_), form))[0]
+def test_what_is_no_date_is_found(cells: list[Any], form: str | None, says: str) -> None:
+    assert says in sentences(parsing.dates(text(*cells), form))[0]
 
 
 @pytest.mark.parametrize("form", ["%Q", "%Y-%m", "%H:%M", "tomorrow", "%Y-%m-%d %Z"])
 def test_what_is_no_format_is_refused(form: str) -> None:
-    with pytest.raises(Refused, match=re.escape(f"dataset.date_format={form}: is no format of dates")):
+    with pytest.raises(Refused, match=re.escape(f"dataset.date_format={form}: is no date format")):
         parsing.dates(text("2010-01-01"), form)
 
 
-def test_typed_columns_keep_their_values() -> None:
+def test_columns_with_a_type_keep_their_values() -> None:
     assert values(parsing.dates(pl.Series("c", DAYS))) == DAYS
     assert values(parsing.dates(pl.Series("c", [datetime(2010, 1, 1)]))) == [date(2010, 1, 1)]
     assert values(parsing.dates(pl.Series("c", [20100102]))) == [date(2010, 1, 2)]
-    assert "not midnight" in said(parsing.dates(pl.Series("c", [datetime(2010, 1, 1, 9)])))[0]
+    assert "not midnight" in sentences(parsing.dates(pl.Series("c", [datetime(2010, 1, 1, 9)])))[0]
     assert values(parsing.times(pl.Series("c", [date(2010, 1, 1)]))) == [datetime(2010, 1, 1)]
     assert values(parsing.prices(text(1.0, float("nan")))) == [1.0, None]
     assert values(parsing.integers(text(1.0, 2.0, None))) == [1, 2, None]
@@ -210,30 +210,30 @@ def test_typed_columns_keep_their_values() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(1e-6, 1e9)), min_size=1).filter(lambda each: any(each)))
-def test_prices_come_back_as_they_were(given_: list[float | None]) -> None:
-    given_ = [*given_, 0.25]
-    assert values(parsing.prices(text(*("" if value is None else repr(value) for value in given_)))) == given_
-    assert values(parsing.prices(pl.Series("c", given_, dtype=pl.Float64))) == given_
+def test_prices_come_back_as_they_were(cells: list[float | None]) -> None:
+    cells = [*cells, 0.25]
+    assert values(parsing.prices(text(*("" if value is None else repr(value) for value in cells)))) == cells
+    assert values(parsing.prices(pl.Series("c", cells, dtype=pl.Float64))) == cells
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.decimals(-(10**9), 10**9, places=2), min_size=1))
-def test_numbers_with_marks_for_thousands_come_back(given_: list[Any]) -> None:
-    given_ = [float(each) for each in given_]
-    english = [f"{each:,.2f}" for each in given_]
+def test_numbers_with_marks_for_thousands_come_back(cells: list[Any]) -> None:
+    cells = [float(each) for each in cells]
+    english = [f"{each:,.2f}" for each in cells]
     european = [each.translate(str.maketrans(",.", ".,")) for each in english]
-    assert values(parsing.numbers(text(*english))) == given_
-    assert values(parsing.numbers(text(*european))) == given_
+    assert values(parsing.numbers(text(*english))) == cells
+    assert values(parsing.numbers(text(*european))) == cells
 
 
-def test_marks_of_missing_values_are_understood() -> None:
+def test_marks_of_missing_values_are_read_as_missing() -> None:
     column = text("1,234.5", " 12,345,678 ", "N/A", "-", "null", "7")
     assert values(parsing.prices(column)) == [1234.5, 12345678.0, None, None, None, 7.0]
 
 
 @pytest.mark.parametrize("column", [("998", "1.003"), ("998", "1,003")])
 def test_thousands_that_could_be_decimals_are_found(column: tuple[str, ...]) -> None:
-    (sentence,) = said(parsing.prices(text(*column)))
+    (sentence,) = sentences(parsing.prices(text(*column)))
     assert "can be read as" in sentence
     assert "1003.0" in sentence
     assert values(parsing.prices(text(*column, column[1] + column[1][1:]))) == [998.0, 1003.0, 1003003.0]
@@ -241,12 +241,12 @@ def test_thousands_that_could_be_decimals_are_found(column: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("value", ["$5", "1e", "0x10", "1.2.3", "1,2,3", "12,34.5"])
 def test_what_is_no_price_is_found(value: str) -> None:
-    assert f"row 2: {value!r} is not a price" in said(parsing.prices(text("1.5", value, "1,000.5")))[0]
+    assert f"row 2: {value!r} is not a price" in sentences(parsing.prices(text("1.5", value, "1,000.5")))[0]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "-0.0"])
 def test_a_price_is_above_zero_and_finite(value: str) -> None:
-    assert f"row 2: {value!r} is not a price above zero" in said(parsing.prices(text("1", value)))[0]
+    assert f"row 2: {value!r} is not a price above zero" in sentences(parsing.prices(text("1", value)))[0]
 
 
 def test_whole_numbers() -> None:
@@ -294,9 +294,9 @@ def test_the_form_of_the_first_batch_may_be_settled_by_the_last() -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(columns, "BATCH", 7)
         (parsed,) = parsing.scan(pl.LazyFrame({"c": [*ambiguous, "01/27/2010"]}), {"c": READERS["day"]}, "f").values()
-        (doubtful,) = parsing.scan(pl.LazyFrame({"c": ambiguous}), {"c": READERS["day"]}, "f").values()
+        (ambiguous_only,) = parsing.scan(pl.LazyFrame({"c": ambiguous}), {"c": READERS["day"]}, "f").values()
     assert values(parsed)[0] == date(2010, 1, 2)
-    assert "can be read as" in said(doubtful)[0]
+    assert "can be read as" in sentences(ambiguous_only)[0]
 
 
 def test_rows_of_a_part_have_the_numbers_of_the_file() -> None:
@@ -322,5 +322,5 @@ def test_a_column_is_found_by_name_unless_there_are_two() -> None:
 
 def test_a_header_below_other_lines_is_named() -> None:
     frame = pl.LazyFrame({"Security": ["Currency", "Date", "2010-01-01"], "NKY Index": ["JPY", "PX_LAST", "1"]})
-    with pytest.raises(Refused, match="row 2 below other lines"):
+    with pytest.raises(Refused, match="row 2, below other lines"):
         parsing.column(frame, ["date"], "f", "name it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 
 from tapeline import files
 from tapeline.cli import main as cli
+from tapeline.models import fitted as fits
+from tapeline.models.fitted import Fitted
 from tapeline.report import page
-from tapeline.tables.table import about
+from tapeline.tables import predictions
+from tapeline.tables.predictions import Predictions
 
 SMALL = ["model.steps=40", "model.report_every=20"]
 RUNS = {
@@ -36,16 +39,18 @@ RUNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """The three files that a report is made of, and the folder that holds them."""
+    """The files that a report is made of, and the folder that holds them."""
 
     folder: Path
     metrics: Any
     scores: Any
-    about: Any
+    profile: Any
+    fitted: Fitted
+    predictions: Predictions
 
     def html(self) -> str:
-        """The page made anew; report.html holds the step's own."""
-        return page(self.metrics, self.scores, self.about)
+        """The page of these files; report.html is the step's own."""
+        return page(self.metrics, self.scores, self.profile, self.fitted, self.predictions)
 
     def report(self) -> str:
         return (self.folder / "report.html").read_text()
@@ -64,8 +69,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
         assert cli.main(["run", *overrides, *places]) == 0
         latest = folder / "runs" / "latest"
-        metrics, scores = (files.read_json(latest / file) for file in ("metrics.json", "scores.json"))
-        made[name] = Run(latest, metrics, scores, about(latest / "table.parquet"))
+        metrics, scores, profile = (
+            files.read_json(latest / f"{file}.json") for file in ("metrics", "scores", "profile")
+        )
+        fitted = fits.read(latest / "fitted.json")
+        forecast = predictions.read(latest / "predictions.parquet")
+        made[name] = Run(latest, metrics, scores, profile, fitted, forecast)
     return made
 
 
@@ -84,14 +93,17 @@ def hostile(runs: dict[str, Run]) -> Run:
     told.metrics["ran"] |= {"dataset": HOSTILE[0], "experiment": HOSTILE[1], "model": HOSTILE[3]}
     told.metrics["config"]["dataset"]["name"] = HOSTILE[0]
     told.metrics["data"] |= {"source": HOSTILE[1], "as_of": HOSTILE[3]}
-    told.about["dataset"] = HOSTILE[0]
-    told.about["late"] = {HOSTILE[3]: HOSTILE[0]}
-    names = dict(zip(told.about["overview"]["series"]["names"], HOSTILE, strict=False))
+    told.profile["dataset"] = HOSTILE[0]
+    told.profile["as_of"] = HOSTILE[3]
+    told.profile["notes"]["late"] = {HOSTILE[3]: HOSTILE[0]}
+    names = dict(zip(told.profile["statistics"]["series"]["names"], HOSTILE, strict=False))
     names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
     names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
-    names[told.scores["reference"]] = HOSTILE[3]
-    metrics, scores, about = (_renamed(each, names) for each in (told.metrics, told.scores, told.about))
-    return Run(told.folder, metrics, scores, about)
+    best = max(told.metrics["baselines"], key=lambda name: told.metrics["baselines"][name]["accuracy"])
+    names[best] = HOSTILE[3]
+    metrics, scores, profile = (_renamed(each, names) for each in (told.metrics, told.scores, told.profile))
+    baselines = {names.get(name, name): each for name, each in told.predictions.baselines.items()}
+    return Run(told.folder, metrics, scores, profile, told.fitted, replace(told.predictions, baselines=baselines))
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

@@ -97,8 +97,7 @@ def opened(page: Any, html: str, tmp_path: Path, name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def explored(runs: dict[str, Run]) -> str:
-    told = runs["deep accepted"].about
-    return data_page(told, source="simulated", simulated=True, as_of="09:00 America/New_York")
+    return data_page(runs["deep accepted"].profile)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -161,7 +160,7 @@ def test_every_axis_says_what_it_measures(page: Any, runs: dict[str, Run], tmp_p
         "beside": ["(share of rows)"],
         "prices": ["index points (log scale)"],
         "scaled": ["first = 100"],
-        "memory-levels": ["lag (days)", "autocorrelation"],
+        "autocorrelation-levels": ["lag (days)", "autocorrelation"],
         "leading": ["days before"],
         "missing": ["days without a value"],
         "known": ["hours before the decision"],
@@ -170,7 +169,7 @@ def test_every_axis_says_what_it_measures(page: Any, runs: dict[str, Run], tmp_p
         "over-time": ["accuracy (share of rows)"],
         "roc": ["(share of rises)", "falls found (share)"],
         "calibration": ["probability of down", "share that went down"],
-        "confusion": ["the model said", "what happened"],
+        "confusion": ["predicted", "actual"],
         "importance": ["loss of accuracy"],
         "windows": ["window"],
     }

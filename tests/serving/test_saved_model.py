@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,28 @@ from tapeline.datasets import indices
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tapeline.lookup import family, source
-from tapeline.models import How, Rows
+from tapeline.models import Rows, Training
 from tapeline.serving import saved_model as servable
 from tapeline.serving.servers.server import follow_store
 from tapeline.tables import splits
 from tapeline.tables.spec import Input
-from tapeline.tables.table import Table
+from tapeline.tasks import direction
 from tests.serving.servables import http, pin, running, until
 
 Array = np.ndarray[Any, Any]
 MARKETS = list(indices.CLOSES)
 SMALL = {"flat": [], "deep": ["model.hidden=[5]", "model.initial_sd=0.3"], "lightgbm": ["model.min_data_in_leaf=5"]}
 EARLY = "dataset.as_of=09:00 America/New_York"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a small table."""
+
+    time: Array
+    names: tuple[str, ...]
+    features: Array
+    target: Array
 
 
 def tabled(frame: pl.DataFrame, *overrides: str) -> tuple[Table, Array]:
@@ -37,14 +48,19 @@ def tabled(frame: pl.DataFrame, *overrides: str) -> tuple[Table, Array]:
     filled = raw.filter(pl.col("snp").is_not_null()).select(MARKETS).fill_null(strategy="forward").drop_nulls()
     closes = filled.to_numpy()
     sent = [closes[at - 4 : at + 1] for at in range(indices.FIRST_ROW, len(closes))]
-    return indices.table(section, raw), np.stack(sent)
+    header, ((_, rows),) = indices.table(section, raw)
+    assert isinstance(rows, pl.DataFrame)
+    names = header.names("feature")
+    features = np.ascontiguousarray(rows.select(names).to_numpy())
+    return Table(rows["time"].to_numpy(), names, features, rows["target"].to_numpy()), np.stack(sent)
 
 
 def written(name: str, table: Table, folder: Path) -> Path:
     """A little model of that family, fitted to the table, as a servable."""
     section = lookup.configure([f"model={name}", "model.steps=30", "model.report_every=30", *SMALL[name]]).model
     rows = Rows(table.features[:900], table.target[:900])
-    model, _ = family(name).fit(section, rows, How("direction", 0, lambda *_: None))
+    validation = Rows(table.features[900:1000], table.target[900:1000])
+    model, _ = family(name).fit(section, rows, validation, Training(direction, 0, lambda *_: None))
     about = {"name": "m", "model_version": "0" * 12, "features": table.names, "tensorflow": tf.load().__version__}
     module = family(name).servable(model)
     servable.write(module, about, table.features[-8:], folder / name, (indices.served(table.names),))
@@ -158,8 +174,8 @@ def test_features_in_the_graph_are_the_tables_bit_for_bit(
     steps = computed.view(np.int32).astype(np.int64) - table.features.view(np.int32)
     assert np.abs(steps).max() <= 1
     assert np.count_nonzero(steps) <= 3
-    (window,) = splits.windows(lookup.configure([]).split, table.time)
-    assert str(table.time[window.test[0]]) == "2014-08-12"
+    (window,) = splits.periods(lookup.configure([]).split, table.time, indices.SPEC.horizon)
+    assert str(window.test[0].first)[:10] == "2014-08-12"  # type: ignore[union-attr]
 
 
 def test_a_servable_tells_what_closes_is(made: tuple[Path, Table, Array]) -> None:

@@ -19,6 +19,7 @@ from tapeline.serving import saved_model as servable
 from tapeline.serving.store import location as places
 from tapeline.serving.store import operations as verbs
 from tapeline.serving.store import versions as store
+from tapeline.tasks import direction
 from tests.serving.conftest import Place
 
 
@@ -26,7 +27,7 @@ def model(folder: Path, version: str, weight: float = 1.0) -> Path:
     """A servable of one layer."""
     arrays = (np.full((3, 2), weight, np.float32), np.zeros(2, np.float32))
     about = {"name": "m", "model_version": version, "features": ["a", "b", "c"], "data": "0" * 64}
-    servable.write(as_module(Network("direction", arrays)), about, np.ones((2, 3), np.float32), folder / version)
+    servable.write(as_module(Network(direction, arrays)), about, np.ones((2, 3), np.float32), folder / version)
     return folder / version
 
 

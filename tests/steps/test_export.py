@@ -10,8 +10,9 @@ import pytest
 
 from tapeline.datasets import indices
 from tapeline.serving import saved_model as servable
-from tapeline.tables.table import read
-from tests.conftest import Tapeline
+from tapeline.tables import raw as raws
+from tapeline.tables.table import open_table
+from tests.conftest import Tapeline, artifact
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 
@@ -19,13 +20,16 @@ SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshol
 def test_a_published_model_answers_closes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     latest, version = folder / "runs" / "latest", folder / "store" / "indices-simulated" / "1"
-    table = read(latest / "table.parquet")
-    assert table.about["dataset"] == "indices"
-    days = pl.read_parquet(latest / "raw.parquet").filter(pl.col("snp").is_not_null())
+    sample = open_table(latest / "sample.parquet")
+    assert (sample.manifest.dataset, sample.manifest.rows) == ("indices", 64)
+    raw = raws.read(artifact(latest, "raw", folder / ".tapeline" / "cache"))
+    days = raw.filter(pl.col("snp").is_not_null())
+    assert str(days["date"][-1]) == sample.manifest.parts[0].last, "the last row of the table is in the sample"
     closes = days.select(list(indices.CLOSES)).fill_null(strategy="forward").to_numpy()[-5:]
     closes[4, :3] = np.nan
+    features = sample.read(["feature"])["feature"]
     answer = servable.load(version, "closes")(closes[None])
-    np.testing.assert_array_equal(answer["probability"], servable.load(version)(table.features[-1:])["probability"])
+    np.testing.assert_array_equal(answer["probability"], servable.load(version)(features[-1:])["probability"])
 
 
 def test_a_dataset_that_offers_nothing_else_has_predictors_only(

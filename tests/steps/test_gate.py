@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from tapeline import files
 from tapeline.serving import saved_model as servable
 from tapeline.steps import gate
-from tapeline.tables.table import read
-from tests.conftest import Tapeline, metrics, steps
+from tapeline.tables import predictions as forecasts
+from tapeline.tables.table import open_table
+from tests.conftest import Tapeline, artifact, metrics, steps
 
 GOOD = [
     "model=flat",
@@ -33,7 +31,7 @@ MARGIN = "gate.champion_margin=0.05"
 def reasons(folder: Path) -> list[str]:
     told = metrics(folder)
     assert told["gate"]["accepted"] is True
-    assert "champion" not in told
+    assert told["champion"] is None
     found: list[str] = told["gate"]["reasons"]
     return found
 
@@ -47,7 +45,7 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
     code, out, err = tapeline("run", *POOR, MARGIN)
     assert (code, err) == (0, "")
     told = metrics(folder)
-    champion, candidate = served["test"]["accuracy"], told["test"]["accuracy"]
+    champion, candidate = served["test"]["overall"]["accuracy"], told["test"]["overall"]["accuracy"]
     assert champion - candidate > 0.05
     assert told["champion"] == {
         "model_version": served["model_version"], "last_label": "2014-08-11", "rows": 288,
@@ -57,8 +55,9 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
         f"on 288 test rows after 2014-08-11 its accuracy is {candidate:.6f}, that of the served "
         f"{served['model_version']} {champion:.6f}: a lead of {candidate - champion:.6f}, too little for 0.05"
     )
-    assert told["gate"] == {"accepted": False, "reasons": [f"accuracy {candidate:.6f} is above 0", reason]}
-    assert list(told) == [*list(served)[:-1], "champion", "model_version"]
+    reasons_ = [f"accuracy {candidate:.6f} is above 0", reason]
+    assert told["gate"] == {"accepted": False, "reasons": reasons_, "metric": "accuracy"}
+    assert list(told) == list(served)
     assert steps(folder)["publish"] == "skipped"
     assert reason in out
     report = (folder / "runs" / "latest" / "report.html").read_text()
@@ -102,8 +101,8 @@ def test_rows_that_the_served_version_learnt_are_not_compared(tapeline: Tapeline
     last = servable.about(folder / "store" / "indices-simulated" / "1")["last_label"]
     assert tapeline("run", *POOR, MARGIN)[0] == 0
     assert reasons(folder)[1] == (
-        f"there is no champion to compare with: 29 test rows are later than what the served {served} learnt last, "
-        f"{last}, and 30 are needed"
+        f"there is no champion to compare with: 29 test rows are later than the last that trained the served "
+        f"{served}, {last}; 30 are needed"
     )
     assert tapeline("run", *GOOD, "split.train=0.9795")[0] == 0
     assert tapeline("run", *POOR, "gate.champion_margin=-1")[0] == 0
@@ -118,12 +117,21 @@ def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, fold
     assert told["data"]["rows"]["test"] == 433
     assert (told["champion"]["last_label"], told["champion"]["rows"]) == ("2014-08-11", 288)
     latest = folder / "runs" / "latest"
-    listed = json.loads((latest / "scores.json").read_text())["predictions"]
-    right = np.array(listed["prediction"])[-288:] == np.array(listed["target"])[-288:]
+    listed = forecasts.read(latest / "predictions.parquet").scored
+    right = listed["prediction"][-288:] == listed["target"][-288:]
     assert told["champion"]["candidate"] == right.mean()
-    table = read(latest / "table.parquet")
-    answer = servable.load(folder / "store" / "indices-simulated" / "1")(table.features[-288:])
-    assert told["champion"]["score"] == (answer["prediction"] == table.target[-288:]).mean()
+    table = open_table(artifact(latest, "table", folder / ".tapeline" / "cache"))
+    rows = table.read(("feature", "target"), {"all": slice(table.manifest.rows - 288, None)})
+    answer = servable.load(folder / "store" / "indices-simulated" / "1")(rows["feature"])
+    assert told["champion"]["score"] == (answer["prediction"] == rows["target"]).mean()
+
+
+def inputs(folder: Path, **others: Path) -> list[str]:
+    """What the gate takes, of the latest run where no other place is given."""
+    latest, cache = folder / "runs" / "latest", folder / ".tapeline" / "cache"
+    paths = {name: artifact(latest, name, cache) for name in ("table", "fitted", "servable", "profile", "scores")}
+    paths |= {"predictions": latest / "predictions.parquet", **others}
+    return [word for name, path in paths.items() for word in ("--in", f"{name}={path}")]
 
 
 def test_a_metric_that_those_rows_do_not_define(
@@ -131,36 +139,29 @@ def test_a_metric_that_those_rows_do_not_define(
 ) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     assert tapeline("run", *POOR, "publish=false")[0] == 0
-    made = {name: str(folder / "runs" / "latest" / name) for name in ("table.parquet", "servable", "scores.json")}
-
-    def one_class(time: Any, *_: object) -> Any:
-        table = read(Path(made["table.parquet"]))
-        return table.target[np.isin(table.time, time)] == 1
-
-    monkeypatch.setattr(gate, "later", one_class)
-    paths = [word for name, path in made.items() for word in ("--in", f"{name.partition('.')[0]}={path}")]
-    code, _, err = tapeline("step", "gate", *POOR, "gate.metric=auc", MARGIN, *paths, "--out", "metrics=metrics.json")
+    target = forecasts.read(folder / "runs" / "latest" / "predictions.parquet").scored["target"]
+    monkeypatch.setattr(gate, "later", lambda *_: target == 1)
+    asked = ["step", "gate", *POOR, "gate.metric=auc", MARGIN, *inputs(folder), "--out", "metrics=metrics.json"]
+    code, _, err = tapeline(*asked)
     assert (code, err) == (0, "")
     told = files.read_json(folder / "metrics.json")
     assert told["gate"]["accepted"] is True
     assert "auc is not defined on the " in told["gate"]["reasons"][1]
 
 
-def test_another_split_than_the_scores_have_and_a_damaged_champion_are_refused(
-    tapeline: Tapeline, folder: Path
-) -> None:
+def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
+    assert tapeline("run", *POOR, "publish=false", "split.train=0.7")[0] == 0
+    latest, cache = folder / "runs" / "latest", folder / ".tapeline" / "cache"
+    other = shutil.copytree(artifact(latest, "fitted", cache), folder / "other")
     assert tapeline("run", *POOR, "publish=false")[0] == 0
-    latest = folder / "runs" / "latest"
-    paths = [f"table={latest}/table.parquet", f"servable={latest}/servable", f"scores={latest}/scores.json"]
-    asked = ["step", "gate", *POOR, MARGIN, *(word for path in paths for word in ("--in", path)), "--out", "metrics=m"]
-    code, _, err = tapeline(*asked, "split.train=0.7")
-    assert (code, err) == (
-        2,
-        "tapeline: split: has other test rows than scores.json; give the keys that evaluate had\n",
-    )
+    asked = ["step", "gate", *POOR, MARGIN, "--out", "metrics=m"]
+    code, _, err = tapeline(*asked, *inputs(folder, fitted=other))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "table: has other test rows than the predictions" in err
     version = folder / "store" / "indices-simulated" / "1"
     shutil.copyfile(latest / "scores.json", version / "saved_model.pb")
-    code, _, err = tapeline(*asked)
+    code, _, err = tapeline(*asked, *inputs(folder))
     assert code == 2
     assert f"{version}: is not a servable that can be loaded" in err.replace("store/", f"{folder}/store/")
+    assert not (folder / "m").exists()

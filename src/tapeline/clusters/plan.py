@@ -209,7 +209,7 @@ def _fused(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
 
 
 LAID_OUT = (
-    *("experiment", "target", "hw", "dataset", "serving.store"),
+    *("experiment", "debug", "target", "hw", "dataset", "serving.store"),
     *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
     *("dataset.name", "dataset.source", "dataset.password_env"),
 )

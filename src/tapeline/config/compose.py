@@ -84,8 +84,9 @@ def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
     parsed = parse(overrides)
     texts = for_hydra(parsed)
     groups = {each.key: each.text for each in parsed if is_group(each.key)}
-    if "experiment" in groups:
-        raise refuse(groups["experiment"], "sets keys of all sections", "use tapeline run with it instead")
+    for group in ("experiment", "debug"):
+        if group in groups:
+            raise refuse(groups[group], "sets keys of all sections", "use tapeline run with it instead")
     whole = {**base, **{group: compose([text]).unresolved[group] for group, text in groups.items()}}
     with TemporaryDirectory() as name:
         (Path(name) / "config.yaml").write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
@@ -172,10 +173,15 @@ def for_hydra(overrides: Iterable[Override], *, sweep: bool = False) -> list[str
             texts.append(each.text)
             continue
         findings += _problems(each, sweep)
-        texts.append(each.text if is_group(each.key) else each.forced)
+        texts.append(_option(each) if is_group(each.key) else each.forced)
     if findings:
         raise Refused(*findings)
     return texts
+
+
+def _option(override: Override) -> str:
+    """Hydra reads `debug=true` as a boolean, and takes only text for an option."""
+    return f"{override.text.partition('=')[0]}='true'" if override.value is True else override.text
 
 
 def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
@@ -187,8 +193,9 @@ def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
     elif is_group(key) and override.op != "delete":
         choices = override.value if isinstance(override.value, list) else [override.value]
         for choice in choices if not override.sweep or isinstance(override.value, list) else ():
-            if choice is not None and str(choice) not in options(key):
-                yield Finding(text, f"{key} has no option {choice}", choose(str(choice), options(key)))
+            name = str(choice).lower() if isinstance(choice, bool) else str(choice)
+            if choice is not None and name not in options(key):
+                yield Finding(text, f"{key} has no option {name}", choose(name, options(key)))
 
 
 def option_digests(group: str) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Datasets: one module each, found by `dataset.name`. Add one by writing `<name>.py` with
 
-    SPEC                        what it is: its task, outputs, horizon, what may be missing, a Spec
-    Section                     its keys, a config.Dataset
-    simulate(seed)              raw data, of the real schema, without network
-    ingest(section, frame, where)   raw data checked, typed, sorted, unique
-    table(section, raw)         the header of its table, and the parts
-    baselines(batch, names)     naive predictions for rows of it, by name
-    served(names)               optional: what a client may send instead of these features, an Input
-    series(section, raw)        optional: what people look at before any feature, a Series
+    SPEC                            its task, outputs, horizon and what may be missing, a Spec
+    Section                         the schema of its keys, a config.schema.Dataset
+    simulate(seed)                  raw data with the real schema, made without network
+    ingest(section, frame, where)   raw data with types, checked and sorted, one row for each time
+    table(section, raw)             the header of the table, and its parts
+    baselines(batch, names)         naive predictions for rows of the table, by name
+    served(names)                   optional: a signature that takes raw data instead of features, an Input
+    series(section, raw)            optional: the time series that reports show, a Series
 
 and conf/dataset/<name>.yaml.
 """
@@ -26,24 +26,33 @@ from tapeline.tables.writing import Parts
 Array = np.ndarray[Any, Any]
 
 
-class Kind(Protocol):
-    """What the module of a dataset offers."""
+class DatasetModule(Protocol):
+    """The interface of a dataset's module; `served` and `series` are optional and not listed."""
 
     SPEC: Spec
 
     def simulate(self, seed: int) -> Any:
-        """A polars frame."""
+        """Raw data as a polars frame; the same seed gives the same frame."""
 
     def ingest(self, section: Any, frame: Any, where: str) -> Any:
-        """A polars frame, from the LazyFrame of a source; `where` names its origin in refusals."""
-
-    def table(self, section: Any, raw: Any) -> tuple[Manifest, Parts]:
-        """What models learn from: the header of its manifest, and its parts."""
-
-    def baselines(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Array]:
-        """Predictions for the rows of a batch that need no training.
+        """Check raw data and give it types: a polars frame.
 
         Args:
-            batch: has the role `feature`, and each context column by name.
-            names: of the features.
+            section: the dataset's keys.
+            frame: the LazyFrame of a source.
+            where: the name of the source in error messages.
+
+        Raises:
+            Refused: everything that is wrong with the data, by column and row.
+        """
+
+    def table(self, section: Any, raw: Any) -> tuple[Manifest, Parts]:
+        """The header of the table's manifest, and its parts as (id, frame or frames)."""
+
+    def baselines(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Array]:
+        """Predictions without training for the rows of a batch, by the baseline's name.
+
+        Args:
+            batch: holds the features as `feature`, and each context column by its name.
+            names: names of the features, in their order.
         """

@@ -1,1 +1,1 @@
-"""What is computed from prices; nothing here knows a dataset."""
+"""Pure functions from prices and dates to features; nothing here depends on a dataset."""

@@ -1,4 +1,4 @@
-"""What is known at the moment of decision: exchange closes and decisions as instants."""
+"""As-of: the closes of exchanges and the times of decisions as moments in UTC, to see which data is known when."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 LISTED = int(np.datetime64("2100-01-01").astype(np.int64))
-"""The day, since 1970, from which on every zone follows a rule: the last list of changes, Morocco's, ends in 2087."""
+"""Days from 1970 to the day after which every zone follows a yearly rule; the last list of changes, Morocco's, ends in
+2087."""
 YEARS = np.arange("2104", "2132", dtype="datetime64[Y]")
-"""Each kind of year is among them: one that begins on a given day of the week, with a leap day or without."""
+"""These years include each type of calendar: first day of the week, with leap day or without."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A time of day in a zone, which may have changed over the years."""
+    """A time of day in a time zone; the time may change at given dates."""
 
     zone: str
     times: Mapping[date, time]
     """The time of day from each date on."""
 
     def instants(self, dates: Array) -> Array:
-        """The moment on each date (datetime64[D], in any order), as datetime64[s] in UTC.
+        """The moment on each date: datetime64[D], in any order, to datetime64[s] in UTC.
 
-        A time that clocks repeat is the first of the two, and one that they skip has the offset of before,
-        as `datetime.combine(day, time, zone)` has it with fold 0. Seconds are the finest unit.
+        Of a time that clocks repeat, the first is taken; a time that they skip has the offset before the change.
+        This is `datetime.combine(day, time, zone)` with fold 0. Fractions of a second are ignored.
         """
         days = dates.astype("datetime64[D]").astype(np.int64)
         starts = sorted(self.times)
@@ -51,14 +52,14 @@ class Clock:
 
 
 def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
-    """Seconds that the zone's clocks are ahead of UTC at that time of each day (days since 1970).
+    """The zone's offset from UTC in seconds at that time on each day (days since 1970).
 
-    Each distinct day is looked up once, and late ones in years of YEARS.
+    Each distinct day is looked up once; a day after LISTED is looked up in an equivalent year of YEARS.
     """
     if not len(days):
         return days
     if days.max() >= LISTED:
-        days = np.where(days < LISTED, days, _in_alike_year(np.maximum(days, LISTED)))
+        days = np.where(days < LISTED, days, _in_equivalent_year(np.maximum(days, LISTED)))
     first = int(days.min())
     distinct = np.flatnonzero(np.bincount(days - first))
     offsets = np.zeros(int(distinct[-1]) + 1, np.int64)
@@ -69,36 +70,36 @@ def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
     return found
 
 
-def _in_alike_year(days: Array) -> Array:
-    """The same day of the year of YEARS whose calendar is the same. A zone's rule knows nothing else of a year."""
+def _in_equivalent_year(days: Array) -> Array:
+    """The same day in the year of YEARS with the same calendar. Yearly rules of zones depend on nothing else."""
     ends = np.array([days.min(), days.max()]).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
     first, length, kind = _calendars(np.arange(ends[0], ends[1] + 1).astype("datetime64[Y]"))
     starts, _, kinds = _calendars(YEARS)
-    alike = np.zeros(14, np.int64)
-    alike[kinds] = starts
-    moved: Array = days + np.repeat(alike[kind] - first, length)[days - first[0]]
+    equivalent = np.zeros(14, np.int64)
+    equivalent[kinds] = starts
+    moved: Array = days + np.repeat(equivalent[kind] - first, length)[days - first[0]]
     return moved
 
 
 def _calendars(years: Array) -> tuple[Array, Array, Array]:
-    """First day (since 1970) and length of each year, and a number for its length and first day of the week."""
+    """First day (since 1970), length in days and type of calendar (0 to 13) of each year."""
     first = years.astype("datetime64[D]").astype(np.int64)
     length = (years + 1).astype("datetime64[D]").astype(np.int64) - first
     return first, length, first % 7 * 2 + (length == 366)
 
 
 def daily(zone: str, *times: str, changed: tuple[str, ...] = ()) -> Clock:
-    """A clock by text: `daily("Asia/Tokyo", "15:00", "15:30", changed=("2024-11-05",))`."""
+    """A clock from text: `daily("Asia/Tokyo", "15:00", "15:30", changed=("2024-11-05",))`."""
     since = ("1900-01-01", *changed)
     moments = {date.fromisoformat(day): time.fromisoformat(at) for day, at in zip(since, times, strict=True)}
     return Clock(zone, moments)
 
 
 def parse(text: str) -> Clock:
-    """The clock that `HH:MM Zone` means.
+    """The clock of a text `HH:MM Zone`.
 
     Raises:
-        ValueError: it is not of that form, or there is no such zone.
+        ValueError: the text has another form, or there is no such zone.
     """
     match = re.fullmatch(r"([0-2]\d:[0-5]\d) (\S+)", text)
     if not match:

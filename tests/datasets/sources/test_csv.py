@@ -1,4 +1,4 @@
-"""Delimited text as it comes: what is read, what is refused, and how little of it is in memory."""
+"""Delimited text: what is read, what is refused, and how much of it is in memory."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_what_the_standard_library_writes_is_read(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a,b\n1,2\n3,4,5\n", "table.csv, row 2: has 3 values, and the header 2; give each row as many values"),
-        (b"a,b\n1,2\n3\n4,5\n6\n", "table.csv, row 2: has 1 value, and the header 2 (2 rows; also 4)"),
+        (b"a,b\n1,2\n3,4,5\n", "table.csv, row 2: has 3 values, and the header has 2; give each row as many values"),
+        (b"a,b\n1,2\n3\n4,5\n6\n", "table.csv, row 2: has 1 value, and the header has 2 (2 rows; also 4)"),
         (b"a,b\n1,2\n\n4,5\n", "table.csv, row 2: is blank"),
         (b"a,b\n1,\xe9\n", "is not UTF-8 text (byte 7)"),
         ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text (byte 1)"),
@@ -68,7 +68,7 @@ def test_what_the_standard_library_writes_is_read(
         (b"<!DOCTYPE html><html><body>Sign in", "is an HTML page"),
     ],
 )
-def test_what_is_no_table_is_refused_by_row(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_malformed_table_is_refused_by_row(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(Refused) as refused:
         scan(tmp_path, content)
     assert says in str(refused.value)
@@ -94,15 +94,15 @@ def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["closes.csv.gz", "closes.csv.GZ"])
-def test_a_packed_file_and_a_url_are_files(tmp_path: Path, name: str) -> None:
+def test_a_compressed_file_and_a_url_are_read(tmp_path: Path, name: str) -> None:
     import fsspec
 
     content = b"a,b\n1,2\n"
     folder = tmp_path / "temporary"
     folder.mkdir()
-    (tmp_path / name).write_bytes(gzip.compress(content))
+    (tmp_path / name).write_bytes(gzip.compress(content, mtime=0))
     with fsspec.open(f"memory://{name}", "wb") as remote:
-        remote.write(gzip.compress(content))
+        remote.write(gzip.compress(content, mtime=0))
     paths = [fetch.local(str(each), "dataset.path", folder) for each in (tmp_path / name, f"memory://{name}")]
     assert [path.read_bytes() for path in paths] == [content, content]
     assert fetch.local(str(paths[0]), "dataset.path", folder) == paths[0]
@@ -111,13 +111,13 @@ def test_a_packed_file_and_a_url_are_files(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.csv.gz", gzip.compress(b"a,b\n" * 99)[:-9], "is not a whole gzip file"),
-        ("a.csv.gz", b"a,b\n", "is not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" * 99, mtime=0)[:-9], "is not a complete gzip file"),
+        ("a.csv.gz", b"a,b\n", "is not a complete gzip file"),
         ("a.csv", b" \n\n", "the file is empty"),
         ("a.csv", b"", "the file is empty"),
     ],
 )
-def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_an_incomplete_file_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Refused, match=says):
         fetch.local(str(tmp_path / name), "dataset.path", tmp_path)
@@ -136,11 +136,11 @@ def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"a": range(1000)}).write_parquet(path)
     assert parquet.scan(path, "a.parquet").collect()["a"].sum() == 499_500
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(Refused, match="is not a whole Parquet file"):
+    with pytest.raises(Refused, match="is not a complete Parquet file"):
         parquet.scan(path, "a.parquet")
 
 
-def test_damage_that_only_reading_shows_is_refused(tmp_path: Path) -> None:
+def test_damage_inside_the_file_is_refused(tmp_path: Path) -> None:
     import polars as pl
 
     path = tmp_path / "a.parquet"
@@ -148,5 +148,5 @@ def test_damage_that_only_reading_shows_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4:400] = bytes(396)  # the header of its first page
     path.write_bytes(content)
-    with pytest.raises(Refused, match=r"a\.parquet: cannot be read to its end"):
+    with pytest.raises(Refused, match=r"a\.parquet: cannot be read completely"):
         parsing.scan(parquet.scan(path, "a.parquet"), {"a": parsing.number_reader()}, "a.parquet")

@@ -1,4 +1,4 @@
-"""One query for each market in SQLite and DuckDB, and what becomes of passwords."""
+"""One query for each market in SQLite and DuckDB, and that passwords are not shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapeline.checks.configuration import source_has_its_path
 from tapeline.cli import main as cli
 from tapeline.config.compose import plain
 from tapeline.datasets.indices.simulation import simulate
-from tapeline.datasets.sources.sql import _say
+from tapeline.datasets.sources.sql import _message
 from tapeline.errors import Refused, refuse, scrub
 from tapeline.lookup import configure as compose
 from tapeline.lookup import source
@@ -71,7 +71,7 @@ def run(folder: Path, *overrides: str) -> dict[str, Any]:
 def test_databases_give_the_metrics_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """But for the source; and a password leaves no trace, in whatever the runs print and write."""
+    """Only the source differs; and nothing that the runs print or write contains the password."""
     frame = simulate(0)
     if DATA.is_dir():
         frame = ingest("dataset.source=csv", f"dataset.path={DATA}/closing_data.csv")
@@ -94,14 +94,14 @@ def test_databases_give_the_metrics_of_the_table(
         written["data"]["source"] = "csv"
         assert written == expected
     assert opened == [SECRET, SECRET]
-    told = "".join(capfd.readouterr())
-    told += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
-    assert "accuracy" in told
-    assert SECRET not in told
+    output = "".join(capfd.readouterr())
+    output += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert "accuracy" in output
+    assert SECRET not in output
 
 
 def test_texts_numbers_and_moments_of_a_database_are_read_as_those_of_a_file(tmp_path: Path) -> None:
-    """SQLite holds what it is given; a market's own query renames."""
+    """SQLite stores values of any type; the query of a market can rename columns."""
     frame = closes()
     url = sqlite(tmp_path, frame)
     with sqlite3.connect(tmp_path / "closes.sqlite") as base:
@@ -125,7 +125,7 @@ def test_decimals_and_zoned_moments_of_duckdb(tmp_path: Path) -> None:
     assert joined.equals(ingest("dataset.source=csv", f"dataset.path={tmp_path}/closes.csv"))
 
 
-def test_a_database_always_has_to_be_asked() -> None:
+def test_a_database_is_read_each_time() -> None:
     dataset = compose(["dataset.source=sql", "dataset.url=sqlite:///closes.db"]).dataset
     assert source(dataset).seen(dataset) is None
 
@@ -135,16 +135,19 @@ def test_a_database_always_has_to_be_asked() -> None:
     [
         (["dataset.url=sqlite:////nowhere/c.db"], "dataset.url=sqlite:////nowhere/c.db: no such file"),
         (["dataset.url=duckdb:////nowhere/c.db"], "no such file"),
-        (["dataset.url=closes.db"], "dataset.url: is no URL of a database"),
+        (["dataset.url=closes.db"], "dataset.url: is no database URL"),
         (["dataset.url=nosuch://host/db"], "the driver of nosuch is not installed"),
         (["dataset.query='SELECT * FROM closes_{ticker}'"], "for snp: the query failed (no such table: closes_snp)"),
-        (["dataset.query='SELECT * FROM {ticker} WHERE 0'"], "for snp: the query gives no rows"),
+        (["dataset.query='SELECT * FROM {ticker} WHERE 0'"], "for snp: the query returns no rows"),
         (["dataset.query='SELECT Date, Close AS c FROM {ticker}'"], "no column snp or snp_close or close"),
-        (["dataset.query='SELECT Date, Date, Close FROM {ticker}'"], "two columns have one name"),
+        (["dataset.query='SELECT Date, Date, Close FROM {ticker}'"], "two columns have the same name"),
         (["dataset.queries.dax='SELECT Date, -Close AS Close FROM dax'"], "the query for dax, column Close, row 1"),
-        (["dataset.queries.dax='SELECT Date, Close FROM dax UNION ALL SELECT Date, 1 FROM dax'"], "stands in rows"),
+        (["dataset.queries.dax='SELECT Date, Close FROM dax UNION ALL SELECT Date, 1 FROM dax'"], "is in rows"),
         (["dataset.password_env=TAPELINE_NO_SUCH"], "TAPELINE_NO_SUCH: the environment has no such variable"),
-        (["dataset.password_file=/nowhere/password"], "no such file or directory; name a file that holds the password"),
+        (
+            ["dataset.password_file=/nowhere/password"],
+            "no such file or directory; set it to a readable file",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, overrides: list[str], says: str) -> None:
@@ -156,7 +159,7 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, overrides: list[s
 
 
 def test_a_database_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Drivers repeat what they were given."""
+    """Error messages of drivers repeat the URL."""
     (tmp_path / "password").write_text(SECRET + "\n")
 
     def refusing(url: Any, **keys: Any) -> Any:
@@ -175,7 +178,7 @@ def test_a_database_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "and more" not in said
 
 
-def test_a_driver_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(url: Any, **keys: Any) -> Any:
         raise ModuleNotFoundError("No module named 'psycopg'")
 
@@ -184,10 +187,10 @@ def test_a_driver_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyPa
         ingest("dataset.source=sql", "dataset.url=postgresql://me@db/prices")
 
 
-def test_what_a_driver_says_is_told_without_the_password() -> None:
-    assert _say(OSError("me:h%40nter%2F2%3A%3F and h%40nter%2F2%3A%3F"), SECRET) == "me:*** and ***"
-    assert _say(OSError("\n  two\n lines"), None) == "two"
-    assert _say(OSError(), None) == "OSError"
+def test_the_message_of_a_driver_is_shown_without_the_password() -> None:
+    assert _message(OSError("me:h%40nter%2F2%3A%3F and h%40nter%2F2%3A%3F"), SECRET) == "me:*** and ***"
+    assert _message(OSError("\n  two\n lines"), None) == "two"
+    assert _message(OSError(), None) == "OSError"
 
 
 @pytest.mark.parametrize(
@@ -241,9 +244,9 @@ def test_keys_of_a_query_are_found_before_a_run(overrides: list[str], says: str)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["dataset.query='SELECT Date, Close FROM snp'"], "must hold {ticker}"),
+        (["dataset.query='SELECT Date, Close FROM snp'"], "must contain {ticker}"),
         (["dataset.queries.nikei='SELECT 1'"], "did you mean nikkei?"),
-        (["dataset.password_env=A", "dataset.password_file=b"], "must be null where dataset.password_env is set"),
+        (["dataset.password_env=A", "dataset.password_file=b"], "must be null if dataset.password_env is set"),
         (["dataset.password_env='not a name'"], "dataset.password_env"),
     ],
 )

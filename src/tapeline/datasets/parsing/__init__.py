@@ -1,8 +1,8 @@
-"""Columns of text to dates, times and numbers, without guessing: what can be read in two ways is a finding.
+"""Columns of text to dates, times and numbers, without guessing: a value that can be read in two ways is a finding.
 
 parsed = dates(frame["Date"])                            one column in memory: values and findings
-parsed = scan(lazy, {"Date": date_reader(), "Close": price_reader()})        columns of any length
-refuse_findings("closes.csv", parsed.values())           all that is wrong with them, at once
+parsed = scan(lazy, {"Date": date_reader(), "Close": price_reader()})        columns of any length, in batches
+refuse_findings("closes.csv", parsed.values())           refuses all findings at once
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ __all__ = [
 
 DATE_NAMES = ("date", "time", "timestamp", "datetime")
 PREAMBLE = 30
-"""Rows among which a header is looked for that stands below other lines."""
+"""Rows at the top of a file in which a header below other lines is searched."""
 
 
 def dates(column: pl.Series, date_format: str | None = None) -> Parsed:
-    """Date. `date_format` is the user's (strptime, or epoch_s and so on); None where the values must show it.
+    """A column as Date.
+
+    Args:
+        column: text, numbers or times.
+        date_format: strptime directives, or epoch_s, epoch_ms, epoch_us, epoch_ns; None detects it from the values.
 
     Raises:
         Refused: `date_format` is no such format.
@@ -53,7 +57,12 @@ def dates(column: pl.Series, date_format: str | None = None) -> Parsed:
 
 
 def times(column: pl.Series, date_format: str | None = None, zone: str = "UTC") -> Parsed:
-    """Datetime("us") in UTC, without zone; `zone` is that of times whose text names none.
+    """A column as Datetime("us") in UTC, without zone.
+
+    Args:
+        column: text, numbers or times.
+        date_format: as for `dates`.
+        zone: the time zone of values whose text names none.
 
     Raises:
         Refused: `date_format` is no such format.
@@ -62,29 +71,29 @@ def times(column: pl.Series, date_format: str | None = None, zone: str = "UTC") 
 
 
 def numbers(column: pl.Series) -> Parsed:
-    """Float64, finite."""
+    """A column as Float64, finite."""
     return read(column, number_reader())
 
 
 def prices(column: pl.Series) -> Parsed:
-    """Float64 above zero, one at least."""
+    """A column as Float64 above zero, with at least one value."""
     return read(column, price_reader())
 
 
 def integers(column: pl.Series) -> Parsed:
-    """Int64."""
+    """A column as Int64."""
     return read(column, integer_reader())
 
 
 def column(frame: pl.LazyFrame, candidates: Sequence[str], where: str, fix: str) -> str:
-    """The frame's name of the candidate that it has, blanks around it and case aside.
+    """The name of the one column that matches a candidate; blanks around names and upper case are ignored.
 
     Raises:
-        Refused: it has none of them, or several.
+        Refused: no column matches, or several do.
     """
-    wanted = {name.strip().lower() for name in candidates}
+    normalized = {name.strip().lower() for name in candidates}
     names = frame.collect_schema().names()
-    found = [name for name in names if _plain(name) in wanted]
+    found = [name for name in names if _normalized(name) in normalized]
     if len(found) == 1:
         return found[0]
     what = " or ".join(candidates)
@@ -92,23 +101,23 @@ def column(frame: pl.LazyFrame, candidates: Sequence[str], where: str, fix: str)
         twice = ", ".join(name.strip() for name in dict.fromkeys(map(_original, found)))
         problem = f"has the columns {twice}" if "," in twice else f"has {len(found)} columns called {twice}"
         raise refuse(where, f"{problem}, and each could be the {candidates[0]}", fix)
-    if line := _header_below(frame, wanted):
-        problem = f"the header stands in row {line} below other lines"
+    if line := _header_below(frame, normalized):
+        problem = f"the header is in row {line}, below other lines"
         raise refuse(where, f"has no column {what} in its first line; {problem}", "remove the lines above the header")
     raise refuse(where, f"has no column {what} (it has {', '.join(map(str.strip, names[:12]))})", fix)
 
 
 def _original(name: str) -> str:
-    """A name as the file has it; Polars renames a second column of the same name."""
+    """The name in the file; Polars renames a second column of the same name."""
     return name.partition("_duplicated_")[0]
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return _original(name).strip().lower()
 
 
-def _header_below(frame: pl.LazyFrame, wanted: set[str]) -> int | None:
+def _header_below(frame: pl.LazyFrame, candidates: set[str]) -> int | None:
     rows = frame.head(PREAMBLE).collect().rows()
     return next(
-        (at for at, row in enumerate(rows, 1) if any(str(each).strip().lower() in wanted for each in row)), None
+        (at for at, row in enumerate(rows, 1) if any(str(each).strip().lower() in candidates for each in row)), None
     )

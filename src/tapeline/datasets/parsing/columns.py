@@ -1,7 +1,7 @@
-"""A column to typed values and findings, in batches: a form is found on a sample and verified on every value.
+"""A column of text to values with a type, and findings, in batches.
 
-Each form that reads all of the sample goes on to the rest; where two are left at the end that read the
-column differently, that is a finding.
+Candidate forms are chosen by a sample and verified on every value. If at the end two forms are left that read
+the column differently, that is a finding.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 SAMPLE = 1000
-"""Values that forms are tried on."""
+"""Values by which candidate forms are chosen."""
 SHOWN = 20
-"""Rows that a finding keeps, at most."""
+"""The largest number of rows that a finding lists."""
 BATCH = 200_000
-"""Rows whose text is in memory at a time."""
+"""Rows whose text is in memory at the same time."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class RowFinding:
 
     column: str
     rows: tuple[int, ...]
-    """The first ones, counted from 1 below the header; empty where the whole column is meant."""
+    """The first rows, counted from 1 below the header; empty if the finding is about the whole column."""
     count: int
-    """Of all its rows."""
+    """The number of all rows with this mistake."""
     value: Any
-    """Of the first row, as the file has it."""
+    """The value in the first row, as in the file."""
     problem: str
     fix: str
 
     def at(self, where: str) -> Finding:
-        """The finding in words, in the file `where`."""
-        place = f"{where}, column {self.column}" + (f", row {self.rows[0]}" if self.rows else "")
+        """The finding as a sentence about the file `where`."""
+        location = f"{where}, column {self.column}" + (f", row {self.rows[0]}" if self.rows else "")
         others = ", ".join(map(str, self.rows[1:5])) + (", ..." if self.count > 5 else "")
         more = f" ({self.count} rows; also {others})" if self.count > 1 else ""
-        return Finding(place, self.problem + more, self.fix)
+        return Finding(location, self.problem + more, self.fix)
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A typed column, null where a value is missing or cannot be read, and what is wrong with it."""
+    """The values of a column, null where a value is missing or cannot be read, and its findings."""
 
     values: pl.Series
     findings: tuple[RowFinding, ...]
@@ -58,38 +58,39 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Check:
-    """A rule for values that could be read."""
+    """A rule that values must meet after they were read."""
 
     problem: str
-    """With {!r} for the value."""
+    """A format string with {!r} for the value."""
     fix: str
     broken: Callable[[pl.Series, Form], pl.Series | None]
-    """True where a value breaks it; None where none does."""
+    """True where a value breaks the rule; None if no value does."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How to read a column of one kind."""
+    """The rules by which a column of one type of value is read."""
 
     noun: str
+    """The name of one value in messages: date, price."""
     dtype: str
-    """Of the values, as Polars names it."""
+    """The name of the Polars type of the values."""
     forms: Callable[[pl.Series], Sequence[Form]]
-    """The forms to try on text, by a sample of it."""
-    typed: Callable[[pl.DataType], Form | None]
-    """The form of a column that is no text; None where its values cannot be meant, or are read as text."""
-    strange: tuple[str, str]
-    """Problem and fix where a value is of no form."""
+    """The candidate forms for text, given a sample."""
+    native: Callable[[pl.DataType], Form | None]
+    """The form of a column that is not text; None if its type is not allowed or is read as text."""
+    unreadable: tuple[str, str]
+    """Problem and fix for a value that no form can read."""
     checks: tuple[Check, ...]
     clean: Callable[[pl.Series], pl.Series]
-    """What is taken off text where it cannot be read with it; null is missing."""
+    """Removes parts of the text that no form can read; null means missing."""
     finish: Callable[[pl.Series, Form], pl.Series] = lambda values, form: values
     complete: bool = False
-    """Whether no value may be missing."""
+    """No value may be missing."""
     needed: bool = False
-    """Whether one value must be there."""
+    """At least one value must be present."""
     one_form: bool = False
-    """Whether a value of another form is compared with the first that can be read."""
+    """Findings about unreadable values quote the first value that can be read."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class _Rows:
     value: Any = None
 
     def add(self, mask: pl.Series | None, rows: pl.Series, raw: pl.Series) -> _Rows:
-        """With those of a batch."""
+        """These rows and those of one more batch."""
         if mask is None or not (count := int(mask.sum() or 0)):
             return self
         new = rows.filter(mask).head(SHOWN - len(self.first)).to_list()
@@ -111,19 +112,19 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one form makes of a column, as far as it is read."""
+    """The column read with one form, up to the current batch."""
 
     form: Form
     parts: tuple[pl.Series, ...]
     broken: tuple[_Rows, ...]
-    strange: _Rows = _Rows()
+    unreadable: _Rows = _Rows()
     good: tuple[Any, int] | None = None
-    """The first value of this form, and its row."""
+    """The first value that this form can read, and its row."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """A column, as far as it is read."""
+    """The state of a column up to the current batch."""
 
     nulls: int = 0
     """Rows before the first value."""
@@ -133,7 +134,7 @@ class _State:
 
 
 def read(column: pl.Series, reader: Reader) -> Parsed:
-    """A column in memory."""
+    """Read a column that is in memory."""
     import polars as pl
 
     rows = pl.int_range(1, len(column) + 1, eager=True)
@@ -141,13 +142,13 @@ def read(column: pl.Series, reader: Reader) -> Parsed:
 
 
 def scan(frame: pl.LazyFrame, readers: Mapping[str, Reader], where: str, row: str | None = None) -> dict[str, Parsed]:
-    """Columns of a frame of any length, by name; text is in memory for BATCH rows at a time.
+    """Read columns of a frame of any length, by name; the text of BATCH rows is in memory at the same time.
 
     Args:
-        frame: columns as the file has them.
-        readers: by the name of a column.
-        where: the name of the file in refusals.
-        row: the column that numbers rows as users count them, where the frame is a part of a file.
+        frame: the columns of the file.
+        readers: by the name of the column.
+        where: the name of the file in error messages.
+        row: the column with the row numbers of the file, if the frame holds only some of its rows.
 
     Raises:
         Refused: the file is damaged.
@@ -162,7 +163,7 @@ def scan(frame: pl.LazyFrame, readers: Mapping[str, Reader], where: str, row: st
             first += len(batch)
     except (pl.exceptions.ComputeError, OSError) as error:
         what = " ".join(str(error).split("\n")[0].split())
-        raise refuse(where, f"cannot be read to its end ({what})", "write or fetch it again") from None
+        raise refuse(where, f"cannot be read completely ({what})", "write or download the file again") from None
     return {name: _finish(readers[name], state, name) for name, state in states.items()}
 
 
@@ -171,7 +172,7 @@ def _batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def refuse_findings(where: str, parsed: Iterable[Parsed]) -> None:
-    """Refuse what is wrong with columns of the file `where`, all at once.
+    """Refuse all findings about columns of the file `where` at once.
 
     Raises:
         Refused: there are findings.
@@ -182,7 +183,7 @@ def refuse_findings(where: str, parsed: Iterable[Parsed]) -> None:
 
 def _feed(reader: Reader, state: _State, column: pl.Series, rows: pl.Series) -> _State:
     """The state after one more batch."""
-    form = reader.typed(column.dtype)
+    form = reader.native(column.dtype)
     text = (column.fill_nan(None) if column.dtype.is_float() else column) if form else _as_text(column)
     if text is None:
         return replace(state, wrong_type=str(column.dtype), nulls=state.nulls + len(column))
@@ -203,17 +204,17 @@ def _feed(reader: Reader, state: _State, column: pl.Series, rows: pl.Series) -> 
     extended = [
         _extend(reader, reading, values, text, column, rows) for reading, values in zip(readings, attempt, strict=True)
     ]
-    whole = [reading for reading in extended if not reading.strange.count]
+    whole = [reading for reading in extended if not reading.unreadable.count]
     return replace(state, missing=missing, readings=tuple(whole or extended))
 
 
 def _extend(
     reader: Reader, reading: _Reading, values: pl.Series, text: pl.Series, raw: pl.Series, rows: pl.Series
 ) -> _Reading:
-    """The reading with a batch of values more."""
-    strange = reading.strange
+    """The reading after one more batch."""
+    unreadable = reading.unreadable
     if values.null_count() > text.null_count():
-        strange = strange.add(values.is_null() & text.is_not_null(), rows, raw)
+        unreadable = unreadable.add(values.is_null() & text.is_not_null(), rows, raw)
     broken = [
         bad.add(check.broken(values, reading.form), rows, raw)
         for check, bad in zip(reader.checks, reading.broken, strict=True)
@@ -223,11 +224,11 @@ def _extend(
         at = int(values.is_not_null().arg_max() or 0)
         good = (raw[at], int(rows[at]))
     parts = (*reading.parts, reader.finish(values, reading.form))
-    return _Reading(reading.form, parts, tuple(broken), strange, good)
+    return _Reading(reading.form, parts, tuple(broken), unreadable, good)
 
 
 def _as_text(column: pl.Series) -> pl.Series | None:
-    """Text, digits of whole numbers, or None."""
+    """Text, or whole numbers as their digits; None for other types."""
     import polars as pl
 
     if column.dtype.is_float():
@@ -238,15 +239,15 @@ def _as_text(column: pl.Series) -> pl.Series | None:
 
 
 def _candidates(reader: Reader, text: pl.Series) -> list[Form]:
-    """The forms that read most of a sample; none where nothing is there yet."""
+    """The forms that read most values of a sample; empty if there is no value yet."""
     step = max(len(text) // SAMPLE, 1)
     sample = reader.clean(text.gather_every(step).unique(maintain_order=True)).drop_nulls()
-    if sample.is_empty():  # no such luck at equal distances
+    if sample.is_empty():  # all sampled values are missing
         sample = reader.clean(text.unique(maintain_order=True)).drop_nulls().head(SAMPLE)
     if sample.is_empty():
         return []
-    alike = sample.to_frame("text").with_columns(shape=sample.str.replace_all("[0-9]", "9")).unique("shape")["text"]
-    examples = alike.head(50).to_list()
+    by_shape = sample.to_frame("text").with_columns(shape=sample.str.replace_all("[0-9]", "9")).unique("shape")["text"]
+    examples = by_shape.head(50).to_list()
     tried = [form for form in reader.forms(sample) if any(re.search(form.shape, each) for each in examples)]
     misread = [form.read(sample).null_count() for form in tried]
     least = min(misread, default=len(sample))
@@ -266,52 +267,52 @@ def _nulls(count: int, dtype: str) -> pl.Series:
 
 
 def _finish(reader: Reader, state: _State, name: str) -> Parsed:
-    """The best reading, with all that is wrong with it."""
+    """The values of the best reading, and all findings about the column."""
     import polars as pl
 
     found: list[RowFinding] = []
 
-    def add(bad: _Rows, problem: str, fix: str) -> None:
+    def add_rows(bad: _Rows, problem: str, fix: str) -> None:
         if bad.count:
             found.append(RowFinding(name, bad.first, bad.count, bad.value, problem.format(bad.value), fix))
 
-    def say(problem: str, fix: str) -> None:
+    def add_column(problem: str, fix: str) -> None:
         found.append(RowFinding(name, (), 0, None, problem, fix))
 
-    add(state.missing, f"the {reader.noun} is missing", "complete or remove the row")
+    add_rows(state.missing, f"the {reader.noun} is missing", "complete or remove the row")
     if state.wrong_type:
-        say(f"holds {state.wrong_type}, not {reader.noun}s", f"give {reader.noun}s")
+        add_column(f"has the type {state.wrong_type}, not {reader.noun}s", f"use a column of {reader.noun}s")
     if not state.readings:
         values = _nulls(state.nulls, reader.dtype)
     else:
-        best = min(state.readings, key=lambda reading: reading.strange.count)
+        best = min(state.readings, key=lambda reading: reading.unreadable.count)
         if other := _other(best, state.readings):
-            say(*_two_ways(reader, best, other))
-        problem, fix = reader.strange
+            add_column(*_two_ways(reader, best, other))
+        problem, fix = reader.unreadable
         if reader.one_form and best.good:
             problem = f"{{!r}} is not a {reader.noun} written as {best.good[0]!r} in row {best.good[1]}"
-            fix = f"write all {reader.noun}s in one form"
-        add(best.strange, problem, fix)
+            fix = f"write all {reader.noun}s in the same form"
+        add_rows(best.unreadable, problem, fix)
         for check, bad in zip(reader.checks, best.broken, strict=True):
-            add(bad, check.problem, check.fix)
+            add_rows(bad, check.problem, check.fix)
         values = pl.concat([part.cast(getattr(pl, reader.dtype)) for part in best.parts])
     if reader.needed and not found and values.null_count() == len(values):
-        say("every value is missing", f"give {reader.noun}s")
+        add_column("every value is missing", f"use a column of {reader.noun}s")
     return Parsed(values.alias(name), tuple(found))
 
 
 def _other(best: _Reading, readings: Sequence[_Reading]) -> _Reading | None:
-    """A reading of the same rows that gives other values."""
-    same = (each for each in readings if each is not best and each.strange == best.strange)
+    """Another reading that is as good and gives other values."""
+    same = (each for each in readings if each is not best and each.unreadable == best.unreadable)
     return next(
         (each for each in same if any(not a.equals(b) for a, b in zip(best.parts, each.parts, strict=True))), None
     )
 
 
 def _two_ways(reader: Reader, best: _Reading, other: _Reading) -> tuple[str, str]:
-    """Problem and fix."""
+    """Problem and fix of a column that two forms read differently."""
     one, two = next((a, b) for a, b in zip(best.parts, other.parts, strict=True) if not a.equals(b))
     differ = int((one != two).arg_max() or 0)
     names = f"{best.form.name} and as {other.form.name}"
     problem = f"the {reader.noun}s can be read as {names} ({one[differ]} or {two[differ]})"
-    return problem, best.form.advice or f"say which, as in dataset.date_format={best.form.name}"
+    return problem, best.form.advice or f"set the one that is meant, as in dataset.date_format={best.form.name}"

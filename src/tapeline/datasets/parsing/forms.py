@@ -1,4 +1,4 @@
-"""Ways to write a date, a time or a number as text. Each form reads a column strictly: null where a value differs."""
+"""Forms: ways to write a date, a time or a number as text. A form gives null for each value written otherwise."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DATE_FORMATS = (
     *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y"),
     *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y"),
 )
-"""The formats of a day that are tried where the user names none."""
+"""The formats of a date that are tried if dataset.date_format is null."""
 EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
-"""Units since 1970-01-01 in UTC, by the name that `date_format` takes: how many are a second."""
+"""Units of time since 1970-01-01 UTC, by their name in `date_format`: how many there are in a second."""
 EPOCH_YEARS = (315_532_800, 4_133_980_800)
-"""Seconds of 1980-01-01 and 2101-01-01. Between them no number can be read in two units, nor as YYYYMMDD."""
+"""Seconds of 1980-01-01 and 2101-01-01: between them, no number is valid in two units or as YYYYMMDD."""
 ANY_YEARS = (-5_364_662_400, 4_133_980_800)
 """Seconds of 1800-01-01 and 2101-01-01, for a unit that the user names."""
 
@@ -50,14 +50,14 @@ DIRECTIVES = {
     "%#z": OFFSET,
     "%%": "%",
 }
-"""What text each directive of strptime stands for, as a regular expression; %d and %m have two styles."""
-SAME = {"%T": "%H:%M:%S", "%R": "%H:%M", "%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%h": "%b", ".%f": "%.f", "%z": "%#z"}
-"""Directives that others spell out. In strptime %f is a fraction of a second; to the parser, nanoseconds."""
+"""The regular expression of each strptime directive; %d and %m have two styles, see _styles."""
+ALIASES = {"%T": "%H:%M:%S", "%R": "%H:%M", "%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%h": "%b", ".%f": "%.f", "%z": "%#z"}
+"""Directives that are short for others. In strptime, %f is a fraction of a second; Polars reads nanoseconds."""
 CLOCK = re.compile(
     r"(?P<gap>[T ]|, )(?P<hour>\d{1,2})(?P<colon>:?)(?P<minute>\d{2})?(?P<second>(?P=colon)\d{2}(?:\.\d{1,9})?)?"
     r"(?P<half>[ -]?[AaPp][Mm])?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?$"
 )
-"""A time of day behind a date."""
+"""A time of day after a date."""
 
 THOUSANDS = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$"
 COMMA = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?$"
@@ -69,22 +69,22 @@ class Form:
     """One way to write a value."""
 
     name: str
-    """As the user names it in `date_format`, or an example."""
+    """Its value for `date_format`, or an example."""
     read: Callable[[pl.Series], pl.Series]
-    """Text to values; null where the text is not of this form."""
+    """Text to values; null where the text is not in this form."""
     shape: str = ""
     """A regular expression that its values match."""
     advice: str = ""
-    """What to do where it is one of two forms that are possible; empty: name it in the configuration."""
+    """The fix if two forms are possible; empty: set dataset.date_format."""
     local: bool = False
-    """Whether it writes the time of day of a zone that the text does not name."""
+    """It has a time of day, and the text names no zone."""
 
 
 def of_format(date_format: str) -> list[Form]:
-    """The forms of a strptime format, or of a name in EPOCHS: days and months with zeros, or without.
+    """The forms of a strptime format, or of a name in EPOCHS: days and months with leading zeros, or without.
 
-    A column has its zeros throughout, or throughout not: among dates with them, 2010-01-2 has lost a digit.
-    Only where the year is last may the day have them and the month not.
+    Either all values of a column have leading zeros, or none has: among dates with zeros, 2010-01-2 has lost a
+    digit. Only if the year comes last, day and month may differ.
 
     Raises:
         ValueError: a directive is unknown, or the format does not name day, month and year.
@@ -92,12 +92,12 @@ def of_format(date_format: str) -> list[Form]:
     if date_format in EPOCHS:
         return [Form(date_format, partial(_epoch, unit=date_format, years=ANY_YEARS), WHOLE)]
     pattern = date_format
-    for short, long in SAME.items():
+    for short, long in ALIASES.items():
         pattern = pattern.replace(short, long)
     tokens = re.findall(r"%[-#.]?[A-Za-z%]|[^%]|%", pattern)
     held = {token.replace("-", "").replace("e", "d") for token in tokens if token.startswith("%")}
     if not ("%j" in held or ("%d" in held and held & {"%m", "%b", "%B"})) or not held & {"%Y", "%y"}:
-        raise ValueError("must hold a day, a month and a year")
+        raise ValueError("must have a day, a month and a year")
     hour = {"%H": "[0-9]{2}"} if re.search("%d%H|%H%M", pattern) else {}
     shapes = []
     for style in _styles(pattern):
@@ -111,12 +111,12 @@ def of_format(date_format: str) -> list[Form]:
 
 
 def of_dates() -> list[Form]:
-    """The forms of days, and epochs."""
+    """The forms of dates, epochs included."""
     return [form for date_format in DATE_FORMATS for form in of_format(date_format)] + epochs()
 
 
 def of_clock(value: str) -> list[Form]:
-    """The forms of times that end as this value does: a day and such a time of day; none where it ends in none."""
+    """The forms of a date followed by a time of day as in this value; empty if the value has no time of day."""
     found = CLOCK.search(value)
     if not found or not (found["minute"] or found["half"]):
         return []
@@ -134,23 +134,23 @@ def of_clock(value: str) -> list[Form]:
 
 
 def epochs() -> list[Form]:
-    """Seconds, milliseconds, microseconds and nanoseconds since 1970, of years in which only one can be meant."""
+    """Seconds, milliseconds, microseconds and nanoseconds since 1970, in the years EPOCH_YEARS."""
     return [Form(unit, partial(_epoch, unit=unit, years=EPOCH_YEARS), WHOLE) for unit in EPOCHS]
 
 
 def of_numbers() -> list[Form]:
-    """Decimals behind a point, thousands perhaps with commas; or the other way about."""
-    fix = "write the numbers without marks for thousands, as in 1234.5, and three decimals as in 1.2340"
+    """A decimal point, with or without commas for thousands; or a decimal comma, with or without points."""
+    fix = "write numbers without thousands separators, as in 1234.5, and three decimals with a zero, as in 1.2340"
     return [Form("1,234.5", _point, advice=fix), Form("1.234,5", _comma, advice=fix)]
 
 
 def of_integers() -> list[Form]:
-    """Digits; thousands perhaps with commas."""
+    """Digits, with or without commas for thousands."""
     return [Form("1,234", _integer)]
 
 
 def _styles(pattern: str) -> list[dict[str, str]]:
-    if re.search(r"%[dmYy]%[dmYy]", pattern):  # without zeros, 2010111 has two readings
+    if re.search(r"%[dmYy]%[dmYy]", pattern):  # without leading zeros, 2010111 has two readings
         return [{"%d": PADDED, "%m": PADDED}]
     mixed = () if pattern.startswith("%Y") else ((PADDED, BARE), (BARE, PADDED))
     return [{"%d": day, "%m": month} for day, month in ((PADDED, PADDED), (BARE, BARE), *mixed)]
@@ -160,18 +160,18 @@ def _strptime(text: pl.Series, shape: str, pattern: str, timed: bool) -> pl.Seri
     import polars as pl
 
     text = _where(text, text.str.contains(shape))
-    # a cache pays where parsing is slow, as it is for names of months
+    # names of months are slow to parse, so a cache is faster
     cache = "%b" in pattern or "%B" in pattern
     if not timed:
         return text.str.to_date(pattern, strict=False, cache=cache)
-    if "%M" not in pattern:  # the parser wants minutes
+    if "%M" not in pattern:  # Polars needs minutes
         text, pattern = text + ":00", pattern + ":%M"
     values = text.str.to_datetime(pattern, strict=False, cache=cache, time_unit="us")
     return values.dt.replace_time_zone(None) if isinstance(values.dtype, pl.Datetime) else values
 
 
 def _epoch(text: pl.Series, unit: str, years: tuple[int, int]) -> pl.Series:
-    """Datetime("us"), in UTC; nanoseconds that are no whole microseconds are not of the form."""
+    """Datetime("us") in UTC; null for nanoseconds that are not whole microseconds."""
     import polars as pl
 
     scale, (low, high) = EPOCHS[unit], years
@@ -216,7 +216,7 @@ def _ungrouped(text: pl.Series, shape: str, mark: str) -> pl.Series:
 
 
 def _where(values: pl.Series, fits: pl.Series) -> pl.Series:
-    """Null where it does not fit; the same series where all do."""
+    """Null where `fits` is false; the same series if it is true everywhere."""
     import polars as pl
 
     if fits.all():

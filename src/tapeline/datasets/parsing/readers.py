@@ -1,4 +1,4 @@
-"""The kinds of columns: dates, times, numbers, prices and whole numbers."""
+"""Readers of columns: dates, times, numbers, prices and whole numbers."""
 
 from __future__ import annotations
 
@@ -18,67 +18,71 @@ if TYPE_CHECKING:
     import polars as pl
 
 OFFSET = r"(:[0-9]{2}(?:\.[0-9]+)?) ?(?:Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
-"""Behind a time of day. A day's row is dated by the day that its text names, whatever the zone."""
+"""Follows a time of day. A date is the day in the text, whatever the zone."""
 MIDNIGHT = r"([T ]|, )00:00(:00(\.0+)?)?$"
 MISSING = ("", "-", ".", "na", "n/a", "#n/a", "nan", "null", "none")
-"""What stands for a missing number, in small letters."""
+"""Texts that mean a missing number, in lower case."""
 YEARS = (1800, 2100)
 EXACT = 2**53
-"""Whole numbers below it are exact in a float."""
-LEAVE = "correct it, or leave it empty"
+"""Whole numbers up to this one are exact in a float."""
+CORRECT = "correct the value, or leave it empty"
 
 
 def date_reader(date_format: str | None = None) -> Reader:
-    """Of days, one in each row; as `dates`."""
-    midnight = Check("the time is not midnight", "give one row a day, dated by its day", _not_midnight)
+    """The reader of `dates`: a date in every row."""
+    midnight = Check("the time is not midnight", "use one row for each day, with the date alone", _not_midnight)
     checks = (midnight, *_year_checks())
-    reader = partial(Reader, "date", "Date", typed=_typed_day, checks=checks, finish=_to_date, complete=True)
+    reader = partial(Reader, "date", "Date", native=_native_day, checks=checks, finish=_to_date, complete=True)
     if not date_format:
-        strange = ("{!r} is not a date", "set dataset.date_format, as in %d/%m/%Y")
-        return reader(_day_forms, strange=strange, clean=_without_offset, one_form=True)
+        unreadable = ("{!r} is not a date", "set its format, as in dataset.date_format=%d/%m/%Y")
+        return reader(_day_forms, unreadable=unreadable, clean=_without_offset, one_form=True)
     offset = re.search(" ?%#?z$", date_format)
-    own = _own(date_format, date_format[: offset.start()] if offset else date_format)
-    strange = (f"{{!r}} is not a date of the form {date_format}", "correct it, or set dataset.date_format")
+    own = _user_forms(date_format, date_format[: offset.start()] if offset else date_format)
+    unreadable = (f"{{!r}} is not a date of the form {date_format}", "correct it, or set dataset.date_format")
     clean = _without_offset if offset else _strip if own[0].local else _without_midnight
-    return reader(lambda sample: own, strange=strange, clean=clean)
+    return reader(lambda sample: own, unreadable=unreadable, clean=clean)
 
 
 def time_reader(date_format: str | None = None, zone: str = "UTC") -> Reader:
-    """Of moments; as `times`."""
-    problem = f"{{!r}} comes twice or never in {zone}, where clocks change then"
-    gap = Check(problem, "give times in UTC, or with their offset", partial(_clocks_change, zone=zone))
+    """The reader of `times`: a time in every row."""
+    problem = f"{{!r}} occurs twice or never in {zone}, because clocks change then"
+    gap = Check(
+        problem,
+        "write times in UTC, or with an offset, as in 2024-03-10 02:30-05:00",
+        partial(_clocks_change, zone=zone),
+    )
     checks, finish = (*_year_checks(), gap), partial(_in_utc, zone=zone)
-    reader = partial(Reader, "time", "Datetime", typed=_typed_time, checks=checks, finish=finish, complete=True)
+    reader = partial(Reader, "time", "Datetime", native=_native_time, checks=checks, finish=finish, complete=True)
     if not date_format:
-        strange = ("{!r} is not a time", "set dataset.date_format, as in %Y-%m-%d %H:%M:%S or epoch_ms")
-        return reader(_time_forms, strange=strange, clean=_strip, one_form=True)
-    own = _own(date_format, date_format)
-    strange = (f"{{!r}} is not a time of the form {date_format}", "correct it, or set dataset.date_format")
-    return reader(lambda sample: own, strange=strange, clean=_strip)
+        unreadable = ("{!r} is not a time", "set its format, as in dataset.date_format=epoch_ms")
+        return reader(_time_forms, unreadable=unreadable, clean=_strip, one_form=True)
+    own = _user_forms(date_format, date_format)
+    unreadable = (f"{{!r}} is not a time of the form {date_format}", "correct it, or set dataset.date_format")
+    return reader(lambda sample: own, unreadable=unreadable, clean=_strip)
 
 
 def number_reader() -> Reader:
-    """Of finite numbers."""
-    finite = Check("{!r} is not a finite number", LEAVE, lambda values, form: values.is_infinite())
+    """The reader of `numbers`."""
+    finite = Check("{!r} is not a finite number", CORRECT, lambda values, form: values.is_infinite())
     return _numbers("number", finite)
 
 
 def price_reader() -> Reader:
-    """Of prices, above zero."""
-    above = Check("{!r} is not a price above zero", LEAVE, lambda values, form: values.is_infinite() | (values <= 0))
+    """The reader of `prices`."""
+    above = Check("{!r} is not a price above zero", CORRECT, lambda values, form: values.is_infinite() | (values <= 0))
     return _numbers("price", above, needed=True)
 
 
 def integer_reader() -> Reader:
-    """Of whole numbers of 64 bits."""
+    """The reader of `integers`."""
     return Reader(
         "whole number",
         "Int64",
         lambda sample: forms.of_integers(),
         lambda dtype: Form("", _whole) if dtype.is_numeric() else None,
-        ("{!r} is not a whole number", LEAVE),
+        ("{!r} is not a whole number", CORRECT),
         (),
-        _without_marks,
+        _without_missing,
     )
 
 
@@ -88,28 +92,28 @@ def _numbers(noun: str, check: Check, needed: bool = False) -> Reader:
         "Float64",
         lambda sample: forms.of_numbers(),
         lambda dtype: Form("", _float) if dtype.is_numeric() else None,
-        (f"{{!r}} is not a {noun}", LEAVE),
+        (f"{{!r}} is not a {noun}", CORRECT),
         (check,),
-        _without_marks,
+        _without_missing,
         needed=needed,
     )
 
 
-def _own(shown: str, date_format: str) -> Sequence[Form]:
+def _user_forms(shown: str, date_format: str) -> Sequence[Form]:
     """The forms of the user's format.
 
     Raises:
-        Refused: it is none.
+        Refused: it is no date format.
     """
     try:
         return forms.of_format(date_format)
     except ValueError as error:
-        fix = "write as in %d/%m/%Y, %Y-%m-%d %H:%M or epoch_s"
-        raise refuse(f"dataset.date_format={shown}", f"is no format of dates ({error})", fix) from None
+        fix = "use a format as in %d/%m/%Y, %Y-%m-%d %H:%M or epoch_s"
+        raise refuse(f"dataset.date_format={shown}", f"is no date format ({error})", fix) from None
 
 
 def _day_forms(sample: pl.Series) -> list[Form]:
-    """Of days, which midnight may follow; and of times, so that their hours are what is found."""
+    """Forms of dates, with or without midnight; and of times, so that a finding can name the time of day."""
     days = [
         replace(form, read=partial(_read_day, read=form.read), shape=form.shape.removesuffix("$"))
         for form in forms.of_dates()
@@ -122,7 +126,7 @@ def _time_forms(sample: pl.Series) -> list[Form]:
 
 
 def _clock_forms(sample: pl.Series) -> list[Form]:
-    """Of times that end as the first value does that ends in a time of day."""
+    """Forms of times like the first value that has a time of day."""
     return next((found for value in sample if (found := forms.of_clock(value))), [])
 
 
@@ -131,8 +135,8 @@ def _read_day(text: pl.Series, read: Callable[[pl.Series], pl.Series]) -> pl.Ser
     return values if values.null_count() == text.null_count() else read(text.str.replace(MIDNIGHT, ""))
 
 
-def _typed_day(dtype: pl.DataType) -> Form | None:
-    """Days, or times of which the wall clock's day counts."""
+def _native_day(dtype: pl.DataType) -> Form | None:
+    """Dates, or times, whose local date is taken."""
     import polars as pl
 
     if not dtype.is_temporal() or dtype == pl.Time or dtype == pl.Duration:
@@ -140,7 +144,7 @@ def _typed_day(dtype: pl.DataType) -> Form | None:
     return Form("", lambda values: values.dt.replace_time_zone(None) if dtype == pl.Datetime else values)
 
 
-def _typed_time(dtype: pl.DataType) -> Form | None:
+def _native_time(dtype: pl.DataType) -> Form | None:
     import polars as pl
 
     if dtype == pl.Date:
@@ -159,7 +163,7 @@ def _float(values: pl.Series) -> pl.Series:
 
 
 def _whole(values: pl.Series) -> pl.Series:
-    """Int64; null where a number has a fraction, or is too large to be exact."""
+    """Int64; null for a number with a fraction, or too large to be exact."""
     import polars as pl
 
     whole = values.cast(pl.Int64, strict=False)
@@ -173,7 +177,7 @@ def _year_checks() -> tuple[Check, Check]:
     low, high = YEARS
     fix = "correct the year, or remove the row"
     between = Check(f"the year of {{!r}} is not from {low} to {high}", fix, _implausible)
-    two_digits = "the century of {!r} is not clear: as 20.. it would be in the future"
+    two_digits = "the century of {!r} is not clear: read as 20.., the date is in the future"
     return between, Check(two_digits, "write years with four digits", _in_future)
 
 
@@ -183,14 +187,14 @@ def _implausible(values: pl.Series, form: Form) -> pl.Series | None:
 
 
 def _in_future(values: pl.Series, form: Form) -> pl.Series | None:
-    """Years of two digits are read as 1970 to 2069, and no row of data is of a day to come."""
+    """Years of two digits are read as 1970 to 2069, and no row has a date in the future."""
     if "%y" not in form.name:
         return None
     return _outside(values, date.min, date.today() + timedelta(days=2))
 
 
 def _outside(values: pl.Series, low: date, high: date) -> pl.Series | None:
-    """True where a date or time is before `low`, or `high` or later."""
+    """True for a date or time before `low`, or at `high` or later."""
     import polars as pl
 
     limits = pl.Series([low, high]).cast(values.dtype)
@@ -229,7 +233,7 @@ def _to_date(values: pl.Series, form: Form) -> pl.Series:
 
 
 def _strip(text: pl.Series) -> pl.Series:
-    """Without blanks around; null where nothing is left."""
+    """Text without blanks around it; null if nothing is left."""
     import polars as pl
 
     text = text.str.strip_chars()
@@ -244,10 +248,10 @@ def _without_midnight(text: pl.Series) -> pl.Series:
     return _without_offset(text).str.replace(MIDNIGHT, "")
 
 
-def _without_marks(text: pl.Series) -> pl.Series:
-    """Null where a mark says that the value is missing."""
+def _without_missing(text: pl.Series) -> pl.Series:
+    """Null where the text means a missing number."""
     import polars as pl
 
     text = text.str.strip_chars()
-    known = ~text.str.to_lowercase().is_in(MISSING)
-    return text.to_frame().select(pl.when(known).then(pl.first()).alias(text.name)).to_series()
+    present = ~text.str.to_lowercase().is_in(MISSING)
+    return text.to_frame().select(pl.when(present).then(pl.first()).alias(text.name)).to_series()

@@ -1,11 +1,11 @@
 """Where raw data comes from: one module for each `dataset.source`.
 
-    read(dataset, simulate, folder)   a polars LazyFrame, and the name of its origin in refusals
-    seen(dataset)                     a digest of what `read` would read, or None where only reading shows it
-    check(dataset)                    findings: keys that it needs and that are not set
+    read(dataset, simulate, folder)   a polars LazyFrame, and the name of the source for error messages
+    seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
+    check(dataset)                    findings about keys that it needs and that are not set
 
-csv and parquet give the file's columns as they are (csv: all text), to be read in batches: `parsing.scan`.
-files and sql join one series for each market, typed and under the dataset's own names.
+csv and parquet return the columns of the file (csv: all text), which `parsing.scan` reads in batches.
+files and sql return one column for each market, joined by date, with types and the dataset's names.
 """
 
 from __future__ import annotations
@@ -22,20 +22,26 @@ if TYPE_CHECKING:
 
 
 Simulate = Callable[[int], Any]
-"""A dataset's own simulation: seed to raw data, a polars frame."""
+"""The `simulate` of a dataset: a seed to raw data, a polars frame."""
 
 
 class Source(Protocol):
-    """What the module of a source offers."""
+    """The interface of a source's module."""
 
     def read(self, dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
-        """The data and its origin; `folder` holds temporary files, as long as the data is used."""
+        """The data, and its name for error messages.
+
+        Args:
+            dataset: its keys say what to read.
+            simulate: the dataset's simulation.
+            folder: takes temporary files; it must exist while the data is used.
+        """
 
     def seen(self, dataset: Dataset) -> str | None:
-        """A digest of what would be read."""
+        """A digest of the data; None if only reading the data shows whether it changed."""
 
     def check(self, dataset: Dataset) -> Iterable[Finding]:
-        """What is missing or amiss in its keys."""
+        """Findings about its keys."""
 
 
 SOURCES = ("simulated", "csv", "parquet", "files", "sql")

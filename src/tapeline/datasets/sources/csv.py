@@ -1,7 +1,7 @@
-"""One delimited text file with a header; every value stays text, so that nothing is guessed.
+"""One delimited text file with a header. Every value stays text; `parsing` gives it a type.
 
-The file is read once to see that each row has a value for each name of the header, and then scanned:
-it is never in memory as a whole.
+The file is read once to check that each row has as many values as the header, and then scanned. It is never in
+memory as a whole.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["check", "read", "scan", "seen"]
 Array = np.ndarray[Any, Any]
 
 HEAD = 1 << 20
-"""Bytes in which the header ends."""
+"""Bytes in which the header must end."""
 CHUNK = 1 << 24
-"""Bytes in memory at a time."""
+"""Bytes in memory at the same time."""
 LONGEST = 1 << 26
-"""Bytes of a row, at most; more is a quote that is not closed."""
+"""The largest size of a row in bytes; a longer one has a quote that is not closed."""
 SEPARATORS = ",;\t|"
 BLANK = b' \t\r\n"'
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What the first lines say."""
+    """The layout of the file, by its first lines."""
 
     skipped: int
-    """Lines before the header: `sep=;`, as spreadsheets write it."""
+    """Lines before the header: `sep=;`, which spreadsheets write."""
     start: int
     """The byte where the header begins."""
     separator: str
@@ -48,15 +48,15 @@ class _Head:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of a chunk that are not as the header has it."""
+    """Rows of a chunk with more or fewer values than the header."""
 
     count: int
     wrong: Array
-    """Their numbers in the chunk, from 0."""
+    """Their numbers in the chunk, counted from 0."""
     values: Array
-    """How many values they have; 0 where the line is blank."""
+    """The number of values in each; 0 for a blank line."""
     last: int
-    """The last row that is not blank, from 0; -1 where all are."""
+    """The last row that is not blank, counted from 0; -1 if all are."""
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
@@ -65,7 +65,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
 
 
 def scan(path: Path, name: str) -> pl.LazyFrame:
-    """A table delimited by whichever of comma, semicolon, tab or bar its header has most of; all text.
+    """A table of text, delimited by comma, semicolon, tab or bar: the one that the header has most often.
 
     Blank lines at the end are left out.
 
@@ -85,7 +85,7 @@ def _head(path: Path, name: str) -> _Head:
         content = file.read(HEAD)
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     if content[start:].lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        raise refuse(name, "is an HTML page, not a table", "fetch the file itself, not the page that shows it")
+        raise refuse(name, "is an HTML page, not a table", "download the file itself, not the page that shows it")
     line, separator = content[start:].split(b"\n", 1)[0], None
     skipped = 0
     if line.strip().lower().startswith(b"sep=") and len(line.strip()) == 5:
@@ -99,7 +99,7 @@ def _head(path: Path, name: str) -> _Head:
 
 
 def _records(chunk: bytes, separator: bytes) -> tuple[Array, Array]:
-    """Where separators stand outside quotes, and where rows end."""
+    """Positions of separators outside quotes, and of the ends of rows."""
     data = np.frombuffer(chunk, np.uint8)
     separators, ends = data == separator[0], data == ord("\n")
     if b'"' in chunk:
@@ -110,7 +110,7 @@ def _records(chunk: bytes, separator: bytes) -> tuple[Array, Array]:
 
 
 def _checked(path: Path, name: str, head: _Head) -> tuple[int, bool]:
-    """The number of rows below the header, without blank ones at the end, and whether there are such.
+    """The number of rows below the header without blank rows at the end, and whether there are such.
 
     Raises:
         Refused: as `scan`.
@@ -131,13 +131,13 @@ def _checked(path: Path, name: str, head: _Head) -> tuple[int, bool]:
 
 
 def _uneven(name: str, numbers: Array, counts: Array, names: int) -> Iterator[Finding]:
-    """One finding for each number of values that rows have."""
+    """One finding for each wrong number of values."""
     for count in np.unique(counts):
         rows = numbers[counts == count]
         also = f" ({len(rows)} rows; also {', '.join(map(str, rows[1:5]))})" if len(rows) > 1 else ""
         if count:
             problem, fix = (
-                f"has {count} value{'s' if count > 1 else ''}, and the header {names}",
+                f"has {count} value{'s' if count > 1 else ''}, and the header has {names}",
                 "give each row as many values as the header",
             )
         else:
@@ -146,7 +146,7 @@ def _uneven(name: str, numbers: Array, counts: Array, names: int) -> Iterator[Fi
 
 
 def _chunks(path: Path, name: str, start: int) -> Iterator[bytes]:
-    """Whole rows from the byte `start` on, UTF-8."""
+    """Complete rows from the byte `start` on, in UTF-8."""
     rest, at = b"", start
     with open(path, "rb") as file:
         file.seek(start)
@@ -154,18 +154,22 @@ def _chunks(path: Path, name: str, start: int) -> Iterator[bytes]:
             rest += new
             if not (cut := _end(rest)):
                 if len(rest) > LONGEST:
-                    raise refuse(name, f"the row that begins at byte {at + 1} has no end", "close its quotes")
+                    raise refuse(
+                        name, f"the row that begins at byte {at + 1} is longer than {LONGEST} bytes", "close its quotes"
+                    )
                 continue
             yield _text(rest[:cut], name, at)
             rest, at = rest[cut:], at + cut
     if rest:
         if rest.count(b'"') % 2:
-            raise refuse(name, f"the row that begins at byte {at + 1} has a quote that is not closed", "close it")
+            raise refuse(
+                name, f"the row that begins at byte {at + 1} has a quote that is not closed", "close the quote"
+            )
         yield _text(rest + b"\n", name, at)
 
 
 def _end(chunk: bytes) -> int:
-    """Where the last whole row ends; 0 where none does."""
+    """The position after the last complete row; 0 if there is none."""
     if b'"' not in chunk:
         return chunk.rfind(b"\n") + 1
     ends = _records(chunk, b"\n")[1]
@@ -183,7 +187,7 @@ def _text(chunk: bytes, name: str, at: int) -> bytes:
 
 
 def _rows(chunk: bytes, head: _Head) -> _Rows:
-    """The rows of a chunk of whole rows."""
+    """Check the rows of a chunk of complete rows."""
     separators, ends = _records(chunk, head.separator.encode())
     values = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
     wrong = np.flatnonzero(values != head.names)

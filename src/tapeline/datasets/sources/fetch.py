@@ -1,4 +1,4 @@
-"""A local, unpacked file for `dataset.path` or another key that names a file, or a URL that fsspec knows."""
+"""A local, decompressed copy of the file or URL that `dataset.path` or another key names."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 CHUNK = 1 << 20
-"""Bytes that are copied at a time."""
+"""Bytes that are copied in one step."""
 
 
 def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyFrame]) -> tuple[pl.LazyFrame, str]:
-    """What `scan` makes of the file at `dataset.path`, and that file's name.
+    """The file at `dataset.path` as a LazyFrame, and its name.
 
     Args:
-        dataset: names the file.
-        folder: takes what has to be fetched or unpacked, and must stay as long as the frame is used.
-        scan: the reader of a source of one file.
+        dataset: its `path` names the file.
+        folder: takes downloaded and decompressed files; it must exist while the frame is used.
+        scan: opens a local file, given its path and its name for error messages.
 
     Raises:
-        Refused: no path, or as `local` and `scan`.
+        Refused: there is no path, or as `local` and `scan`.
     """
     if findings := list(check(dataset)):
         raise Refused(*findings)
@@ -38,22 +38,22 @@ def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyF
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
-    """A source of one file needs its path."""
+    """A source of one file needs `dataset.path`."""
     if not dataset.path:
         fix = f"set dataset.path=FILE.{dataset.source}"
         yield Finding("dataset.path", f"dataset.source={dataset.source} needs it", fix)
 
 
 def local(name: str, key: str, folder: Path) -> Path:
-    """The file that `name` stands for; a URL is fetched, and what ends in .gz unpacked, to `folder`.
+    """A local path for `name`; a URL is downloaded to `folder`, and a .gz file decompressed there.
 
     Args:
         name: a path or URL.
-        key: of the configuration that named it.
-        folder: for temporary files.
+        key: the configuration key that holds it, for error messages.
+        folder: takes temporary files.
 
     Raises:
-        Refused: no such file, no access, an unknown kind of URL, nothing in it.
+        Refused: the file does not exist, cannot be read, is empty, or fsspec does not know the type of URL.
     """
     path = _fetched(name, key, folder) if "://" in name else _file(name, key)
     if name.lower().endswith(".gz"):
@@ -61,9 +61,9 @@ def local(name: str, key: str, folder: Path) -> Path:
     try:
         with open(path, "rb") as file:
             if not any(chunk.strip() for chunk in iter(lambda: file.read(CHUNK), b"")):
-                raise refuse(name, "the file is empty", "give a file with a header and rows")
+                raise refuse(name, "the file is empty", "use a file with a header and rows")
     except OSError as error:
-        raise refuse(f"{key}={name}", str(error.strerror).lower(), "give a file that can be read") from None
+        raise refuse(f"{key}={name}", str(error.strerror).lower(), "use a file that you may read") from None
     return path
 
 
@@ -71,7 +71,7 @@ def _file(name: str, key: str) -> Path:
     path = Path(name)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise refuse(f"{key}={path}", what, "give the file that holds the closes")
+        raise refuse(f"{key}={path}", what, "set it to a file that exists")
     return path
 
 
@@ -84,7 +84,7 @@ def _fetched(url: str, key: str, folder: Path) -> Path:
             with fsspec.open(url, "rb") as handle:
                 while chunk := handle.read(CHUNK):
                     copy.write(chunk)
-        except Exception as error:  # each file system raises its own kinds
+        except Exception as error:  # each file system raises its own exceptions
             what = " ".join(str(error).split()) or type(error).__name__
             raise refuse(f"{key}={url}", f"cannot be read ({what})", "check the address and access to it") from None
     return path
@@ -97,24 +97,24 @@ def _unpacked(packed: Path, name: str, folder: Path) -> Path:
             with gzip.open(packed) as content:
                 shutil.copyfileobj(content, copy, CHUNK)
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise refuse(name, "is not a whole gzip file", "fetch it again") from None
+            raise refuse(name, "is not a complete gzip file", "download it again") from None
     return path
 
 
 def _new(folder: Path) -> Path:
-    """A name in the folder that is not taken."""
+    """A new name in the folder."""
     return folder / f"source{sum(1 for _ in folder.iterdir())}"
 
 
 def seen(dataset: Dataset) -> str | None:
-    """The digest of `dataset.path`, or None as `digest`."""
+    """The digest of the file at `dataset.path`; None for a URL."""
     if findings := list(check(dataset)):
         raise Refused(*findings)
     return digest(dataset.path or "", "dataset.path")
 
 
 def digest(name: str, key: str) -> str | None:
-    """The file's digest; None for a URL, which has to be read anew each time."""
+    """The digest of a file's content; None for a URL, which must be read each time."""
     if "://" in name:
         return None
     try:

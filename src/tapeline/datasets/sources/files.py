@@ -1,8 +1,8 @@
-"""One file for each market, as vendors give them; markets without one come from a table of all.
+"""One file for each market, as data vendors deliver them; other markets come from the table at `dataset.path`.
 
     tapeline run dataset.source=files dataset.path=closes.csv dataset.files.nikkei=nikkei.csv.gz
 
-A file is Parquet if its name ends in .parquet, else delimited text.
+A file is Parquet if its name ends in .parquet, otherwise delimited text.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
-    """All markets, joined on their dates.
+    """All markets, joined by date.
 
     Raises:
-        Refused: what is wrong with a file, by its name, column and row.
+        Refused: everything that is wrong with a file, by its name, column and row.
     """
     section = series.section(dataset)
     if findings := list(check(section)):
@@ -36,7 +36,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     if section.path and (rest := _rest(section)):
         frame = _table(section.path, "dataset.path", folder)
         names = series.columns(section, frame, section.path, rest)
-        parts.append(series.tidy(frame, section.path, names, section.date_format))
+        parts.append(series.read_closes(frame, section.path, names, section.date_format))
     return series.join(parts, section.MARKETS).lazy(), "dataset.files"
 
 
@@ -50,20 +50,20 @@ def _table(name: str, key: str, folder: Path) -> pl.LazyFrame:
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
-    """Every market has a file, or there is a table for the rest."""
+    """Each market needs a file, or `dataset.path` a table of the rest."""
     section = series.section(dataset)
     if not section.path and (rest := _rest(section)):
-        fix = f"add dataset.files.{rest[0]}=FILE, or name a table of the rest with dataset.path"
+        fix = f"set dataset.files.{rest[0]}=FILE, or dataset.path to a table of the rest"
         yield Finding("dataset.files", f"has no file for {', '.join(rest)}", fix)
 
 
 def seen(dataset: Dataset) -> str | None:
-    """A digest of every file's content, by market; None where one is a URL."""
+    """A digest of the content of all files, by market; None if one is a URL."""
     section = series.section(dataset)
     if findings := list(check(section)):
         raise Refused(*findings)
-    named = {f"dataset.files.{market}": file.path for market, file in section.files.items()}
+    paths = {f"dataset.files.{market}": file.path for market, file in section.files.items()}
     if section.path and _rest(section):
-        named["dataset.path"] = section.path
-    digests = {key: fetch.digest(name, key) for key, name in named.items()}
+        paths["dataset.path"] = section.path
+    digests = {key: fetch.digest(name, key) for key, name in paths.items()}
     return None if None in digests.values() else files.digest(digests)

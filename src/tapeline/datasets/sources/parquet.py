@@ -1,4 +1,4 @@
-"""One Parquet file; its types are kept."""
+"""One Parquet file; its columns keep their types."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
 
 
 def scan(path: Path, name: str) -> pl.LazyFrame:
-    """The table, which is read later, in batches.
+    """The table as a LazyFrame, to be read in batches.
 
     Raises:
-        Refused: its end, where a Parquet file says what is in it, is not there.
+        Refused: the file has no valid footer.
     """
     import polars as pl
 
@@ -32,5 +32,5 @@ def scan(path: Path, name: str) -> pl.LazyFrame:
         frame = pl.scan_parquet(path, glob=False)
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError):
-        raise refuse(name, "is not a whole Parquet file", "write or fetch it again") from None
+        raise refuse(name, "is not a complete Parquet file", "write or download it again") from None
     return frame

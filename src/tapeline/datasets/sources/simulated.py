@@ -1,4 +1,4 @@
-"""Made on this machine from `dataset.seed`: the real schema without network or account."""
+"""Simulated data, made on this machine from `dataset.seed`: the real schema without network or account."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def read(dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
-    """The dataset's own simulation."""
+    """The dataset's simulation with `dataset.seed`."""
     frame: pl.LazyFrame = simulate(dataset.seed).lazy()
     return frame, f"simulated data, dataset.seed={dataset.seed}"
 
 
 def check(dataset: Dataset) -> tuple[Finding, ...]:
-    """It needs nothing."""
+    """No findings: the source needs no keys."""
     return ()
 
 
 def seen(dataset: Dataset) -> str | None:
-    """Nothing outside: source and seed are in the configuration, the simulation in our code."""
+    """A constant: the result depends on the configuration and our code only."""
     return ""

@@ -30,10 +30,10 @@ CONNECT_SECONDS = 15
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
-    """All markets, joined on their dates.
+    """All markets, joined by date.
 
     Raises:
-        Refused: no password, driver, database or table, or what is wrong with a result by row.
+        Refused: password, driver, database or table is missing, or a result is wrong, by row.
     """
     section = series.section(dataset)
     if findings := list(check(section)):
@@ -48,27 +48,27 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
-    """There is a database, and a query for every market."""
+    """The database URL and a query for every market are needed."""
     section = series.section(dataset)
     if not section.url:
-        yield Finding("dataset.url", "dataset.source=sql needs it", "set it as in dataset.url=sqlite:///closes.db")
-    bare = [market for market in section.MARKETS if market not in section.queries]
-    if not section.query and bare:
-        fix = f"set dataset.query with {{ticker}} in it, or dataset.queries.{bare[0]}"
-        yield Finding("dataset.query", f"there is no query for {', '.join(bare)}", fix)
+        yield Finding("dataset.url", "dataset.source=sql needs it", "set it, as in dataset.url=sqlite:///closes.db")
+    missing = [market for market in section.MARKETS if market not in section.queries]
+    if not section.query and missing:
+        fix = f"set dataset.query with {{ticker}} for the market, or dataset.queries.{missing[0]}"
+        yield Finding("dataset.query", f"there is no query for {', '.join(missing)}", fix)
 
 
 def seen(dataset: Dataset) -> str | None:
-    """Only a query tells what a database holds now."""
+    """None: only a query shows whether a database changed."""
     return None
 
 
 def _password(section: series.Section) -> str | None:
-    """What the environment or a file holds."""
+    """The password from the environment or a file; None if neither is set."""
     if section.password_env:
         if not (found := os.environ.get(section.password_env)):
             where = f"dataset.password_env={section.password_env}"
-            raise refuse(where, "the environment has no such variable", "set it to the password")
+            raise refuse(where, "the environment has no such variable", "set the variable to the password")
         return found
     if not section.password_file:
         return None
@@ -76,16 +76,16 @@ def _password(section: series.Section) -> str | None:
     try:
         found = Path(section.password_file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        what = str(getattr(error, "strerror", None) or "is no text").lower()
-        raise refuse(where, what, "name a file that holds the password and can be read") from None
+        what = str(getattr(error, "strerror", None) or "is not UTF-8 text").lower()
+        raise refuse(where, what, "set it to a readable file that holds the password") from None
     if not found:
-        raise refuse(where, "the file is empty", "write the password into it")
+        raise refuse(where, "the file is empty", "write the password to the file")
     return found
 
 
 @contextmanager
 def _connected(section: series.Section, password: str | None) -> Iterator[Any]:
-    """A connection, closed at the end without a commit."""
+    """A database connection; it is closed without a commit."""
     try:
         import sqlalchemy
     except ImportError:
@@ -93,7 +93,7 @@ def _connected(section: series.Section, password: str | None) -> Iterator[Any]:
     try:
         url = sqlalchemy.make_url(section.url or "")
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise refuse("dataset.url", "is no URL of a database", "write it as in postgresql://user@host/db") from None
+        raise refuse("dataset.url", "is no database URL", "write it as in postgresql://user@host/db") from None
     _check_file(url)
     extra = EXTRAS.get(url.get_backend_name())
     fix = f"install tapeline[{extra}]" if extra else "install its driver for SQLAlchemy"
@@ -104,8 +104,8 @@ def _connected(section: series.Section, password: str | None) -> Iterator[Any]:
         ).connect()
     except (ImportError, sqlalchemy.exc.NoSuchModuleError):
         raise refuse("dataset.url", f"the driver of {url.drivername} is not installed", fix) from None
-    except Exception as error:  # each driver raises its own kinds
-        what = f"the database cannot be opened ({_say(error, password)})"
+    except Exception as error:  # each driver raises its own exceptions
+        what = f"the database cannot be opened ({_message(error, password)})"
         raise refuse("dataset.url", what, "check host, database, user and password") from None
     with connection:
         yield connection
@@ -117,13 +117,13 @@ def _is_file(url: Any) -> bool:
 
 
 def _check_file(url: Any) -> None:
-    """Drivers of files make a new one where there is none."""
+    """Refuse a missing file, because the drivers would create it."""
     if _is_file(url) and not Path(url.database).is_file():
-        raise refuse(f"dataset.url={url.drivername}:///{url.database}", "no such file", "name a file that exists")
+        raise refuse(f"dataset.url={url.drivername}:///{url.database}", "no such file", "set it to a file that exists")
 
 
 def _arguments(url: Any) -> dict[str, Any]:
-    """What a driver needs so that it neither hangs nor locks others out."""
+    """Driver arguments: a timeout for the connection, and read-only access to a file."""
     if url.drivername in PSYCOPG and "connect_timeout" not in url.query:
         return {"connect_timeout": CONNECT_SECONDS}
     if url.get_backend_name() == "duckdb" and _is_file(url):
@@ -132,26 +132,30 @@ def _arguments(url: Any) -> dict[str, Any]:
 
 
 def _result(connection: Any, section: series.Section, market: str, password: str | None) -> pl.DataFrame:
-    """What the market's query selects."""
+    """The result of the query for a market."""
     import polars as pl
 
     where = f"dataset.queries.{market}" if market in section.queries else f"dataset.query for {market}"
     query = section.queries.get(market) or (section.query or "").replace("{ticker}", market)
     try:
-        # so that % and : in the query mean nothing to the driver
+        # the driver must not read % and : in the query as parameters
         result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
         names, rows = list(result.keys()), result.fetchall()
-    except Exception as error:  # each driver raises its own kinds
-        raise refuse(where, f"the query failed ({_say(error, password)})", "correct it, or the table") from None
+    except Exception as error:  # each driver raises its own exceptions
+        raise refuse(
+            where, f"the query failed ({_message(error, password)})", "correct the query or the table"
+        ) from None
     if not rows:
-        raise refuse(where, "the query gives no rows", "correct it, or fill the table")
+        raise refuse(where, "the query returns no rows", "correct the query, or fill the table")
     if len(set(names)) < len(names):
-        raise refuse(where, f"two columns have one name (it gives {', '.join(names)})", "select a date and a close")
+        raise refuse(
+            where, f"two columns have the same name (it returns {', '.join(names)})", "select one date and one close"
+        )
     return pl.DataFrame([_column(name, [row[i] for row in rows]) for i, name in enumerate(names)])
 
 
 def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    """Python values as a typed column; text where they are of several kinds, as SQLite allows."""
+    """Python values as a column with their type; text if the types are mixed, which SQLite allows."""
     import polars as pl
 
     def every(*kinds: type) -> bool:
@@ -169,12 +173,12 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
-    """A session's zone is no part of the data."""
+    """A time with zone as UTC without zone: the zone of the session is no part of the data."""
     return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
 
 
-def _say(error: BaseException, password: str | None) -> str:
-    """The first line of what the driver says, without the password."""
+def _message(error: BaseException, password: str | None) -> str:
+    """The first line of the driver's error message, without the password."""
     cause = getattr(error, "orig", None) or error
     lines = [" ".join(line.split()) for line in str(cause).splitlines() if line.strip()]
     sentence = lines[0] if lines else type(cause).__name__
