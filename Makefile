@@ -1,23 +1,23 @@
-# Every option is a key=value behind the command: make run model=flat seed=7. No shell reads the values.
+# Options follow the command as key=value: make run model=flat seed=7. No shell reads the values.
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
 IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extra bigquery --extra gcs --extra postgres --extra s3
 PYTHONS := python3 python3.13 python3.12 python3.11
 
-# make would expand exported values, and so run what stands in $(shell ...): export none of them.
+# Export no value: make would expand it, and so run a $(shell ...) in it.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
-# What make does itself. Every other goal is a command of tapeline.
+# Goals of make itself. Every other goal is a command of tapeline.
 OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
-# Commands that need the packages that write for clusters.
+# Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
 .DEFAULT_GOAL := help
 
 ifneq ($(filter-out $(OWN) .venv/% .venv-k80/%,$(MAKECMDGOALS)),)
 
-# One call for the whole line, whatever files have the goals' names: it refuses a second goal before anything starts.
+# One call for the whole line, also if files have the names of goals: it refuses a second goal before anything starts.
 override TAPELINE_GOALS := $(MAKECMDGOALS)
 export TAPELINE_GOALS
 .PHONY: forward
@@ -30,11 +30,11 @@ else
 
 .PHONY: $(OWN)
 
-# Commands in src/tapeline/commands say on a line of their own what they do; so this needs no Python.
+# Each command in src/tapeline/commands has its HELP on one line, so this needs no Python.
 COMMAND_HELP := /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
   gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); printf "  make %-15s %s\n", name, $$0 }
 
-help: ## what can be done here; make help run tells more about run
+help: ## all commands; make help run explains the command run
 	@awk '$(COMMAND_HELP)' $(sort $(wildcard src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
@@ -46,25 +46,25 @@ lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
-test-faults: .venv/.dev ## kills, full disks, mutated configurations and files, at length; prints its figures
+test-faults: .venv/.dev ## kills, full disks, mutated configurations and files; prints the results
 	@$(BIN)/python -m tests.faults
 
-test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14, the K80's; its models served by 2.20
+test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14 (K80), its models served by 2.20
 	@$(BIN)/python -m pytest tests/k80.py
 
-test-cluster: .venv/.dev ## what runs on the cluster that KUBECONFIG names; it builds its images as make images does
+test-cluster: .venv/.dev ## tests on the cluster of KUBECONFIG; builds its images as make images does
 	@$(BIN)/python -m pytest tests/cluster
 
-bench: .venv/.dev ## seconds and ratios; README's figures come from here
+bench: .venv/.dev ## seconds and ratios of runs; the figures in README
 	@$(BIN)/python -m benchmarks
 
-bench-data: .venv/.dev ## peak memory and seconds of tables larger than memory
-	@$(BIN)/python -m benchmarks data
+bench-data: .venv/.dev ## peak memory and seconds for tables and files larger than memory
+	@$(BIN)/python -m benchmarks data parsing
 
-bench-serving: .venv/.dev ## requests per second of tapeline serve, with versions changing meanwhile
+bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving
 
-lock: ## resolve the pinned requirements again (needs uv)
+lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
@@ -73,12 +73,12 @@ lock: ## resolve the pinned requirements again (needs uv)
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
 	$(IMAGE) --extra k80 --extra cuda11 -c requirements-k80.lock pyproject.toml -o deploy/images/gpu-k80/requirements.lock
 
-# The protoc of protobuf 4.25, TensorFlow 2.14's: later protobufs read its modules, it reads none of theirs.
+# The protoc of protobuf 4.25, for TensorFlow 2.14: newer protobufs can read its modules, but not the reverse.
 PROTOC := uv run --quiet --no-project --python 3.11 --with grpcio-tools==1.62.3 --with 'setuptools<81' python -m grpc_tools.protoc
 protos: ## generate the protobuf modules of src/tapeline/serving/protos (needs uv)
 	$(PROTOC) --proto_path=src --python_out=src --pyi_out=src src/tapeline/serving/protos/*.proto
 
-schemas: .venv/.dev ## take Argo's and TFJob's schemas from their Go modules into src/tapeline/checks/schemas (needs go)
+schemas: .venv/.dev ## copy the schemas of Argo and TFJob from their Go modules to src/tapeline/checks/schemas (needs go)
 	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
@@ -95,15 +95,15 @@ endif
 .venv-k80/.steps: requirements-k80.lock pyproject.toml
 	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12)
 
-# $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that will not do.
-# The first Python that will do makes the environment; uv, where it is there, only fills it faster.
+# $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that is too new.
+# The first suitable Python makes the environment; uv, if installed, only installs packages faster.
 define install
 set -e; \
 if [ ! -x $(1)/bin/python ]; then \
   for p in $(3); do \
     if "$$p" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, $(4)))' 2>/dev/null; then found=$$p; break; fi; \
   done; \
-  if [ -z "$$found" ]; then echo "tapeline: none of $(3) is Python 3.11 or later, and below 3.$(4), with venv; install one (TensorFlow has no packages for others)" >&2; exit 2; fi; \
+  if [ -z "$$found" ]; then echo "tapeline: none of $(3) is Python 3.11 or later, and below 3.$(4), with venv; install one, as in apt install python3.12-venv (TensorFlow has no packages for others)" >&2; exit 2; fi; \
   echo "making $(1) with $$($$found --version); this happens once"; \
   $$found -m venv $(1); \
 fi; \

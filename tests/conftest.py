@@ -19,6 +19,7 @@ from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.pipeline.graph import STEPS, artifacts
 from tapeline.report import charts
+from tapeline.steps import report
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
@@ -87,6 +88,12 @@ def folder(
         (tmp_path / ".tapeline").mkdir()
         (tmp_path / ".tapeline" / "cache").symlink_to(shared)
     return tmp_path
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are tested elsewhere, and drawing them takes most of a small run's time."""
+    monkeypatch.setattr(report, "page", lambda *_: "<p>a report")
 
 
 Tapeline = Callable[..., tuple[int, str, str]]

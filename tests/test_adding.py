@@ -30,9 +30,9 @@ def supports(spec):
     return None
 
 
-def fit(section, rows, training):
-    share = max(float(rows.target.mean()), section.floor)
-    return share, [Point(section.steps, float(np.mean(rows.target == (share > 0.5))))]
+def fit(section, train, validation, training):
+    share = max(float(train.target.mean()), section.floor)
+    return share, [Point(section.steps, float(np.mean(train.target == (share > 0.5))))]
 
 
 def predict(model, features):
@@ -81,7 +81,7 @@ def test_a_fourth_family_is_one_module_and_one_file(
         assert (code, err) == (0, "")
         told = metrics(folder)
         assert told["ran"]["model"] == "share"
-        assert told["test"]["accuracy"] == told["baselines"]["majority"]["accuracy"]
+        assert told["test"]["overall"]["accuracy"] == told["baselines"]["majority"]["accuracy"]
         assert steps(folder)["publish"] == "ran"
         code, _, err = tapeline("run", "model=share", "model.flor=1")
         assert (code, err) == (2, "tapeline: model.flor: unknown key; did you mean floor?\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import data
+from benchmarks import data, parsing
 
 
 def test_tables_are_measured_at_any_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -12,3 +12,11 @@ def test_tables_are_measured_at_any_size(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(data.MEASUREMENTS)
     assert all("NOT" not in line for line in lines)
+
+
+def test_parsing_is_measured_at_any_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, small in (("ROWS", 1000), ("ROUNDS", 1), ("BYTES", 2_000_000), ("OTHERS", 10)):
+        monkeypatch.setattr(parsing, name, small)
+    parsing.main()
+    lines = [line.split(":")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == len(parsing.FORMATS) + 2 + 2

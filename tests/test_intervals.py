@@ -19,6 +19,7 @@ from tapeline.intervals import (
     by_row,
     by_time,
     jackknife,
+    remaining,
     student,
     wilson,
 )
@@ -123,7 +124,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
 def test_the_jackknife_of_a_mean_of_single_rows_is_its_standard_error(rows: int) -> None:
     values = np.random.default_rng(rows).normal(size=rows)
     units = Units(np.arange(rows) * GROUPS // rows, GROUPS, 1, "groups")
-    found = jackknife(lambda left: float(values[left].mean()), units)
+    found = jackknife(values.mean(), [values[left].mean() for left in remaining(units)], units)
     assert found is not None
     assert (found.blocks, found.block) == (GROUPS, 1)
     if rows == GROUPS:
@@ -135,5 +136,6 @@ def test_too_few_blocks_have_no_interval() -> None:
     values = np.arange(30.0)
     units = by_time(days(30), 10 * DAY)
     assert bootstrap(sums(values), mean, units) is None
-    assert jackknife(lambda left: float(values[left].mean()), units) is None
-    assert jackknife(lambda left: None, by_row(100)) is None
+    assert jackknife(values.mean(), [values[left].mean() for left in remaining(units)], units) is None
+    assert jackknife(1.0, [1.0, None], by_row(100)) is None
+    assert jackknife(None, [1.0, 2.0], by_row(100)) is None

@@ -17,7 +17,7 @@ LOG = logging.getLogger("tapeline")
 
 
 UNBOUND = 100_000
-"""Columns where nobody looks but a file or another program, which want a line a row."""
+"""Width where the output is a file or another program: one line a row."""
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

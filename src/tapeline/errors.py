@@ -68,7 +68,7 @@ def choose(name: str, known: Sequence[str]) -> str:
 
 
 _ROOM = "free some, or choose other folders with target.cache, target.runs and serving.store"
-_ACCESS = "mend its permissions, or choose another with target.cache, target.runs or serving.store"
+_ACCESS = "change its permissions, or choose another with target.cache, target.runs or serving.store"
 MACHINE = {
     errno.ENOSPC: ("no space is left on the device", _ROOM),
     errno.EDQUOT: ("the quota of disk space is used up", _ROOM),

@@ -2,7 +2,7 @@
 
     units = by_time(time, horizon)                  which rows belong together, and how far they depend
     bootstrap(sums, value, units)                   a score that follows from sums over rows
-    jackknife(score, units)                         any score
+    jackknife(whole, without, units)                any score, from its values without each block
 
 Rows of one time (several assets) err alike, and so do neighbouring times, so whole blocks of distinct times
 with all their rows are drawn or left out. A label that reaches h ahead makes rows depend on each other over h:
@@ -12,7 +12,7 @@ a block covers at least twice the horizon. Everything is seeded, and sums do not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -150,18 +150,20 @@ def _block(units: Units) -> int:
     return units.block(math.ceil(units.count ** (1 / 3)))
 
 
-def jackknife(score: Callable[[Array], float | None], units: Units, level: float = LEVEL) -> Interval | None:
+def jackknife(
+    whole: float | None, without: Sequence[float | None], units: Units, level: float = LEVEL
+) -> Interval | None:
     """The interval of the delete-a-block jackknife with Student's t; None where it is not defined.
 
     J. Shao and D. Tu, The Jackknife and Bootstrap (1995), 2.3.
 
     Args:
-        score: of rows, given as bool [rows]; None where it is not defined on them.
+        whole: the score of all rows; None where it is not defined on them.
+        without: the score of each of `remaining(units)`.
         units: see there.
         level: of the interval.
     """
-    whole = score(np.ones(len(units.of), dtype=bool))
-    values = without_blocks(score, units)
+    values = defined(without)
     if whole is None or values is None:
         return None
     half = student(level, len(values)) * error(values)
@@ -169,18 +171,19 @@ def jackknife(score: Callable[[Array], float | None], units: Units, level: float
     return Interval(whole - half, whole + half, level, "delete-a-block jackknife", block, len(values))
 
 
-def without_blocks(score: Callable[[Array], float | None], units: Units) -> Array | None:
-    """The score without each block of units in turn; None where it is not defined without one of them."""
+def remaining(units: Units) -> list[Array]:
+    """The rows that are left without each block of units in turn, bool [rows]; none where there are too few blocks."""
     blocks = min(GROUPS, units.count // units.block())
     if blocks < LEAST_BLOCKS:
-        return None
-    found = []
-    for block in np.array_split(np.arange(units.count), blocks):
-        each = score((units.of < block[0]) | (units.of > block[-1]))
-        if each is None or not math.isfinite(each):
-            return None
-        found.append(each)
-    return np.array(found)
+        return []
+    ends = [(block[0], block[-1]) for block in np.array_split(np.arange(units.count), blocks)]
+    return [(units.of < first) | (units.of > last) for first, last in ends]
+
+
+def defined(without: Sequence[float | None]) -> Array | None:
+    """Scores without each block as an array; None where one is not defined, or there are no blocks."""
+    known = [each for each in without if each is not None and math.isfinite(each)]
+    return np.array(known) if known and len(known) == len(without) else None
 
 
 def error(values: Array) -> float:

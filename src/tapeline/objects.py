@@ -75,7 +75,7 @@ def _write_s3(fs: Any, path: str, content: bytes, tag: str) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """S3's word for an error that s3fs translated."""
+    """S3's error code of an error that s3fs translated."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 

@@ -100,7 +100,7 @@ def _with(name: str, /, **changed: Any) -> list[Step]:
 
 GRAPH = [
     Planted("graph.names_are_given_once", "", _with("report", name="gate"),
-            "graph.py: STEPS: the step gate stands there twice; rename one"),
+            "graph.py: STEPS: the step gate occurs twice; rename one"),
     Planted("graph.artifacts_are_made_before_they_are_taken", "", _with("features", takes=("fitted",)),
             "graph.py: STEPS: features: takes fitted, which no step before it makes; "
             "move it behind the step that makes fitted"),

@@ -68,7 +68,7 @@ WORKFLOWS = [
     Planted("resources.mounts_have_volumes", f"{BOX} volumeMounts [tmp] name", "tpm",
             f"{T}.volumeMounts[tpm].name: the pod has no volume tpm; did you mean tmp?"),
     Planted("resources.names_are_given_once", f"{TRAIN} volumes []", {"name": "tmp", "emptyDir": {}},
-            f"{W}.templates[train].volumes: tmp stands there 2 times; leave one"),
+            f"{W}.templates[train].volumes: tmp occurs 2 times; leave one"),
     Planted("names.names_are_dns", "metadata name", "Snp_Deep",
             "w.yaml: metadata.name: Snp_Deep is no name in DNS; write snp-deep"),
     Planted("names.label_keys_can_be_read", "metadata labels", lambda old: {**old, "tape line/role": "runner"},
@@ -88,14 +88,14 @@ WORKFLOWS = [
     Planted("tags.tags_are_whole", f"{BOX} args []", "seed={{inputs.parameters.seed}",
             f"{T}.args[13]: 'seed={{{{inputs.parameters.seed}}' has braces without partners; write {{{{...}}}}"),
     Planted("tags.tags_stand_for_something", f"{BOX} args []", "seed={{inputs.parameters.sed}}",
-            f"{T}.args[13]: {{{{inputs.parameters.sed}}}} stands for nothing here; did you mean inputs.parameters.seed?"),
+            f"{T}.args[13]: {{{{inputs.parameters.sed}}}} is no template variable here; did you mean inputs.parameters.seed?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [publish] when", "{{tasks.gat.outputs.parameters.accepted}} == true",
             f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} stands for "
             "nothing here; did you mean tasks.gate.outputs.parameters.accepted?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [train] arguments parameters [seed] value",
             '{{=replace(workflow.parameters.sed, "$", "$$")}}',
             f"{W}.templates[graph].dag.tasks[train].arguments.parameters[seed].value: {{{{workflow.parameters.sed}}}} "
-            "stands for nothing here; did you mean workflow.parameters.seed?"),
+            "is no template variable here; did you mean workflow.parameters.seed?"),
     Planted("tags.skipped_outputs_are_not_read", "spec templates [graph] outputs",
             {"artifacts": [{"name": "published", "from": "{{tasks.publish.outputs.artifacts.published}}"}]},
             f"{W}.templates[graph].outputs.artifacts[published].from: {{{{tasks.publish.outputs.artifacts.published}}}} "
@@ -142,7 +142,7 @@ WORKFLOWS = [
             "mount an emptyDir there"),
     Planted("argo.loops_hand_on_parameters", f"{GRAPH} [ingest] withItems", [1, 2],
             f"{W}.templates[graph].dag.tasks[features].arguments.artifacts[raw].from: "
-            "{{tasks.ingest.outputs.artifacts.raw}} is of a loop, whose artifacts nobody joins; read a parameter"),
+            "{{tasks.ingest.outputs.artifacts.raw}} is an artifact of a loop, which Argo does not aggregate; read a parameter"),
     Planted("fields.fields_fit_their_schema", f"{TRAIN} nodeSelectr", {},
             f"{W}.templates[train].nodeSelectr: there is no such field; did you mean nodeSelector?"),
     Planted("fields.fields_fit_their_schema", f"{TRAIN} synchronization", {"mutex": {"name": "gpu"}},
@@ -176,7 +176,7 @@ PIPELINES = [
             "k.yaml: components.comp-publish-if-accepted.dag.tasks.condition-1.triggerPolicy.condition: "
             "condition-1 has no input accepted; give it"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{$.inputs.parameters['sed']}}",
-            f"{A}.args[15]: {{{{$.inputs.parameters['sed']}}}} stands for nothing here; did you mean seed?"),
+            f"{A}.args[15]: {{{{$.inputs.parameters['sed']}}}} is no template variable here; did you mean seed?"),
     Planted("kfp.placeholders_stand_for_something", f"{KBOX} args []", "seed={{inputs.parameters.seed}}",
             f"{A}.args[15]: 'seed={{{{inputs.parameters.seed}}}}' is no placeholder of KFP; "
             "write {{$.inputs.parameters['name']}}"),

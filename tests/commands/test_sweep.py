@@ -77,7 +77,7 @@ def test_what_no_job_could_have_is_refused(tapeline: Tapeline, folder: Path) -> 
     code, _, err = tapeline("sweep", "hydra/sweeper=nope", "model=flat,deep")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "hydra/sweeper/nope" in err
-    for wrong, says in (("+hw=null", "mend the override"), ("name=../x", "is no name for a folder in sweeps")):
+    for wrong, says in (("+hw=null", "correct the override"), ("name=../x", "is no name for a folder in sweeps")):
         code, _, err = tapeline("sweep", "model=flat,deep", wrong)
         assert (code, len(err.splitlines())) == (2, 1)
         assert says in err
@@ -100,13 +100,13 @@ def test_only_an_accepted_run_that_finished_can_be_published(tapeline: Tapeline,
 
 
 def job(name: str, accuracy: float, validation: float | None = None) -> dict[str, Any]:
+    interval = {"low": accuracy - 0.05, "high": accuracy + 0.05}
     metrics: dict[str, Any] = {
         "config": {"dataset": {"name": "indices"}, "gate": {"metric": "accuracy"}},
-        "test": {"accuracy": accuracy, "interval": {"low": accuracy - 0.05, "high": accuracy + 0.05}},
+        "test": {"overall": {"accuracy": accuracy, "intervals": {"accuracy": interval}}},
+        "validation": None if validation is None else {"overall": {"accuracy": validation}},
         "gate": {"accepted": True},
     }
-    if validation is not None:
-        metrics["validation"] = {"accuracy": validation}
     return {"overrides": [name], "status": "finished", "problem": None, "run": f"runs/{name}", "metrics": metrics}
 
 
@@ -125,7 +125,7 @@ def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapelin
     assert [row["rows"] for row in board(folder)] == ["validation", "validation"]
     assert float(board(folder)[0]["score"]) >= float(board(folder)[1]["score"])
     told = metrics(folder)
-    assert told["validation"]["rows"] == told["data"]["rows"]["validation"] == 172
+    assert told["validation"]["overall"]["rows"] == told["data"]["rows"]["validation"] == 172
     _, out, _ = tapeline("sweep", "model=lightgbm,flat", "model.steps=5", "model.report_every=5")
     assert "chosen on test, 2 jobs tried" in out
 

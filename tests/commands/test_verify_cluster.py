@@ -82,7 +82,7 @@ def test_what_is_live_is_not_replaced(verified: Any) -> None:
     code, out, err = verified(cluster)
     assert (code, err) == (0, "")
     assert [line for line in out.splitlines() if not line.startswith(" ")] == [
-        "ok: verify- trained a model, which was rejected, as it was told to be; what is live stays live",
+        "ok: verify- trained a model, which was rejected, as its gate.threshold demands; the live version stays",
         "ok: a client asked about 2014-08-12, and indices version 3 answered",
         "ok: a pod without the label tapeline.dev/client cannot connect",
     ]

@@ -14,8 +14,9 @@ from tapeline.cli import main as cli
 from tapeline.models import fitted as fits
 from tapeline.models.fitted import Fitted
 from tapeline.report import page
-from tapeline.tables import predictions
+from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
+from tapeline.tasks import best, direction, metric
 
 SMALL = ["model.steps=40", "model.report_every=20"]
 RUNS = {
@@ -37,6 +38,9 @@ RUNS = {
 }
 
 
+FILES = ("metrics", "scores", "profile")
+
+
 @dataclass(frozen=True)
 class Run:
     """The files that a report is made of, and the folder that holds them."""
@@ -49,7 +53,7 @@ class Run:
     predictions: Predictions
 
     def html(self) -> str:
-        """The page of these files; report.html is the step's own."""
+        """The page of these files as they are now; report.html holds the step's own."""
         return page(self.metrics, self.scores, self.profile, self.fitted, self.predictions)
 
     def report(self) -> str:
@@ -69,12 +73,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
         assert cli.main(["run", *overrides, *places]) == 0
         latest = folder / "runs" / "latest"
-        metrics, scores, profile = (
-            files.read_json(latest / f"{file}.json") for file in ("metrics", "scores", "profile")
-        )
-        fitted = fits.read(latest / "fitted.json")
-        forecast = predictions.read(latest / "predictions.parquet")
-        made[name] = Run(latest, metrics, scores, profile, fitted, forecast)
+        metrics, scores, profile = (files.read_json(latest / f"{file}.json") for file in FILES)
+        fitted, predictions = fits.read(latest / "fitted.json"), forecasts.read(latest / "predictions.parquet")
+        made[name] = Run(latest, metrics, scores, profile, fitted, predictions)
     return made
 
 
@@ -93,16 +94,16 @@ def hostile(runs: dict[str, Run]) -> Run:
     told.metrics["ran"] |= {"dataset": HOSTILE[0], "experiment": HOSTILE[1], "model": HOSTILE[3]}
     told.metrics["config"]["dataset"]["name"] = HOSTILE[0]
     told.metrics["data"] |= {"source": HOSTILE[1], "as_of": HOSTILE[3]}
-    told.profile["dataset"] = HOSTILE[0]
-    told.profile["as_of"] = HOSTILE[3]
+    told.profile.update(dataset=HOSTILE[0], as_of=HOSTILE[3])
     told.profile["notes"]["late"] = {HOSTILE[3]: HOSTILE[0]}
     names = dict(zip(told.profile["statistics"]["series"]["names"], HOSTILE, strict=False))
     names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
     names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
-    best = max(told.metrics["baselines"], key=lambda name: told.metrics["baselines"][name]["accuracy"])
-    names[best] = HOSTILE[3]
+    rival = best(metric(direction, direction.PRIMARY), told.metrics["baselines"])
+    assert rival is not None
+    names[rival[0]] = HOSTILE[3]
     metrics, scores, profile = (_renamed(each, names) for each in (told.metrics, told.scores, told.profile))
-    baselines = {names.get(name, name): each for name, each in told.predictions.baselines.items()}
+    baselines = _renamed(dict(told.predictions.baselines), names)
     return Run(told.folder, metrics, scores, profile, told.fitted, replace(told.predictions, baselines=baselines))
 
 

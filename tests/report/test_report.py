@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def at(pointer: str, whole: Any) -> Any:
     return whole
 
 
+def pointer(*path: str) -> str:
+    return "/metrics/" + "/".join(path)
+
+
+def keys_of(dotted: str, metrics: Iterable[str]) -> tuple[str, ...]:
+    """The keys of a dotted path, in which names of metrics, as down.f1, may be keys."""
+    first, _, rest = dotted.partition(".")
+    if first == "intervals":
+        name = next(each for each in metrics if rest.startswith(f"{each}."))
+        return first, name, rest.removeprefix(f"{name}.")
+    return tuple(dotted.split("."))
+
+
 def is_shown(value: float | None, text: str) -> bool:
     """Whether the text is the value, rounded to the digits that it has."""
     if value is None:
@@ -72,14 +86,19 @@ def test_every_number_is_the_one_in_the_files(run: Run) -> None:
 
 def test_every_number_of_the_metrics_is_shown(run: Run) -> None:
     shown = {key for key, _, _ in Page(run.report()).numbers}
-    paths = [("test",), *(("baselines", name) for name in run.metrics["baselines"]), ("train",)]
-    paths += [("validation",)] if "validation" in run.metrics else []
+    paths = [("test", "overall"), *(("baselines", name) for name in run.metrics["baselines"]), ("train",)]
+    paths += [("validation", "overall")] if run.metrics["validation"] else []
+    gate = run.metrics["gate"]["metric"]
     missing = set()
     for path in paths:
         for key, value in flat(at("/" + "/".join(path), run.metrics)).items():
-            counts = path[0] == "test" and isinstance(value, int)
-            if counts or (isinstance(value, float) and ("interval" not in key or path[0] == "test")):
-                missing |= {f"/metrics/{'/'.join(path)}/{key.replace('.', '/')}"} - shown
+            if key.startswith("intervals."):
+                ends = ("low", "high", "level") if gate in key else ("low", "high")
+                wanted = path[0] == "test" and key.endswith(ends)
+            else:
+                wanted = isinstance(value, float) or (path[0] == "test" and isinstance(value, int))
+            if wanted:
+                missing |= {pointer(*path, *keys_of(key, run.metrics["test"]["overall"]["intervals"]))} - shown
     assert missing <= {"/metrics/train/accuracy"}, "which is the trace's last"
 
 
@@ -126,7 +145,7 @@ def test_no_two_elements_share_a_name(run: Run) -> None:
     assert len(names) == len(set(names))
 
 
-def test_files_of_a_run_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_its_files_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
     run = runs["lightgbm walk-forward"]
     inputs = {name: f"{name}.json" for name in ("profile", "fitted", "scores", "metrics")}
     inputs["predictions"] = "predictions.parquet"
@@ -152,7 +171,7 @@ def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.profile["statistics"].pop("series")
     other.profile["notes"].clear()
-    other.metrics["data"]["as_of"] = None
+    other.metrics["data"]["as_of"] = other.profile["as_of"] = None
     names = {given.get("id") for tag, given in Page(other.html()).tags if tag == "figure"}
     assert "target" in names
     assert not names & {"prices", "scatter", "missing", "known"}
@@ -162,11 +181,11 @@ def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["config"]["gate"] |= {"metric": "log_loss", "threshold": 0.6}
     text = " ".join(Page(other.html()).text.split())
-    assert f"the model's log_loss is {other.metrics['test']['log_loss']:.4f}" in text
+    assert f"the model's log_loss is {other.metrics['test']['overall']['log_loss']:.4f}" in text
     assert "has to be below 0.6" in text
     other.metrics["config"]["gate"] |= {"metric": "down.f1", "threshold": None}
     text = " ".join(Page(other.html()).text.split())
-    assert f"the model's down.f1 is {other.metrics['test']['down']['f1']:.4f}" in text
+    assert f"the model's down.f1 is {other.metrics['test']['overall']['down']['f1']:.4f}" in text
     assert "has to be" not in text
 
 
@@ -182,10 +201,11 @@ def test_a_champion_is_told(runs: dict[str, Run]) -> None:
 def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
     profile = runs["deep accepted"].profile
     page = Page(data_page(profile))
+    assert len(page.numbers) > 500
     assert all(is_shown(at(key, {"profile": profile}), text) for key, _, text in page.numbers)
     assert "Simulated markets" in page.text
     assert "ROC" not in page.text
-    assert 'class="simulated"' not in data_page({**profile, "simulated": False, "as_of": None})
+    assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
 
 
 def test_only_the_report_imports_plotting() -> None:

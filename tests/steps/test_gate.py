@@ -77,6 +77,7 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
     assert steps(folder)["publish"] == "ran"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     script = (
@@ -88,6 +89,7 @@ def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tap
     assert reasons(folder)[1] == "there is no champion to compare with: this very model is served"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_versions_with_other_features_are_not_compared(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     served = metrics(folder)["model_version"]
@@ -95,6 +97,7 @@ def test_versions_with_other_features_are_not_compared(tapeline: Tapeline, folde
     assert reasons(folder)[1] == f"there is no champion to compare with: the served {served} has other features"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_rows_that_the_served_version_learnt_are_not_compared(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD, "split.train=0.98")[0] == 0
     served = metrics(folder)["model_version"]
@@ -109,6 +112,7 @@ def test_rows_that_the_served_version_learnt_are_not_compared(tapeline: Tapeline
     assert metrics(folder)["champion"]["rows"] == 30
 
 
+@pytest.mark.usefixtures("without_report")
 def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     run = tapeline("run", *GOOD, "split=walk_forward", "split.train=0.7", "split.windows=2", "gate.champion_margin=-1")
@@ -134,6 +138,7 @@ def inputs(folder: Path, **others: Path) -> list[str]:
     return [word for name, path in paths.items() for word in ("--in", f"{name}={path}")]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_metric_that_those_rows_do_not_define(
     tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +154,7 @@ def test_a_metric_that_those_rows_do_not_define(
     assert "auc is not defined on the " in told["gate"]["reasons"][1]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *GOOD)[0] == 0
     assert tapeline("run", *POOR, "publish=false", "split.train=0.7")[0] == 0

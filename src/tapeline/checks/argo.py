@@ -191,7 +191,9 @@ def loops_hand_on_parameters(document: Node) -> Iterator[Finding]:
         for node in template.walk():
             for name in tags.used(node) if loops else ():
                 if name.startswith(tuple(loops)):
-                    yield node.wrong(f"{{{{{name}}}}} is of a loop, whose artifacts nobody joins", "read a parameter")
+                    yield node.wrong(
+                        f"{{{{{name}}}}} is an artifact of a loop, which Argo does not aggregate", "read a parameter"
+                    )
 
 
 RULES: tuple[Rule, ...] = (

@@ -74,8 +74,8 @@ def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
 
 def quantities_can_be_read(config: Config, target: Cluster) -> Iterator[Finding]:
     """Of cpu and memory; the card stands in hw.accelerator."""
-    for where, told in _rooms(config, target):
-        for kind, amount in told.items():
+    for where, content in _rooms(config, target):
+        for kind, amount in content.items():
             if kind not in KINDS[:3]:
                 fix = nearest(kind, KINDS[:3], otherwise="leave it out; cards stand in hw.accelerator")
                 yield Finding(f"{where}.{kind}", "is nothing that a container asks for here", fix)

@@ -13,11 +13,11 @@ def emitted(texts: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with files that belong together, by the names that findings show."""
     documents = []
     for file, text in texts.items():
-        told = read(text, file)
-        if isinstance(told, Finding):
-            yield told
+        content = read(text, file)
+        if isinstance(content, Finding):
+            yield content
         else:
-            documents += told
+            documents += content
     yield from together(documents)
 
 

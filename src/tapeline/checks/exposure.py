@@ -15,7 +15,7 @@ FORBIDDEN = ("secrets", "roles", "rolebindings", "clusterroles", "clusterrolebin
 
 
 def balancers_name_their_clients(tree: Tree) -> Iterator[Finding]:
-    """TF Serving asks nobody who he is, so addresses have to."""
+    """TF Serving has no authentication, so source addresses are restricted."""
     for service in tree.of("Service"):
         spec = service.at("spec")
         if spec.at("type").value != "LoadBalancer":

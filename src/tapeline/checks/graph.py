@@ -27,7 +27,7 @@ def names_are_given_once(graph: Graph) -> Iterator[Finding]:
         ("output parameter", [name for step in graph for name in step.parameters]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Finding("graph.py: STEPS", f"the {what} {name} stands there twice", "rename one")
+            yield Finding("graph.py: STEPS", f"the {what} {name} occurs twice", "rename one")
 
 
 def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ def _number(value: Any) -> Any:
 
 def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     card = given.get("accelerator") or {}
-    told: dict[str, dict[Any, Any]] = {
+    content: dict[str, dict[Any, Any]] = {
         "requests": {"cpu": given.get("resourceCpuRequest"), "memory": given.get("resourceMemoryRequest")},
         "limits": {
             "cpu": given.get("resourceCpuLimit"),
@@ -97,7 +97,7 @@ def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
     }
     return {
-        side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in told.items()
+        side: {kind: value for kind, value in of.items() if kind and value is not None} for side, of in content.items()
     }
 
 
@@ -229,7 +229,7 @@ def _placeholder(node: Node, text: str, component: Node) -> Iterator[Finding]:
             names = list(component.at(f"{side}Definitions", kind).value or {})
             if known[side] and known[side] not in names:
                 fix = nearest(known[side], names, otherwise="declare it")
-                yield node.wrong(f"{found[0]} stands for nothing here", fix)
+                yield node.wrong(f"{found[0]} is no template variable here", fix)
 
 
 RULES: tuple[Rule, ...] = (
@@ -256,4 +256,4 @@ def fields_exist(pipeline: Pipeline) -> Iterator[Finding]:
             json_format.ParseDict(node.value, message)
         except json_format.ParseError as error:
             sentence = " ".join(str(error).split("Available Fields")[0].split())
-            yield node.wrong(sentence.rstrip(". "), "mend its name or value, or build it anew")
+            yield node.wrong(sentence.rstrip(". "), "correct its name or value, or build it again")

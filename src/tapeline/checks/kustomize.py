@@ -72,13 +72,13 @@ def files_are_sound(root: Path, shown: str) -> Iterator[Finding]:
     """Each file of the tree can be read, and each kustomization names what is there."""
     for path in sorted(path for path in root.rglob("*") if path.suffix in (".yaml", ".yml")):
         name = f"{shown}/{path.relative_to(root).as_posix()}"
-        told = read(path.read_text(), name)
-        if isinstance(told, Finding):
+        content = read(path.read_text(), name)
+        if isinstance(content, Finding):
             # a list is a patch, or the list of what lies outside
-            if "holds list" not in told.problem:
-                yield told
+            if "holds list" not in content.problem:
+                yield content
             continue
-        for document in told:
+        for document in content:
             yield from names.nothing_looks_like_a_key(document)
             if path.name == FILE:
                 yield from kustomization_is_sound(document, path.parent)
@@ -117,11 +117,11 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
     for folder, (text, trouble) in zip(folders, texts, strict=True):
         where = f"{shown}/{folder.relative_to(root).as_posix()}".removesuffix("/.")
         if trouble:
-            yield Finding(where, trouble, "mend its kustomization, and try kubectl kustomize")
+            yield Finding(where, trouble, "correct its kustomization.yaml, and try kubectl kustomize")
             continue
-        told = read(text, where)
+        content = read(text, where)
         found: Iterable[Finding] = (
-            [told] if isinstance(told, Finding) else policies([x.value for x in told], where, outside, known)
+            [content] if isinstance(content, Finding) else policies([x.value for x in content], where, outside, known)
         )
         for finding in found:
             # what the base has, all that stands on it has

@@ -87,8 +87,10 @@ def read(text: str, file: str) -> list[Node] | Finding:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        return Finding(f"{file}{line}", f"is no YAML: {getattr(error, 'problem', error)}", "mend it, or build it anew")
+        return Finding(
+            f"{file}{line}", f"is no YAML: {getattr(error, 'problem', error)}", "correct it, or build it again"
+        )
     strange = [each for each in documents if not isinstance(each, dict)]
     if strange:
-        return Finding(file, f"holds {type(strange[0]).__name__} where an object should be", "mend it")
+        return Finding(file, f"holds {type(strange[0]).__name__} where an object should be", "correct it")
     return [Node(each, file) for each in documents]

@@ -42,13 +42,13 @@ class Tree:
         return inside + [str(each.get("name")) for each in self.outside if each.get("kind") == kind]
 
     def keys(self, kind: str, name: str) -> list[str] | None:
-        """The keys of a ConfigMap or Secret; None where nobody told."""
+        """The keys of a ConfigMap or Secret; None where they are not known."""
         for each in self.of(kind):
             if each.at("metadata", "name").value == name:
                 return [*(each.at("data").value or {}), *(each.at("binaryData").value or {})]
-        for told in self.outside:
-            if told.get("kind") == kind and told.get("name") == name and told.get("keys"):
-                return [str(key) for key in told["keys"]]
+        for content in self.outside:
+            if content.get("kind") == kind and content.get("name") == name and content.get("keys"):
+                return [str(key) for key in content["keys"]]
         return None
 
     def labels(self) -> list[dict[str, Any]]:
@@ -92,8 +92,8 @@ def _repositories(document: Node) -> Iterator[Node]:
     """What is written into ConfigMaps of Argo's artifact repositories."""
     if document.at("metadata", "annotations", REPOSITORY).value is not None:
         for entry in document.at("data").each():
-            told = read(entry.text, document.file)
-            for inner in told if isinstance(told, list) else ():
+            content = read(entry.text, document.file)
+            for inner in content if isinstance(content, list) else ():
                 yield from Node(inner.value, document.file, entry.keys).walk()
 
 

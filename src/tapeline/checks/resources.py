@@ -41,7 +41,7 @@ def requests_are_within_limits(pod: Pod) -> Iterator[Finding]:
 
 
 def resources_exist(pod: Pod) -> Iterator[Finding]:
-    """No node has what nobody calls so."""
+    """Names of resources that no node offers."""
     for side, kind, node in _resources(pod):
         if kind not in KINDS and not kind.startswith("hugepages-"):
             fix = nearest(kind, KINDS, otherwise=f"use one of: {', '.join(KINDS)}")
@@ -121,7 +121,7 @@ def names_are_given_once(pod: Pod) -> Iterator[Finding]:
 def _twice(several: Node) -> Iterator[Finding]:
     names = several.names()
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield several.wrong(f"{name} stands there {names.count(name)} times", "leave one")
+        yield several.wrong(f"{name} occurs {names.count(name)} times", "leave one")
 
 
 RULES: tuple[Rule, ...] = (

@@ -1,4 +1,4 @@
-"""Argo's `{{...}}`: that each stands for something, where it may stand."""
+"""Argo's `{{...}}`: that each template variable exists, and is in a place where Argo replaces it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _unknown(node: Node, known: list[str]) -> Iterator[Finding]:
     for name in used(node):
         if name not in known and not name.startswith((*OPEN, *(each for each in known if each.endswith(".")))):
             fix = nearest(name, known, otherwise="declare it, or leave it out")
-            yield node.wrong(f"{{{{{name}}}}} stands for nothing here", fix)
+            yield node.wrong(f"{{{{{name}}}}} is no template variable here", fix)
 
 
 def used(node: Node) -> list[str]:

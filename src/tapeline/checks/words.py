@@ -1,4 +1,4 @@
-"""The words of Kubernetes: quantities, names, labels, images, schedules."""
+"""Syntax of Kubernetes: quantities, names, labels, images, schedules."""
 
 from __future__ import annotations
 

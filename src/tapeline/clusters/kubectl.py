@@ -74,8 +74,8 @@ def refused(said: str, words: Iterable[str]) -> Refused:
 
 def get(namespace: str, kind: str, name: str, tries: int = 1) -> Object | None:
     """An object, or None where it is not there."""
-    told = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found", tries=tries)
-    return dict(json.loads(told)) if told.strip() else None
+    content = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found", tries=tries)
+    return dict(json.loads(content)) if content.strip() else None
 
 
 def items(namespace: str, kind: str, label: str) -> list[Object]:
@@ -85,8 +85,8 @@ def items(namespace: str, kind: str, label: str) -> list[Object]:
 
 def create(namespace: str, what: Mapping[str, Any]) -> str:
     """Create an object; its name, which the cluster may have made."""
-    told = run("-n", namespace, "create", "-f=-", "-o=json", stdin=json.dumps(what))
-    return str(json.loads(told)["metadata"]["name"])
+    content = run("-n", namespace, "create", "-f=-", "-o=json", stdin=json.dumps(what))
+    return str(json.loads(content)["metadata"]["name"])
 
 
 def apply(namespace: str, what: Mapping[str, Any]) -> None:

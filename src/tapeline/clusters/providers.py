@@ -120,7 +120,7 @@ def _private_access(project: str) -> list[str]:
 
 
 def _pool(hardware: Hardware, where: str) -> list[str]:
-    """Nodes with the profile's card, which go when nobody needs them."""
+    """Nodes with the profile's card, which are removed when no pod needs them."""
     card = hardware.accelerator
     if card is None:
         return []

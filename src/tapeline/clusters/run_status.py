@@ -65,18 +65,21 @@ class Place(Protocol):
         """The command with which a person follows it."""
 
 
-def summary(told: Mapping[str, str]) -> str:
+def summary(record: Mapping[str, str]) -> str:
     """How a run ended: what failed and why, or else what the gate decided.
 
     Args:
-        told: what a cluster says of a run: name, status, duration in seconds, failures as JSON, and the
+        record: what a cluster says of a run: name, status, duration in seconds, failures as JSON, and the
             path of metrics.json, which is there if the gate came to decide.
     """
-    lines = [f"{told.get('name', 'run')}: {told.get('status', 'ended')} after {_seconds(told.get('duration', ''))}"]
-    lines += [
-        f"{each.get('displayName')}: {reason(str(each.get('message')))}" for each in _failures(told.get("failures", ""))
+    lines = [
+        f"{record.get('name', 'run')}: {record.get('status', 'ended')} after {_seconds(record.get('duration', ''))}"
     ]
-    path = Path(told.get(METRICS.name, METRICS.file))
+    lines += [
+        f"{each.get('displayName')}: {reason(str(each.get('message')))}"
+        for each in _failures(record.get("failures", ""))
+    ]
+    path = Path(record.get(METRICS.name, METRICS.file))
     if path.is_file():
         lines.append(decision(files.read_json(path)))
     return "\n".join(lines)
@@ -133,8 +136,8 @@ def _seconds(text: str) -> str:
 def _failures(text: str) -> list[dict[str, Any]]:
     """Of a list in JSON, which may be text in JSON itself."""
     try:
-        told = json.loads(text)
-        told = json.loads(told) if isinstance(told, str) else told
+        record = json.loads(text)
+        record = json.loads(record) if isinstance(record, str) else record
     except ValueError:
         return []
-    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return [each for each in record if isinstance(each, dict)] if isinstance(record, list) else []

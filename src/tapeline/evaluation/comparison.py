@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,20 @@ class Answers:
     units: Units
     baselines: Mapping[str, Array] = field(default_factory=dict)
     """Of naive baselines, the prediction for the same rows."""
+
+    @cached_property
+    def whole(self) -> dict[str, Any]:
+        """The task's scores of all rows."""
+        return self.task.score(self.predictions, self.weight)
+
+    @cached_property
+    def without(self) -> list[dict[str, Any]]:
+        """The same without each block of rows in turn."""
+        found = []
+        for rows in intervals.remaining(self.units):
+            left = {name: each[rows] for name, each in self.predictions.items()}
+            found.append(self.task.score(left, None if self.weight is None else self.weight[rows]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,7 +114,7 @@ def of_baselines(model: Answers) -> dict[str, Answers]:
 
 def scores(answers: Answers) -> dict[str, Any]:
     """The task's scores, and under `intervals` the interval of each metric that has one."""
-    found = answers.task.score(answers.predictions, answers.weight)
+    found = answers.whole
     of = {each.name: _own(answers, each) for each in answers.task.METRICS if value(found, each.name) is not None}
     return {**found, "intervals": {name: each.record() for name, each in of.items() if each}}
 
@@ -108,19 +123,12 @@ def _own(answers: Answers, metric: Metric) -> Interval | None:
     if metric.interval == "wilson":
         return intervals.wilson(*_share(answers, metric))
     if metric.interval == "jackknife":
-        return intervals.jackknife(_of_rows(answers, metric), answers.units)
+        return intervals.jackknife(value(answers.whole, metric.name), _without(answers, metric), answers.units)
     return intervals.bootstrap(_sums(answers, metric), _from_sums(answers, metric), answers.units)
 
 
-def _of_rows(answers: Answers, metric: Metric) -> Callable[[Array], float | None]:
-    """The metric as a function of the rows that are left."""
-
-    def score(rows: Array) -> float | None:
-        left = {name: each[rows] for name, each in answers.predictions.items()}
-        weight = None if answers.weight is None else answers.weight[rows]
-        return value(answers.task.score(left, weight), metric.name)
-
-    return score
+def _without(answers: Answers, metric: Metric) -> list[float | None]:
+    return [value(each, metric.name) for each in answers.without]
 
 
 def _sums(answers: Answers, metric: Metric) -> Array:
@@ -150,18 +158,21 @@ def difference(metric: Metric, before: Answers, after: Answers, level: float = L
         ends = intervals.paired_shares(_hits(before, metric), _hits(after, metric), level)
         return Interval(*ends, level, PAIRED)
     if metric.interval == "jackknife":
-        old, new = _of_rows(before, metric), _of_rows(after, metric)
-
-        def change(rows: Array) -> float | None:
-            first, second = old(rows), new(rows)
-            return None if first is None or second is None else second - first
-
-        found = intervals.jackknife(change, before.units, level)
+        found = intervals.jackknife(
+            _change_of(value(before.whole, metric.name), value(after.whole, metric.name)),
+            list(map(_change_of, _without(before, metric), _without(after, metric))),
+            before.units,
+            level,
+        )
     else:
         of = _from_sums(after, metric)
         sums = np.stack([_sums(before, metric), _sums(after, metric)], axis=1)
         found = intervals.bootstrap(sums, lambda each: of(each[:, 1]) - of(each[:, 0]), before.units, level)
     return replace(found, method=f"paired {found.method}") if found else None
+
+
+def _change_of(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _unpaired(metric: Metric, before: Answers, after: Answers) -> Interval | None:
@@ -181,11 +192,10 @@ def _unpaired(metric: Metric, before: Answers, after: Answers) -> Interval | Non
 
 
 def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Interval | None:
-    old, new = _of_rows(before, metric), _of_rows(after, metric)
-    first, second = intervals.without_blocks(old, before.units), intervals.without_blocks(new, after.units)
-    if first is None or second is None:
+    first, second = (intervals.defined(_without(each, metric)) for each in (before, after))
+    change = _change_of(value(before.whole, metric.name), value(after.whole, metric.name))
+    if first is None or second is None or change is None:
         return None
-    change = float(new(np.ones(len(after.units.of), bool)) or 0) - float(old(np.ones(len(before.units.of), bool)) or 0)
     blocks = min(len(first), len(second))
     half = intervals.student(LEVEL, blocks) * math.hypot(intervals.error(first), intervals.error(second))
     method = "unpaired delete-a-block jackknife"

@@ -39,7 +39,7 @@ def importance(task: Task, metric: Metric, names: Sequence[str], parts: Sequence
 
     Args:
         task: of the dataset.
-        metric: in which the loss is told; above 0 the column helps, whichever way the metric goes.
+        metric: of the loss; above 0 the column helps, whichever way the metric goes.
         names: of the columns.
         parts: of each window.
     """

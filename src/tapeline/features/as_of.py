@@ -36,15 +36,22 @@ class Clock:
         """
         days = dates.astype("datetime64[D]").astype(np.int64)
         starts = sorted(self.times)
+        if len(starts) == 1:
+            return self._moments(days, self.times[starts[0]]).astype("datetime64[s]")
         since = np.array(starts, "datetime64[D]").astype(np.int64)
         applies = np.maximum(np.searchsorted(since, days, side="right") - 1, 0)
         moments = np.empty(len(days), np.int64)
         for at, start in enumerate(starts):
             rows = applies == at
-            clock = self.times[start]
-            local = days[rows] * 86_400 + (clock.hour * 60 + clock.minute) * 60 + clock.second
-            moments[rows] = local - _offsets(days[rows], clock, ZoneInfo(self.zone))
+            moments[rows] = self._moments(days[rows], self.times[start])
         return moments.astype("datetime64[s]")
+
+    def _moments(self, days: Array, clock: time) -> Array:
+        """Seconds since 1970 in UTC, of a time on days since 1970."""
+        moments = days * 86_400
+        moments += (clock.hour * 60 + clock.minute) * 60 + clock.second
+        moments -= _offsets(days, clock, ZoneInfo(self.zone))
+        return moments
 
     def __str__(self) -> str:
         latest = self.times[max(self.times)]
@@ -58,8 +65,10 @@ def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:
     """
     if not len(days):
         return days
-    if days.max() >= LISTED:
-        days = np.where(days < LISTED, days, _in_equivalent_year(np.maximum(days, LISTED)))
+    late = days >= LISTED
+    if late.any():
+        days = days.copy()
+        days[late] = _in_equivalent_year(days[late])
     first = int(days.min())
     distinct = np.flatnonzero(np.bincount(days - first))
     offsets = np.zeros(int(distinct[-1]) + 1, np.int64)

@@ -161,7 +161,7 @@ def set_aside(entries: Iterable[Path], aside: Path) -> None:
 def unused(
     root: Path, folders: Sequence[Path], going: Sequence[Path], *, left_seconds: float = LEFT_SECONDS
 ) -> list[Path]:
-    """Entries that no run names but those that are going; without them, only what nobody had for so long.
+    """Entries that only the runs to be removed name; without such runs, those unused for `left_seconds`.
 
     Entries without a run are left from runs that were refused, killed or deleted by hand; the next run may
     still want what is new among them.
@@ -170,7 +170,7 @@ def unused(
         root: of the cache.
         folders: of runs, beside those that the cache knows of.
         going: runs' folders.
-        left_seconds: how long nobody must have used an entry that no run names.
+        left_seconds: least seconds since the last use of an entry that no run names.
     """
     known = [link.resolve() for link in (root / RUNS).glob("*")] + [folder.resolve() for folder in folders]
     leaving = {run.resolve() for run in going}

@@ -72,18 +72,18 @@ class Run:
             Refused: it cannot be read.
         """
         try:
-            told = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+            answer = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
-            told = None
-        if not isinstance(told, dict):
+            answer = None
+        if not isinstance(answer, dict):
             raise refuse(self.folder / CONFIG, "cannot be read", "choose another run, or remove this one")
-        return told
+        return answer
 
     @cached_property
     def started(self) -> datetime:
         """By run.json or the folder's name, else when the folder was last changed."""
-        told = self.record.get("started"), f"{self.name[:8]}T{self.name[9:15]}+00:00"
-        for text in told:
+        answer = self.record.get("started"), f"{self.name[:8]}T{self.name[9:15]}+00:00"
+        for text in answer:
             try:
                 found = datetime.fromisoformat(str(text))
             except ValueError:
@@ -136,10 +136,10 @@ class Run:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = files.read_json(path)
+        answer = files.read_json(path)
     except (OSError, ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _is_whole(record: Mapping[str, Any]) -> bool:

@@ -152,7 +152,7 @@ def heat(
     full: float = 1.0,
     form: Callable[[float], str] | None = None,
 ) -> None:
-    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` caption otherwise."""
+    """Numbers as cells, the deeper the nearer to `full` or -`full`; correlations unless `form` says otherwise."""
     from matplotlib.patches import Rectangle
 
     for y, line in enumerate(values):

@@ -2,7 +2,7 @@
 
     environment(folder).get_template("mine.html").render(...)       {% extends "shell.html" %}
 
-A number that stands in a file of the run is written by `numbers`, and caption where: data-key is its JSON
+A number that stands in a file of the run is written by `numbers`, and says where: data-key is its JSON
 pointer (RFC 6901) below the file's name, value is the number itself, and the text is what fits.
 """
 

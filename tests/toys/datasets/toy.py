@@ -35,8 +35,8 @@ def simulate(seed: int) -> pl.DataFrame:
     return pl.DataFrame({"day": day, "first": signals[:, 0], "second": signals[:, 1], "close": close})
 
 
-def ingest(section: Section, frame: pl.DataFrame, where: str) -> pl.DataFrame:
-    return frame.sort("day")
+def ingest(section: Section, frame: pl.LazyFrame, where: str) -> pl.DataFrame:
+    return frame.sort("day").collect()
 
 
 def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:

@@ -104,8 +104,8 @@ def _section(plan: Plan) -> Argo:
 def _arguments(plan: Plan) -> m.Arguments:
     from hera.workflows import models as m
 
-    told = [m.Parameter(name=each.name, description=each.description, value="") for each in plan.parameters]
-    return m.Arguments(parameters=told)
+    content = [m.Parameter(name=each.name, description=each.description, value="") for each in plan.parameters]
+    return m.Arguments(parameters=content)
 
 
 def _graph(plan: Plan) -> m.Template:
@@ -177,14 +177,14 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
     """A template's name, and what pod_spec.py says of its task, as Hera's models."""
     from hera.workflows import models as m
 
-    told = pods.scheduling(task)
+    content = pods.scheduling(task)
     return {
         "name": name,
         "metadata": m.Metadata(labels=pods.labels(task, name)),
         "container": m.Container.model_validate(pods.container(task, target, arguments)),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
-        "node_selector": told.get("nodeSelector"),
-        "tolerations": [m.Toleration.model_validate(each) for each in told.get("tolerations", [])] or None,
+        "node_selector": content.get("nodeSelector"),
+        "tolerations": [m.Toleration.model_validate(each) for each in content.get("tolerations", [])] or None,
     }
 
 
@@ -233,11 +233,11 @@ def _summary(target: Argo) -> m.Template:
     from hera.workflows import models as m
 
     path = f"{IN}/{METRICS.file}"
-    told = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
+    content = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
     metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
     return m.Template(
         inputs=m.Inputs(artifacts=[metrics]),
-        **_pod(target, _small(target), SUMMARY, ["summary", *told, f"metrics={path}"]),
+        **_pod(target, _small(target), SUMMARY, ["summary", *content, f"metrics={path}"]),
     )
 
 
@@ -281,5 +281,5 @@ def _small(target: Argo) -> Task:
 
 def _executor_security() -> str:
     """The same rights for Argo's own containers, which a controller need not have set."""
-    told = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
-    return json.dumps({"initContainers": told[:1], "containers": told[1:]})
+    content = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
+    return json.dumps({"initContainers": content[:1], "containers": content[1:]})

@@ -75,11 +75,11 @@ def look(config: Config, run: str) -> Seen:
         stop=stop_after_attempt(TRIES),
         reraise=True,
     )
-    told = patient(_ask, config, _client(config).runs.run_service_get_run, run)
-    details = {each.display_name: each for each in (told.run_details and told.run_details.task_details) or ()}
-    ended = ENDS.get(told.state or "", "")
+    content = patient(_ask, config, _client(config).runs.run_service_get_run, run)
+    details = {each.display_name: each for each in (content.run_details and content.run_details.task_details) or ()}
+    ended = ENDS.get(content.state or "", "")
     parts = [part for step in pipeline(config) if (part := _part(step, details.get(step.name), ended))]
-    return Seen(parts, cast(Any, ended), _message(told))
+    return Seen(parts, cast(Any, ended), _message(content))
 
 
 def _part(step: Step, detail: Any, ended: str) -> Part | None:
@@ -91,8 +91,8 @@ def _part(step: Step, detail: Any, ended: str) -> Part | None:
     return Part(step.name, state, (done - begun).total_seconds() if begun and done else 0.0, _message(detail))
 
 
-def _message(told: Any) -> str:
-    return " ".join((told.error.message or "").split()) if told.error else ""
+def _message(content: Any) -> str:
+    return " ".join((content.error.message or "").split()) if content.error else ""
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
@@ -110,9 +110,9 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
 
 def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
     """From where KFP's launcher puts them: <root>/<pipeline>/<run>/<task>/<a number>/<artifact>."""
-    told = _ask(config, _client(config).runs.run_service_get_run, run)
+    content = _ask(config, _client(config).runs.run_service_get_run, run)
     root = str(_section(config).artifacts).rstrip("/")
-    pattern = f"{root}/{told.display_name}/{run}/{step.name}/*/{made.name}"
+    pattern = f"{root}/{content.display_name}/{run}/{step.name}/*/{made.name}"
     try:
         import fsspec
 
@@ -129,8 +129,8 @@ def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
 def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
     """From the API."""
     client = _client(config)
-    told = _ask(config, client.runs.run_service_get_run, run)
-    (node,) = (each.pod_name for each in told.run_details.task_details if each.display_name == step.name)
+    content = _ask(config, client.runs.run_service_get_run, run)
+    (node,) = (each.pod_name for each in content.run_details.task_details if each.display_name == step.name)
     try:
         answer = _ask(
             config,
@@ -146,11 +146,11 @@ def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
         return base64.b64decode(answer["data"])
     except Missing:
         fix = "set target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run=" + run
-        raise refuse(run, f"{_decision(config, told)}, but this KFP hands out no files", fix) from None
+        raise refuse(run, f"{_decision(config, content)}, but this KFP hands out no files", fix) from None
 
 
-def _decision(config: Config, told: Any) -> str:
-    ran = {each.display_name for each in told.run_details.task_details if each.state == "SUCCEEDED"}
+def _decision(config: Config, content: Any) -> str:
+    ran = {each.display_name for each in content.run_details.task_details if each.state == "SUCCEEDED"}
     accepted = all(step.name in ran for step in pipeline(config) if step.when)
     return f"it succeeded, and the model was {'accepted' if accepted else 'rejected'}"
 
@@ -257,8 +257,8 @@ def _ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any)
 def _said(error: Any) -> str:
     """The sentence of an answer."""
     try:
-        told = json.loads(error.body)
-        text = str(told.get("message") or told.get("error_message") or told.get("error"))
+        content = json.loads(error.body)
+        text = str(content.get("message") or content.get("error_message") or content.get("error"))
     except (ValueError, TypeError, AttributeError):
         text = str(error.reason)
     return " ".join(text.split())

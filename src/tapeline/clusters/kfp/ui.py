@@ -47,11 +47,11 @@ class Launched:
 
     def tell(self, paths: Mapping[str, Path]) -> None:
         """Write the file, for artifacts that are complete at `paths`."""
-        told = {}
+        content = {}
         for name, each in self.artifacts.items():
             shown = SHOWN[name](paths) if name in SHOWN else {}
-            told[name] = {"artifacts": [{**each, "metadata": shown}]}
-        files.write_json(self.file, {"artifacts": told})
+            content[name] = {"artifacts": [{**each, "metadata": shown}]}
+        files.write_json(self.file, {"artifacts": content})
 
 
 def _scalars(paths: Mapping[str, Path]) -> dict[str, float]:

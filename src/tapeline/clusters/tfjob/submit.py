@@ -31,8 +31,8 @@ def look(config: Config, run: str) -> Seen:
     """By the job's conditions, and by what its worker has logged."""
     namespace = _namespace(config)
     job = kubectl.get(namespace, "tfjob", run, kubectl.PATIENCE) or {}
-    told = job.get("status", {}).get("conditions", [])
-    true = {each["type"]: each.get("message", "") for each in told if each["status"] == "True"}
+    content = job.get("status", {}).get("conditions", [])
+    true = {each["type"]: each.get("message", "") for each in content if each["status"] == "True"}
     if not job or "Failed" in true:
         return Seen([], "failed", _reason(namespace, run) or true.get("Failed", "the job is gone"))
     parts = [_part(*found) for found in LINE.findall(_log(namespace, run))]

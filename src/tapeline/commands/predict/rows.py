@@ -155,7 +155,7 @@ def in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
     missing = [name for name in wanted if name not in rows.names]
     strange = [name for name in rows.names if name not in wanted]
     if missing or strange:
-        told = [f"lack {', '.join(missing)}"] if missing else []
-        told += [f"have {', '.join(strange)}, which it does not know"] if strange else []
-        raise refuse("the model's features", f"the rows {' and '.join(told)}", f"give these: {', '.join(wanted)}")
+        content = [f"lack {', '.join(missing)}"] if missing else []
+        content += [f"have {', '.join(strange)}, which it does not know"] if strange else []
+        raise refuse("the model's features", f"the rows {' and '.join(content)}", f"give these: {', '.join(wanted)}")
     return np.ascontiguousarray(rows.features[:, [rows.names.index(name) for name in wanted]])

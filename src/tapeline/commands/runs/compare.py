@@ -57,8 +57,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return Comparison(runs, _different(runs, lambda run: run.config), _different(runs, _circumstances), changed)
 
 
-def _different(runs: Sequence[Run], told: Callable[[Run], Mapping[str, Any]]) -> dict[str, list[str]]:
-    each = [flat(dict(told(run))) for run in runs]
+def _different(runs: Sequence[Run], content: Callable[[Run], Mapping[str, Any]]) -> dict[str, list[str]]:
+    each = [flat(dict(content(run))) for run in runs]
     keys = dict.fromkeys(key for values in each for key in values)
     texts = {key: [_text(values[key]) if key in values else ABSENT for values in each] for key in keys}
     return {key: values for key, values in texts.items() if len(set(values)) > 1}
@@ -70,23 +70,23 @@ def _text(value: Any) -> str:
 
 def _circumstances(run: Run) -> dict[str, Any]:
     data = run.metrics["data"]
-    told = {"data": str(data.get("digest"))[:12], "rows": data.get("rows"), "versions": run.record.get("versions")}
-    return {**told, "host": run.record.get("host"), "model_version": run.metrics.get("model_version")}
+    content = {"data": str(data.get("digest"))[:12], "rows": data.get("rows"), "versions": run.record.get("versions")}
+    return {**content, "host": run.record.get("host"), "model_version": run.metrics.get("model_version")}
 
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Heads, and cells."""
 
 
-def descriptions(told: Comparison) -> list[Rows]:
+def descriptions(content: Comparison) -> list[Rows]:
     """The runs, and what of each is not as in the others."""
-    letters = list(told.letters)
-    names = [[letter, run.name, run.decision, _note(run)] for letter, run in zip(letters, told.runs, strict=True)]
+    letters = list(content.letters)
+    names = [[letter, run.name, run.decision, _note(run)] for letter, run in zip(letters, content.runs, strict=True)]
     same = [["nothing", *[""] * len(letters)]]
     return [
         (["", "run", "decision", ""], names),
-        (["configuration", *letters], [[key, *values] for key, values in told.configuration.items()] or same),
-        (["data, model, machine", *letters], [[key, *values] for key, values in told.circumstances.items()] or same),
+        (["configuration", *letters], [[key, *values] for key, values in content.configuration.items()] or same),
+        (["data, model, machine", *letters], [[key, *values] for key, values in content.circumstances.items()] or same),
     ]
 
 
@@ -94,15 +94,15 @@ def _note(run: Run) -> str:
     return "simulated" if run.metrics["data"].get("simulated") else ""
 
 
-def scores(told: Comparison) -> Rows:
+def scores(content: Comparison) -> Rows:
     """Each metric of each run, its change from the first with an interval, and by what method."""
     heads = ["test score", "run", "value", "change", "95 % interval", "", "method"]
     rows = []
-    for name in dict.fromkeys(change.metric.name for each in told.changes for change in each):
-        found = [next((change for change in each if change.metric.name == name), None) for each in told.changes]
+    for name in dict.fromkeys(change.metric.name for each in content.changes for change in each):
+        found = [next((change for change in each if change.metric.name == name), None) for each in content.changes]
         first = next(change.before for change in found if change)
-        rows.append([name, told.letters[0], f"{first:.6f}", "", "", "", ""])
-        for letter, change in zip(told.letters[1:], found, strict=True):
+        rows.append([name, content.letters[0], f"{first:.6f}", "", "", "", ""])
+        for letter, change in zip(content.letters[1:], found, strict=True):
             rows.append(["", letter, *(_cells(change) if change else ["none", "", "", "", ""])])
     return heads, rows
 

@@ -19,37 +19,37 @@ WORDS = ("run", "decision", "", "method")
 
 def show(runs: Sequence[Run], folder: Path) -> None:
     """Print the comparison, and write it as a page into the folder of the runs."""
-    told = compare(runs)
-    for head, rows in (*descriptions(told), scores(told)):
+    content = compare(runs)
+    for head, rows in (*descriptions(content), scores(content)):
         table(head, rows)
         print()
     path = folder / f"compare-{files.digest([run.name for run in runs])[:12]}.html"
-    files.write_bytes(path, page(told).encode())
+    files.write_bytes(path, page(content).encode())
     print(f"with curves: {path}")
 
 
-def page(told: Comparison) -> str:
+def page(content: Comparison) -> str:
     """The whole page, as text."""
-    _, *differences = descriptions(told)
+    _, *differences = descriptions(content)
     grids = [Grid(heads, rows, text_columns=heads) for heads, rows in differences]
-    heads, rows = scores(told)
+    heads, rows = scores(content)
     return (
         environment(Path(__file__).parent)
         .get_template("compare.html")
         .render(
-            runs=list(zip(told.letters, told.runs, strict=True)),
-            simulated=any(run.metrics["data"].get("simulated") for run in told.runs),
+            runs=list(zip(content.letters, content.runs, strict=True)),
+            simulated=any(run.metrics["data"].get("simulated") for run in content.runs),
             configuration=grids[0],
             circumstances=grids[1],
             scores=Grid(heads, rows, text_columns=WORDS),
-            figures=[_curves(told)],
+            figures=[_curves(content)],
         )
     )
 
 
-def _curves(told: Comparison) -> Figure:
+def _curves(content: Comparison) -> Figure:
     """Training traces over each other."""
-    traces = {letter: run.metrics["train"]["trace"] for letter, run in zip(told.letters, told.runs, strict=True)}
+    traces = {letter: run.metrics["train"]["trace"] for letter, run in zip(content.letters, content.runs, strict=True)}
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()

@@ -72,7 +72,7 @@ def _age(text: str) -> timedelta:
 def _remove(going: Sequence[Run], folder: Path, root: Path) -> tuple[Collection[Path], int]:
     """Move runs and entries aside, then delete them; which entries, and how many bytes in all.
 
-    What is aside is nobody's, so that a kill leaves whole runs, or none. No run links an entry meanwhile:
+    What was moved aside belongs to no run, so a kill leaves complete runs, or none. No run links an entry meanwhile:
     `cache.claim` waits for the lock.
     """
     if not root.is_dir() and not going:

@@ -79,7 +79,7 @@ def _multirun(overrides: Sequence[str], folder: Path) -> None:
             job()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         sentence = " ".join(str(error).split("\n")[0].split())
-        raise refuse(" ".join(overrides), sentence, "mend the override") from None
+        raise refuse(" ".join(overrides), sentence, "correct the override") from None
 
 
 def _quoted(path: Path) -> str:

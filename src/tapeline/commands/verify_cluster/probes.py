@@ -2,7 +2,7 @@
 
 tapeline verify-cluster        tapeline verify-cluster namespace=tapeline template=snp-flat-cpu
 
-Where nothing is served yet, the run publishes; else its gate is told to reject, so that what is live stays live.
+Where nothing is served yet, the run publishes; else its gate.threshold makes it reject, and the live version stays.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Place:
 
 
 def run(own: Mapping[str, str]) -> None:
-    """Run a pipeline, ask the server as a client, and knock as a stranger; a line for each.
+    """Run a pipeline, ask the server as a client, and try to connect from a pod that may not; a line for each.
 
     Raises:
         Refused: all that does not work.
@@ -93,26 +93,26 @@ def trains(place: Place) -> str:
     if template is None:
         raise refuse(f"template={place.template}", "is not in the cluster", "name one that is there")
     served = _ready(place)
-    told = REJECTED if served else {}
+    content = REJECTED if served else {}
     known = {each["name"] for each in template["spec"].get("arguments", {}).get("parameters", ())}
-    if missing := set(told) - known:
+    if missing := set(content) - known:
         fix = "choose a template that has it; this run could replace the model that is live"
         raise refuse(f"template={place.template}", f"has no parameter {', '.join(sorted(missing))}", fix)
-    run = kubectl.create(place.namespace, _workflow(place.template, told))
+    run = kubectl.create(place.namespace, _workflow(place.template, content))
     print(f"    {run} runs; kubectl -n {place.namespace} get workflow {run} --watch", flush=True)
     _until(lambda: _ended(place, run), PATIENCE["run"], run, "does not end")
     _until(lambda: _ready(place), PATIENCE["ready"], "deployment/serving", f"does not serve {place.model}")
-    what = "was rejected, as it was told to be; what is live stays live" if served else f"is live as {place.model}"
+    what = "was rejected, as it was content to be; what is live stays live" if served else f"is live as {place.model}"
     return f"{run} trained a model, which {what}"
 
 
 def _workflow(template: str, parameters: Mapping[str, str]) -> Object:
-    told = [{"name": name, "value": value} for name, value in parameters.items()]
+    content = [{"name": name, "value": value} for name, value in parameters.items()]
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": {"generateName": "verify-"},
-        "spec": {"workflowTemplateRef": {"name": template}, "arguments": {"parameters": told}},
+        "spec": {"workflowTemplateRef": {"name": template}, "arguments": {"parameters": content}},
     }
 
 
@@ -121,8 +121,8 @@ def _ended(place: Place, run: str) -> bool:
     if status.get("phase") in ("Failed", "Error"):
         fix = f"see kubectl -n {place.namespace} get workflow {run} -o yaml"
         nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
-        told = [each["message"] for each in nodes if each["type"] == "Pod" and each.get("message")]
-        problem = outcome.reason(told[-1]) if told else status.get("message") or "failed"
+        content = [each["message"] for each in nodes if each["type"] == "Pod" and each.get("message")]
+        problem = outcome.reason(content[-1]) if content else status.get("message") or "failed"
         raise refuse(run, problem, fix)
     return bool(status.get("phase") == "Succeeded")
 
@@ -143,8 +143,8 @@ def answers(place: Place) -> str:
     if phase != "Succeeded":
         fix = f"see kubectl -n {place.namespace} logs deployment/serving"
         raise refuse("service/serving", f"gives a client no answer ({said})", fix)
-    told = json.loads(said)
-    return f"a client asked about {told['date']}, and {place.model} version {told['version']} answered"
+    content = json.loads(said)
+    return f"a client asked about {content['date']}, and {place.model} version {content['version']} answered"
 
 
 def keeps_out(place: Place) -> str:

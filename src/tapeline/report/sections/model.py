@@ -216,13 +216,13 @@ def _scalars(scores: Values, prefix: str = "") -> dict[str, Any]:
 
 
 def rival(inputs: Inputs) -> tuple[str, str] | None:
-    """The best baseline and the metric that caption so: the gate's where baselines have it, else the task's first."""
+    """The best baseline and the metric that says so: the gate's where baselines have it, else the task's first."""
     found = best(inputs.of_baselines, inputs.metrics["baselines"])
     return (found[0], inputs.of_baselines.name) if found else None
 
 
 def sentence(inputs: Inputs, unit: str) -> Markup:
-    """What the gate's metric caption of the test rows, in the task's words."""
+    """What the gate's metric says of the test rows, in the task's words."""
     text = Markup()
     for words, field, form, _ in Formatter().parse(inputs.task.sentence(inputs.metric.name)):
         text += escape(words)
