@@ -19,7 +19,7 @@ from tapeline.serving import saved_model as servable
 from tapeline.serving.store import location as places
 from tapeline.serving.store import operations as verbs
 from tapeline.serving.store import versions as store
-from tapeline.tasks import direction
+from tests.conftest import ROOT
 from tests.serving.conftest import Place
 
 
@@ -27,15 +27,22 @@ def model(folder: Path, version: str, weight: float = 1.0) -> Path:
     """A servable of one layer."""
     arrays = (np.full((3, 2), weight, np.float32), np.zeros(2, np.float32))
     about = {"name": "m", "model_version": version, "features": ["a", "b", "c"], "data": "0" * 64}
-    servable.write(as_module(Network(direction, arrays)), about, np.ones((2, 3), np.float32), folder / version)
+    network = as_module(Network(lookup.task("direction"), arrays))
+    servable.write(network, about, np.ones((2, 3), np.float32), folder / version)
     return folder / version
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    told = {"gate": {"accepted": True}, "test": {"accuracy": 0.75}, "data": {"as_of": "17:00 Europe/London"}}
-    files.write_json(folder / "metrics.json", told)
+    record = {
+        "schema": 2,
+        "config": {"gate": {"metric": "accuracy"}},
+        "data": {"as_of": "17:00 Europe/London"},
+        "test": {"overall": {"accuracy": 0.75}, "by": {}},
+        "gate": {"accepted": True, "reasons": [], "metric": "accuracy"},
+    }
+    files.write_json(folder / "metrics.json", record)
     return {name: model(folder, name * 12) for name in "abc"}
 
 
@@ -177,11 +184,23 @@ def test_versions_are_listed_with_what_they_are(models: dict[str, Path], place: 
     publish(models["b"], place)
     verbs.rollback(place, serving())
     rows = list(verbs.table(place, "m"))
-    assert [(row["number"], row["state"], row["accuracy"], row["names"]) for row in rows] == [
+    assert [(row["number"], row["state"], row["score"], row["names"]) for row in rows] == [
         (1, "live", 0.75, ["a", "b", "c"]), (2, "rolled back", 0.75, ["a", "b", "c"]),
     ]  # fmt: skip
     with pytest.raises(Refused, match=r"serving\.name=x: .* set serving\.name to one of: m"):
         list(verbs.table(place, "x"))
+
+
+def test_versions_of_an_older_tapeline_are_listed_beside_new_ones(models: dict[str, Path], place: Place) -> None:
+    golden = files.read_json(ROOT / "tests" / "golden" / "schema1" / "snp_deep.json")
+    older = models["a"].parent / "older.json"
+    files.write_json(older, golden)
+    verbs.publish(models["a"], older, place, serving())
+    publish(models["b"], place)
+    rows = list(verbs.table(place, "m"))
+    assert [(row["metric"], row["score"], row["decision"]) for row in rows] == [
+        ("accuracy", golden["test"]["accuracy"], "accepted"), ("accuracy", 0.75, "accepted"),
+    ]  # fmt: skip
 
 
 def test_a_damaged_model_never_gets_a_number(models: dict[str, Path], tmp_path: Path) -> None:
