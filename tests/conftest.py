@@ -68,25 +68,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.fixture
-def folder(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """An empty working folder, whose .tapeline/cache is that of the whole session.
-
-    Tests about the cache, the removal of runs and kills have the marker `own_cache`, and an empty cache; so must
-    tests that change what a step computes, since the cache cannot know of it.
-    """
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    if not request.node.get_closest_marker("own_cache"):
-        base = tmp_path_factory.getbasetemp()
-        whole = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-        shared = whole / ("steps-and-pictures" if draws(request.node) else "steps")
-        shared.mkdir(exist_ok=True)
-        (tmp_path / ".tapeline").mkdir()
-        (tmp_path / ".tapeline" / "cache").symlink_to(shared)
     return tmp_path
 
 

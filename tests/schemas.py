@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tapeline.versions import ARGO_SCHEMAS, TRAINING_OPERATOR
+from tapeline.clusters.releases import ARGO_SCHEMAS, TRAINING_OPERATOR
 from tests.conftest import ROOT
 
 TARGET = ROOT / "src" / "tapeline" / "checks" / "schemas"

@@ -50,7 +50,11 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             found |= {str(node.args[0].value)} if called in CALLS else set()
-    tops = {name.split(".")[0] for name in found} - {"tapeline", "tests", "benchmarks"} - sys.stdlib_module_names
+    tops = (
+        {name.split(".")[0] for name in found if not name.startswith("_")}
+        - {"tapeline", "tests", "benchmarks"}
+        - sys.stdlib_module_names
+    )
     return {DISTRIBUTIONS.get(top, top.lower().replace("_", "-")) for top in tops}
 
 

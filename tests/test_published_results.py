@@ -22,11 +22,12 @@ def test_flat_is_the_published_one_in_any_row_order_and_rejected(
     code, out, err = tapeline("run", "experiment=snp_flat", *csv(closing_data))
     assert (code, err) == (0, "")
     told = metrics(folder)
-    assert told["test"]["confusion"] == {"tp": 32, "fp": 3, "fn": 112, "tn": 141}
+    assert told["test"]["overall"]["confusion"] == {"tp": 32, "fp": 3, "fn": 112, "tn": 141}
     assert [round(point["score"], 6) for point in told["train"]["trace"]] == FLAT_TRACE
     assert [point["step"] for point in told["train"]["trace"]] == [5000, 10000, 15000, 20000, 25000, 30000]
     assert told["data"]["rows"] == {"train": 1152, "validation": 0, "test": 288}
-    assert told["gate"] == {"accepted": False, "reasons": ["accuracy 0.600694 is not above 0.7"]}
+    reasons = ["accuracy 0.600694 is not above 0.7"]
+    assert told["gate"] == {"accepted": False, "reasons": reasons, "metric": "accuracy"}
     assert told["baselines"]["majority"]["accuracy"] == 0.5
     assert round(told["baselines"]["sign of ftse_log_return_0"]["accuracy"], 4) == 0.6979
     assert round(told["baselines"]["sign of dax_log_return_0"]["accuracy"], 4) == 0.6667
@@ -47,8 +48,8 @@ def test_deep_is_the_published_one_and_accepted(tapeline: Tapeline, folder: Path
     code, _, err = tapeline("run", "experiment=snp_deep", *csv(closing_data))
     assert (code, err) == (0, "")
     told = metrics(folder)
-    assert round(told["test"]["accuracy"], 6) in (0.722222, 0.725694)
-    assert (told["test"]["confusion"]["tp"], told["test"]["confusion"]["fn"]) == (90, 54)
+    assert round(told["test"]["overall"]["accuracy"], 6) in (0.722222, 0.725694)
+    assert (told["test"]["overall"]["confusion"]["tp"], told["test"]["overall"]["confusion"]["fn"]) == (90, 54)
     assert told["gate"]["accepted"] is True
     assert (folder / "store" / "indices" / "1" / "saved_model.pb").is_file()
 
@@ -58,7 +59,7 @@ def test_without_the_days_european_closes_the_signal_goes_and_the_report_says_wh
 ) -> None:
     early = "dataset.as_of=09:00 America/New_York"
     assert tapeline("run", "experiment=snp_deep", early, *csv(closing_data))[0] == 0
-    assert metrics(folder)["test"]["accuracy"] == pytest.approx(0.576, abs=0.02)
+    assert metrics(folder)["test"]["overall"]["accuracy"] == pytest.approx(0.576, abs=0.02)
     report = (folder / "runs" / "latest" / "report.html").read_text()
     assert "ftse_log_return_0: closes at 16:30 Europe/London the same day" in report
     assert "dax_log_return_0: closes at 17:30 Europe/Berlin the same day" in report

@@ -16,7 +16,8 @@ import pytest
 from tapeline.cli import main as cli
 from tapeline.datasets.indices import CLOSES
 from tapeline.serving.servers.server import Server, follow_store
-from tests.conftest import Tapeline, metrics, steps
+from tapeline.tables.table import open_table
+from tests.conftest import Tapeline, artifact, metrics, steps
 from tests.serving.servables import running
 
 NAMES = ("flat", "deep", "lightgbm")
@@ -69,8 +70,9 @@ def test_the_published_answers(
 @pytest.mark.parametrize("rows", [1, 2, 1000])
 def test_batches_through_both_signatures(served: tuple[Server, Path], closing_data: Path, name: str, rows: int) -> None:
     server, folder = served
-    table = pl.read_parquet(next(folder.glob("runs/*_snp_flat/table.parquet"))).tail(rows)
-    predictors = table.drop("time", "target").to_numpy().astype(float).tolist()
+    table = open_table(artifact(next(folder.glob("runs/*_snp_flat")), "table", folder / "cache"))
+    last = {"all": slice(table.manifest.rows - rows, None)}
+    predictors = table.read(("feature",), last)["feature"].astype(float).tolist()
     closes = pl.read_csv(closing_data).select([f"{market}_close" for market in CLOSES]).to_numpy()
     ends = range(len(closes) - rows, len(closes))
     windows = [closes[end - 4 : end + 1].tolist() for end in ends]

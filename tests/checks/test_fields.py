@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from tapeline import versions
 from tapeline.checks import fields
 from tapeline.checks.nodes import Node
+from tapeline.clusters import releases
 from tests.conftest import ROOT
 
 CRON = {
@@ -31,33 +31,30 @@ def test_there_is_a_schema_for_each_custom_kind() -> None:
 def test_all_mistakes_of_an_object_are_found_at_once() -> None:
     assert findings(CRON) == []
     wrong = {**CRON, "metadata": {"nam": "x"}, "spec": {"schedules": "30 17 * * *", "workflowSpecs": {}}}
-    assert [line.partition(";")[0] for line in findings(wrong)] == [
+    assert {line.partition(";")[0] for line in findings(wrong)} == {
         "x.yaml: metadata.nam: there is no such field",
         'x.yaml: spec.schedules: must be of type array, and is "30 17 * * *"',
         "x.yaml: spec.workflowSpecs: there is no such field",
         "x.yaml: spec.workflowSpec: is missing",
-    ]
+    }
 
 
 def test_a_field_of_a_later_minor_version_is_refused() -> None:
     template = {"name": "x", "podResources": {}}
     wrong = {**CRON, "kind": "WorkflowTemplate", "spec": {"templates": [template]}}
-    assert (
-        findings(wrong) == ["x.yaml: spec.templates[x].podResources: there is no such field; leave it out"]
-        or len(findings(wrong)) == 1
-    )
+    [line] = findings(wrong)
+    assert line.startswith("x.yaml: spec.templates[x].podResources: there is no such field")
 
 
 def test_kinds_without_a_published_schema_pass() -> None:
-    assert (
-        findings({"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "metadata": {}, "spec": 1}) == []
-    )
+    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "metadata": {}, "spec": 1}
+    assert findings(monitor) == []
 
 
 def test_argos_version_stands_in_one_place() -> None:
-    minor = versions.ARGO.rpartition(".")[0]
-    assert versions.ARGO_SCHEMAS.rpartition(".")[0] == minor
+    minor = releases.ARGO.rpartition(".")[0]
+    assert releases.ARGO_SCHEMAS.rpartition(".")[0] == minor
     assert minor in re.findall(r"Argo(?: Workflows)?\s+v?(\d+\.\d+)", (ROOT / "README.md").read_text())
     paths = [path for folder in ("src", "deploy", "conf") for path in (ROOT / folder).rglob("*") if path.is_file()]
-    named = {path.name for path in paths if versions.ARGO.encode() in path.read_bytes()}
-    assert named == {"versions.py"}
+    named = {path.name for path in paths if releases.ARGO.encode() in path.read_bytes()}
+    assert named == {"releases.py"}

@@ -41,6 +41,7 @@ def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.pictures
 def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tapeline: Tapeline, folder: Path) -> None:
     latest, store = folder / "runs" / "latest", folder / "cluster"
     rejected = engine(model="lightgbm", model_steps="5", gate_threshold="0.99")

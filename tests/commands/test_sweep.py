@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,21 @@ def test_the_same_sweep_again_skips_what_finished(tapeline: Tapeline, folder: Pa
     assert len(board(folder)) == 3
 
 
-def test_a_killed_sweep_goes_on_with_what_is_missing(folder: Path) -> None:
-    steps = ",".join(str(20 + number) for number in range(12))
-    line = [sys.executable, "-m", "tapeline", "sweep", "model=flat", f"model.steps={steps}", *SMALL]
-    running = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL)
-    jobs = list[Path]()
-    for _ in range(600):
-        jobs = list(folder.glob("sweeps/*/jobs/*.json"))
-        if len(jobs) >= 3:
-            break
-        time.sleep(0.1)
-    running.kill()
-    running.wait()
-    finished = len(list(folder.glob("sweeps/*/jobs/*.json")))
-    assert 3 <= finished < 12
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stdout.count("finished before") == finished
-    assert [row["status"] for row in board(folder)] == ["finished"] * 12
+def test_a_killed_sweep_goes_on_with_what_is_missing(tapeline: Tapeline, folder: Path) -> None:
+    line = ["sweep", "model=flat", "model.steps=20,21,22,23,24", *SMALL]
+    script = (
+        "import os, pathlib, signal; from tapeline import files; from tapeline.cli.main import main\n"
+        "write = files.write_json\n"
+        "def counted(path, value):\n"
+        "    write(path, value)\n"
+        "    if len(list(pathlib.Path().glob('sweeps/*/jobs/*.json'))) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"files.write_json = counted; main({line})"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=folder, stdout=subprocess.DEVNULL, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    code, out, _ = tapeline(*line)
+    assert (code, out.count("finished before")) == (0, 3)
+    assert [row["status"] for row in board(folder)] == ["finished"] * 5
 
 
 def test_what_no_job_could_have_is_refused(tapeline: Tapeline, folder: Path) -> None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
+import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from tapeline import files
+from tapeline import files, lookup
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
-from tapeline.pipeline.graph import STEPS
+from tapeline.pipeline import run_locally as local
+from tapeline.pipeline.graph import STEPS, Step, pipeline
 from tapeline.steps import train
-from tests.conftest import Tapeline, metrics, steps, subprocess_tapeline
+from tests.conftest import ROOT, Tapeline, metrics, steps, subprocess_tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
@@ -82,10 +83,37 @@ def test_a_price_runs_all_again_and_a_touch_nothing(tapeline: Tapeline, folder: 
     assert "ingest     runs because data outside\n" in out
 
 
-def test_a_changed_template_makes_the_report_anew() -> None:
-    seen = {path.name for path in cache.source()}
-    assert {"report.html", "report.py", "train.py"} <= seen
-    assert not {"cli.py", "leaderboard.html", "run_locally.py"} & seen
+@pytest.mark.parametrize(
+    ("file", "matters"),
+    [
+        ("report/report.html", True),
+        ("report/charts.py", True),
+        ("steps/train.py", True),
+        ("commands/sweep/leaderboard.html", False),
+        ("cli/main.py", False),
+        ("pipeline/run_locally.py", False),
+    ],
+)
+def test_a_change_of_our_source_makes_steps_run_again_if_it_can_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, matters: bool
+) -> None:
+    package = tmp_path / "src" / "tapeline"
+    shutil.copytree(ROOT / "src" / "tapeline", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "__file__", str(package / "pipeline" / "cache.py"))
+    config = lookup.configure(SMALL)
+    report = next(step for step in pipeline(config) if step.name == "report")
+
+    def parts() -> cache.Parts | None:
+        cache.environment.cache_clear()
+        return cache.parts(report, config, dict.fromkeys(report.inputs, "digest"))
+
+    try:
+        before = parts()
+        with open(package / file, "a") as text:
+            text.write("\n")
+        assert (parts() != before) == matters
+    finally:
+        cache.environment.cache_clear()
 
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
@@ -197,6 +225,7 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
     assert "finds no GPU, which needs NVIDIA's driver 450 to 470" in err
 
 
+@pytest.mark.pictures
 def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     made: dict[str, str] = {}
@@ -220,6 +249,7 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.pictures
 def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL)[0] == 0
     these = [step for step in STEPS if not step.when]
@@ -236,32 +266,68 @@ def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Pa
 def whole(folder: Path) -> None:
     """Everything under a final name is complete."""
     for entry in folder.glob(".tapeline/cache/*/[0-9a-f]*"):
-        told = files.read_json(entry / "entry.json")
         step = next(each for each in STEPS if each.name == entry.parent.name)
-        assert {made.name: files.digest_path(entry / made.file) for made in step.makes} == told["digests"]
+        assert cache.digests_of(step, entry) == files.read_json(entry / "entry.json")["digests"]
     for version in folder.glob("store/*/[0-9]*"):
         assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
     for run in folder.glob("runs/*/run.json"):
         files.read_json(run)
 
 
-def test_killed_runs_leave_nothing_half_written_and_the_next_one_completes(tapeline: Tapeline, folder: Path) -> None:
-    assert (
-        tapeline("run", *SMALL, "target.runs=untouched", "target.cache=untouched/cache", "serving.store=untouched/s")[0]
-        == 0
+@pytest.fixture
+def moments(tapeline: Tapeline, folder: Path) -> dict[str, list[Path]]:
+    """By step, copies of the folder as it was before each rename of a run: what a kill there would leave."""
+    found: dict[str, list[Path]] = {step.name: [] for step in STEPS}
+    current, take = [STEPS[0].name], local.take
+
+    def taken(step: Step, *rest: Any, **keys: Any) -> None:
+        current[0] = step.name
+        take(step, *rest, **keys)
+
+    def watched(rename: Callable[..., None]) -> Callable[..., None]:
+        def run(source: Any, target: Any, **keys: Any) -> None:
+            copies = found[current[0]]
+            copies.append(folder.parent / f"{folder.name}-killed" / f"{current[0]}-{len(copies)}")
+            shutil.copytree(folder, copies[-1], symlinks=True)
+            rename(source, target, **keys)
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "take", taken)
+        for name in ("rename", "replace"):
+            patch.setattr(os, name, watched(getattr(os, name)))
+        assert tapeline("run", *SMALL)[0] == 0
+    return found
+
+
+def test_a_kill_at_any_step_leaves_nothing_half_written_and_the_next_run_completes(
+    tapeline: Tapeline, folder: Path, moments: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    assert all(moments.values())
+    for step, copies in moments.items():
+        for copy in copies:
+            whole(copy)
+        monkeypatch.chdir(copies[-1])
+        assert tapeline("run", *SMALL)[0] == 0, step
+        assert (copies[-1] / "runs" / "latest" / "metrics.json").read_bytes() == expected, step
+        assert [path.name for path in (copies[-1] / "store" / "indices-simulated").glob("[0-9]*")] == ["1"], step
+        whole(copies[-1])
+
+
+def test_the_next_run_goes_on_behind_a_killed_one(tapeline: Tapeline, folder: Path) -> None:
+    script = (
+        "import os, signal; from tapeline.cli.main import main; from tapeline.steps import export\n"
+        "export.run = lambda *told, **paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"main(['run', *{SMALL}])"
     )
-    expected = (folder / "untouched" / "latest" / "metrics.json").read_bytes()
-    command = [sys.executable, "-m", "tapeline", "run", *SMALL]
-    moments = random.Random(11)
-    for _ in range(10):
-        running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.2, 6.0))
-        running.kill()
-        running.wait()
-        whole(folder)
+    killed = subprocess.run([sys.executable, "-c", script], cwd=folder, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert "stopped" in tapeline("runs")[1]
     assert tapeline("run", *SMALL)[0] == 0
-    assert (folder / "runs" / "latest" / "metrics.json").read_bytes() == expected
-    assert [path.name for path in (folder / "store" / "indices-simulated").glob("[0-9]*")] == ["1"]
+    assert [name for name, how in steps(folder).items() if how == "cached"] == ["ingest", "features", "train"]
+    whole(folder)
 
 
 def test_two_runs_at_once_share_a_cache(folder: Path) -> None:

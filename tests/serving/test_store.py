@@ -17,7 +17,7 @@ from tapeline.models.network.dense import Network
 from tapeline.models.network.dense import servable as as_module
 from tapeline.serving import saved_model
 from tapeline.serving.store import location, operations, versions
-from tapeline.tasks import direction
+from tests.conftest import ROOT
 from tests.serving.conftest import Location
 
 
@@ -25,16 +25,21 @@ def servable(folder: Path, model_version: str, weight: float = 1.0) -> Path:
     """A servable with one layer."""
     arrays = (np.full((3, 2), weight, np.float32), np.zeros(2, np.float32))
     metadata = {"name": "m", "model_version": model_version, "features": ["a", "b", "c"], "data": "0" * 64}
-    saved_model.write(
-        as_module(Network(direction, arrays)), metadata, np.ones((2, 3), np.float32), folder / model_version
-    )
+    network = as_module(Network(lookup.task("direction"), arrays))
+    saved_model.write(network, metadata, np.ones((2, 3), np.float32), folder / model_version)
     return folder / model_version
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    metrics = {"gate": {"accepted": True}, "test": {"accuracy": 0.75}, "data": {"as_of": "17:00 Europe/London"}}
+    metrics = {
+        "schema": 2,
+        "config": {"gate": {"metric": "accuracy"}},
+        "data": {"as_of": "17:00 Europe/London"},
+        "test": {"overall": {"accuracy": 0.75}, "by": {}},
+        "gate": {"accepted": True, "reasons": [], "metric": "accuracy"},
+    }
     files.write_json(folder / "metrics.json", metrics)
     return {name: servable(folder, name * 12) for name in "abc"}
 
@@ -181,11 +186,23 @@ def test_the_table_of_versions_has_state_score_and_features(models: dict[str, Pa
     publish(models["b"], store)
     operations.rollback(store, serving())
     rows = list(operations.table(store, "m"))
-    assert [(row["number"], row["state"], row["accuracy"], row["names"]) for row in rows] == [
+    assert [(row["number"], row["state"], row["score"], row["names"]) for row in rows] == [
         (1, "live", 0.75, ["a", "b", "c"]), (2, "rolled back", 0.75, ["a", "b", "c"]),
     ]  # fmt: skip
     with pytest.raises(Refused, match=r"serving\.name=x: .* set serving\.name to one of: m"):
         list(operations.table(store, "x"))
+
+
+def test_the_table_reads_metrics_of_schema_1_and_2(models: dict[str, Path], store: Location) -> None:
+    golden = files.read_json(ROOT / "tests" / "golden" / "schema1" / "snp_deep.json")
+    older = models["a"].parent / "older.json"
+    files.write_json(older, golden)
+    operations.publish(models["a"], older, store, serving())
+    publish(models["b"], store)
+    rows = list(operations.table(store, "m"))
+    assert [(row["metric"], row["score"], row["decision"]) for row in rows] == [
+        ("accuracy", golden["test"]["accuracy"], "accepted"), ("accuracy", 0.75, "accepted"),
+    ]  # fmt: skip
 
 
 def test_a_damaged_servable_is_not_added(models: dict[str, Path], tmp_path: Path) -> None:

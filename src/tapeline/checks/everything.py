@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from tapeline.checks import fields, graph, images, kustomize, of_configuration
+from tapeline.checks.configuration import split_fits_the_data
 from tapeline.checks.emitted import emitted
 from tapeline.clusters import emit as build
 from tapeline.config import compose as conf
@@ -65,7 +66,10 @@ def everything() -> Checked:
 
 
 def _options(checked: Checked) -> None:
-    """Compose each option and experiment; lay it out and emit it for each cluster, where it is one of its own."""
+    """Compose each option and experiment; lay it out and emit it for each cluster, where it is one of its own.
+
+    A split for tables of another kind than the default dataset's is composed only.
+    """
     options = ["", *_all_options()]
     checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
     composed = {option: _composed(option) for option in options}
@@ -79,6 +83,8 @@ def _options(checked: Checked) -> None:
             if moved in seen:
                 continue
             seen.append(moved)
+            if option.startswith("split=") and any(split_fits_the_data(moved)):
+                continue
             if found := list(of_configuration(moved)):
                 checked.add(_placed(found, option))
             else:

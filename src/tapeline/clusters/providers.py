@@ -8,12 +8,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tapeline.clusters.releases import ARGO, KFP
 from tapeline.config import compose as conf
 from tapeline.config.schema import Hardware
 from tapeline.errors import refuse
-from tapeline.versions import ARGO
 
-KFP = "2.17.0"
 OVERLAYS = Path("deploy") / "kustomize" / "overlays"
 MACHINES = {
     "nvidia-tesla-t4": "n1-standard-4",

@@ -24,6 +24,7 @@ from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Refused, refuse
+from tapeline.evaluation import metrics_file
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.execution import view
@@ -47,12 +48,18 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
     _multirun(expanded, folder)
-    jobs = [files.read_json(path) for path in sorted((folder / "jobs").glob("*.json"))]
+    jobs = [_read(path) for path in sorted((folder / "jobs").glob("*.json"))]
     leaderboard.write(jobs, folder)
     files.point(folder.parent / "latest", folder.name)
     if not any(job["status"] == "finished" for job in jobs):
         raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see there what each ran into")
     return folder
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A job's file; a sweep that goes on may have some of an older version."""
+    record: dict[str, Any] = files.read_json(path)
+    return {**record, "metrics": metrics_file.current(record["metrics"])} if "metrics" in record else record
 
 
 def _multirun(overrides: Sequence[str], folder: Path) -> None:

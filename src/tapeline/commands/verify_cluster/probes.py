@@ -102,7 +102,9 @@ def trains(place: Place) -> str:
     print(f"    {run} runs; kubectl -n {place.namespace} get workflow {run} --watch", flush=True)
     _until(lambda: _ended(place, run), PATIENCE["run"], run, "does not end")
     _until(lambda: _ready(place), PATIENCE["ready"], "deployment/serving", f"does not serve {place.model}")
-    what = "was rejected, as it was content to be; what is live stays live" if served else f"is live as {place.model}"
+    what = (
+        "was rejected, as its gate.threshold demands; the live version stays" if served else f"is live as {place.model}"
+    )
     return f"{run} trained a model, which {what}"
 
 
