@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from tapeline import files
 from tapeline.cli import main as cli
+from tapeline.commands.runs import compare_page
 from tapeline.pipeline.graph import STEPS, artifacts
 from tapeline.report import charts
 from tapeline.steps import report
@@ -43,7 +44,7 @@ def without_pictures() -> Iterator[None]:
     """An empty picture in the place of each chart: drawing takes longer than the rest of a small run."""
     sections = [import_module(f"tapeline.report.sections.{name}") for name in files.modules("tapeline.report.sections")]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (charts, *sections):
+        for module in (charts, compare_page, *sections):
             if hasattr(module, "picture"):
                 patch.setattr(module, "picture", _empty)
         yield

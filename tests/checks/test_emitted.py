@@ -90,8 +90,8 @@ WORKFLOWS = [
     Planted("tags.tags_stand_for_something", f"{BOX} args []", "seed={{inputs.parameters.sed}}",
             f"{T}.args[13]: {{{{inputs.parameters.sed}}}} is no template variable here; did you mean inputs.parameters.seed?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [publish] when", "{{tasks.gat.outputs.parameters.accepted}} == true",
-            f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} stands for "
-            "nothing here; did you mean tasks.gate.outputs.parameters.accepted?"),
+            f"{W}.templates[graph].dag.tasks[publish].when: {{{{tasks.gat.outputs.parameters.accepted}}}} is no "
+            "template variable here; did you mean tasks.gate.outputs.parameters.accepted?"),
     Planted("tags.tags_stand_for_something", f"{GRAPH} [train] arguments parameters [seed] value",
             '{{=replace(workflow.parameters.sed, "$", "$$")}}',
             f"{W}.templates[graph].dag.tasks[train].arguments.parameters[seed].value: {{{{workflow.parameters.sed}}}} "

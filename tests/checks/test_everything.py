@@ -25,7 +25,8 @@ PLANTED = [
 
 
 def test_every_rule_has_a_mistake_that_it_alone_finds() -> None:
-    assert {planted.rule for planted in PLANTED} == set(rules())
+    """But for one, tested with a toy dataset: each of our model families supports each of our datasets."""
+    assert {planted.rule for planted in PLANTED} == set(rules()) - {"configuration.family_supports_dataset"}
     assert len(PLANTED) > 90
 
 

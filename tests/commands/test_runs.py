@@ -90,10 +90,9 @@ def test_runs_are_listed_the_newest_first(tapeline: Tapeline, past: Path) -> Non
     head, *rows = out.splitlines()
     assert head.split() == ["run", "decision", "metric", "score", "interval", "rows", "version"]
     assert [row.split()[0][-1] for row in rows] == list("dcba")
-    test = json.loads((run(past, "b") / "metrics.json").read_text())["test"]
-    told = (
-        f"accepted  accuracy  {test['accuracy']:.4f}  {test['interval']['low']:.4f} to {test['interval']['high']:.4f}"
-    )
+    test = json.loads((run(past, "b") / "metrics.json").read_text())["test"]["overall"]
+    interval = test["intervals"]["accuracy"]
+    told = f"accepted  accuracy  {test['accuracy']:.4f}  {interval['low']:.4f} to {interval['high']:.4f}"
     assert told in rows[2]
     assert rows[2].rstrip().endswith("2        simulated")
     assert rows[0].rstrip().endswith("latest")
@@ -106,7 +105,7 @@ def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path)
     (run(past, "a") / "metrics.json").write_text('{"test": [], "gate": 1')
     (run(past, "b") / "run.json").write_text("[]")
     metrics = json.loads((run(past, "d") / "metrics.json").read_text())
-    metrics["test"]["interval"] = "wide"
+    metrics["test"]["overall"]["intervals"] = "wide"
     (run(past, "d") / "metrics.json").write_text(json.dumps(metrics))
     code, out, err = tapeline("runs")
     assert (code, err) == (0, "")
@@ -125,13 +124,14 @@ def test_an_empty_folder_says_so(tapeline: Tapeline) -> None:
     assert tapeline("runs", "keep=3", "yes=true")[0] == 0
 
 
+@pytest.mark.pictures
 def test_two_runs_that_differ_in_a_key_show_it_and_the_change_with_its_interval(tapeline: Tapeline, past: Path) -> None:
     code, out, err = tapeline("runs", "compare=flat_a,flat_b")
     assert (code, err) == (0, "")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     start = lines.index("configuration a b")
     assert lines[start + 1 : start + 3] == ["model.steps 40 400", ""]
-    first, second = (json.loads((run(past, each) / "metrics.json").read_text())["test"] for each in "ab")
+    first, second = (json.loads((run(past, each) / "metrics.json").read_text())["test"]["overall"] for each in "ab")
     at = next(number for number, line in enumerate(lines) if line.startswith("auc a"))
     moved = second["auc"] - first["auc"]
     assert lines[at + 1].startswith(f"b {second['auc']:.6f} {moved:+.6f} ")

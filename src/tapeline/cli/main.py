@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -30,18 +31,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         print(*(f"tapeline: {finding}" for finding in error.findings), sep="\n", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        if error.errno not in MACHINE:
-            raise
-        print(f"tapeline: {Finding(str(error.filename or 'writing'), *MACHINE[error.errno])}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
         return 130
+    except Exception as error:
+        number = _system_error(error)
+        if number == errno.EPIPE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if number not in MACHINE:
+            raise
+        where = str(getattr(error, "filename", None) or "writing")
+        print(f"tapeline: {Finding(where, *MACHINE[number])}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _system_error(error: Exception) -> int | None:
+    """The operating system's number of an error; Polars raises no OSError and gives it in the text."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def check_python(version: tuple[int, ...]) -> None:
