@@ -2,7 +2,7 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
-IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extra bigquery --extra gcs --extra postgres --extra s3
+IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extra bigquery --extra cmaes --extra gcs --extra kaggle --extra postgres --extra s3
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 # Export no value: make would expand it, and so run a $(shell ...) in it.
