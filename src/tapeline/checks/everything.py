@@ -21,6 +21,9 @@ from tapeline.pipeline.graph import STEPS
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
 """Packages that emit YAML, and tapeline's extras that install them."""
+SHAPING = ("", "hw", "target")
+"""Groups that change pods, and the default: these options are emitted for each cluster. The others change only values
+in the arguments, and are emitted for one; workflows/ has all experiments for Argo and KFP."""
 
 
 @dataclass
@@ -69,20 +72,24 @@ def everything() -> Checked:
 
 
 def _options(checked: Checked) -> None:
-    """Compose each option and experiment, and emit it for each cluster target, or for its own.
+    """Compose each option and experiment, apply the rules for each cluster target, and emit it: see SHAPING.
 
     A split for tables of another kind than the default dataset's is composed only.
     """
     options = ["", *_all_options()]
     checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
     composed = {option: _composed(option) for option in options}
-    clusters = [each for name, each in composed.items() if name.startswith("target=") and _is_for_cluster(each)]
+    clusters = [
+        each
+        for name, each in composed.items()
+        if name.startswith("target=") and isinstance(each, Config) and isinstance(each.target, Cluster)
+    ]
     seen: list[Config] = []
     for option, config in composed.items():
         if not isinstance(config, Config):
             checked.add(_placed(config, option))
             continue
-        for moved in [config] if _is_for_cluster(config) else [_moved(config, cast(Config, each)) for each in clusters]:
+        for moved in [config] if _is_for_cluster(config) else [_moved(config, each) for each in clusters]:
             if moved in seen:
                 continue
             seen.append(moved)
@@ -90,7 +97,7 @@ def _options(checked: Checked) -> None:
                 continue
             if found := list(of_configuration(moved)):
                 checked.add(_placed(found, option))
-            else:
+            elif option.partition("=")[0] in SHAPING or moved.target == clusters[0].target:
                 _emit(checked, moved, option)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tapeline.checks.nodes import Node, includes, read
@@ -57,16 +58,18 @@ class Tree:
         for document in self.documents:
             # the controller of notebooks copies the labels to the pods
             own = document.at("metadata", "labels").mapping if document.at("kind").value == "Notebook" else {}
-            found += [{**own, **each.at("metadata", "labels").mapping} for each in Tree([document]).templates()]
+            found += [{**own, **each.at("metadata", "labels").mapping} for each in Tree([document]).templates]
         for spec in (workflow(each) for each in self.of(*WORKFLOWS)):
             shared = spec.at("podMetadata", "labels").mapping
             found += [{**shared, **each.at("metadata", "labels").mapping} for each in spec.at("templates").each()]
         return found
 
+    @cached_property
     def templates(self) -> list[Node]:
         """Pod templates: labels and a spec."""
         found = (node for document in self.documents for node in document.walk())
-        return [node for node in found if isinstance(node.at("spec", "containers").value, list)]
+        specs = ((node, node.value.get("spec")) for node in found if isinstance(node.value, dict))
+        return [node for node, spec in specs if isinstance(spec, dict) and isinstance(spec.get("containers"), list)]
 
 
 Rule = Callable[[Tree], Iterable[Finding]]
@@ -76,15 +79,15 @@ def names_are_found(tree: Tree) -> Iterator[Finding]:
     """ConfigMaps, Secrets, claims and accounts exist; a pod would wait for a missing one."""
     for document in tree.documents:
         for node in (*document.walk(), *_repositories(document)):
-            if not isinstance(node.value, dict) or node.at("optional").value:
+            if not isinstance(node.value, dict) or node.value.get("optional"):
                 continue
-            for key, kind in NAMES.items():
+            for key in NAMES.keys() & node.value.keys():
                 if node.at(key).text:
-                    yield from _absent(tree, kind, node.at(key))
+                    yield from _absent(tree, NAMES[key], node.at(key))
             if node.key in OBJECTS and node.at("name").text:
                 yield from _absent(tree, OBJECTS[node.key], node.at("name"))
                 yield from _absent_key(tree, OBJECTS[node.key], node)
-            for each in node.at("imagePullSecrets").each():
+            for each in node.at("imagePullSecrets").each() if "imagePullSecrets" in node.value else ():
                 yield from _absent(tree, "Secret", each.at("name"))
 
 
@@ -154,13 +157,13 @@ def ports_are_named(tree: Tree) -> Iterator[Finding]:
     """Named ports of Services and probes are names of container ports."""
     for service in tree.of("Service"):
         wanted = service.at("spec", "selector").mapping
-        matched = [each for each in tree.templates() if includes(each.at("metadata", "labels").mapping, wanted)]
+        matched = [each for each in tree.templates if includes(each.at("metadata", "labels").mapping, wanted)]
         known = [
             name for each in matched for box in each.at("spec", "containers").each() for name in box.at("ports").names()
         ]
         for port in service.at("spec", "ports").each() if matched else ():
             yield from _unnamed(port.at("targetPort"), known)
-    for template in tree.templates():
+    for template in tree.templates:
         for container in template.at("spec", "containers").each():
             for node in container.walk():
                 if node.key == "port" and any("Probe" in key for key in node.keys):
