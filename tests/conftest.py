@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -13,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from markupsafe import Markup
 
 from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.commands.runs import compare_page
+from tapeline.evaluation.metrics_file import JSON_SCHEMA
 from tapeline.pipeline.graph import STEPS, artifacts
 from tapeline.report import charts
 from tapeline.steps import report
 
 ROOT = Path(__file__).parents[1]
+SCHEMA = Draft202012Validator(json.loads(JSON_SCHEMA.read_text()))
+"""Of metrics.json."""
 DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -82,6 +87,7 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Tapeline = Callable[..., tuple[int, str, str]]
+Ran = Callable[..., None]
 
 
 @pytest.fixture
@@ -96,6 +102,32 @@ def tapeline(folder: Path, capfd: pytest.CaptureFixture[str]) -> Tapeline:
     return run
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder in which a run with these overrides has finished; each is run once."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(*overrides: str) -> Path:
+        if overrides not in made:
+            made[overrides] = tmp_path_factory.mktemp("finished")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(made[overrides])
+                assert cli.main(["run", *overrides]) == 0
+        return made[overrides]
+
+    return run
+
+
+@pytest.fixture
+def ran(folder: Path, finished: Callable[..., Path]) -> Callable[..., None]:
+    """Copy a finished run with these overrides, its cache and its store to the working folder."""
+
+    def copy(*overrides: str) -> None:
+        shutil.copytree(finished(*overrides), folder, symlinks=True, dirs_exist_ok=True)
+
+    return copy
+
+
 def subprocess_tapeline(*arguments: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "tapeline", *arguments]
@@ -103,9 +135,10 @@ def subprocess_tapeline(*arguments: str, cwd: Path, **more: Any) -> subprocess.C
 
 
 def metrics(folder: Path) -> dict[str, Any]:
-    """metrics.json of the latest run."""
-    told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
-    return told
+    """metrics.json of the latest run, which fits its JSON Schema."""
+    content: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    SCHEMA.validate(content)
+    return content
 
 
 def artifact(run: Path, name: str, cache: Path) -> Path:

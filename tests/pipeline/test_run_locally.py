@@ -22,14 +22,14 @@ from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.graph import STEPS, Step, pipeline
 from tapeline.steps import train
-from tests.conftest import ROOT, Tapeline, metrics, steps, subprocess_tapeline
+from tests.conftest import ROOT, Ran, Tapeline, metrics, steps, subprocess_tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 CACHED = ["ingest", "features", "train", "export", "evaluate", "report"]
 
 
-def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     first = (folder / "runs" / "latest" / "metrics.json").read_bytes()
     assert set(steps(folder).values()) == {"ran"}
     store = {path: path.stat().st_mtime_ns for path in (folder / "store").rglob("*")}
@@ -42,8 +42,8 @@ def test_a_second_run_computes_nothing_and_writes_nothing(tapeline: Tapeline, fo
     assert not list(folder.rglob("*.partial"))
 
 
-def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
-    assert subprocess_tapeline("run", *SMALL, cwd=folder).returncode == 0
+def test_a_second_run_does_not_import_tensorflow(folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     script = (
         "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{SMALL}]) == 0; print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
@@ -52,8 +52,8 @@ def test_a_second_run_does_not_import_tensorflow(folder: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False False"
 
 
-def test_what_a_change_runs_again_and_why(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_what_a_change_runs_again_and_why(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     code, out, _ = tapeline("run", *SMALL, "model.steps=60", "why=true")
     assert code == 0
     ran = [name for name, how in steps(folder).items() if how == "ran"]
@@ -116,8 +116,8 @@ def test_a_change_of_our_source_makes_steps_run_again_if_it_can_matter(
         cache.environment.cache_clear()
 
 
-def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     (table,) = folder.glob(".tapeline/cache/features/*/table/all.parquet")
     table.chmod(0o644)
     table.write_bytes(table.read_bytes()[:-1] + b"x")
@@ -127,8 +127,8 @@ def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: 
     assert (folder / "runs" / "latest" / "metrics.json").read_bytes() == first
 
 
-def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_what_a_run_leaves(folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     latest = folder / "runs" / "latest"
     assert latest.is_symlink()
     kept = {made.kept or made.file for each in STEPS for made in each.makes if made.kept is not None}
@@ -151,10 +151,10 @@ def test_what_a_run_leaves(tapeline: Tapeline, folder: Path) -> None:
     assert "step 40 of 40: accuracy" in (latest / "log.txt").read_text()
 
 
-def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
+def test_runs_compare_in_tensorboard(folder: Path, ran: Ran) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert tapeline("run", *SMALL)[0] == 0
+    ran(*SMALL)
     events = EventAccumulator(str((folder / "runs" / "latest").resolve()))
     events.Reload()
     told = metrics(folder)
@@ -163,8 +163,8 @@ def test_runs_compare_in_tensorboard(tapeline: Tapeline, folder: Path) -> None:
     assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["overall"]["accuracy"])
 
 
-def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     shutil.rmtree(folder / ".tapeline")
     (run,) = folder.glob("runs/2*")
     shutil.copytree(run, folder / "elsewhere" / run.name)
@@ -225,9 +225,8 @@ def test_a_gpu_that_is_required_and_missing_is_refused(tapeline: Tapeline) -> No
     assert "finds no GPU, which needs NVIDIA's driver 450 to 470" in err
 
 
-@pytest.mark.pictures
-def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
+def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
     made: dict[str, str] = {}
     for step in STEPS:
         arguments = ["step", step.name, *SMALL, "serving.store=other"]
@@ -249,18 +248,18 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path)
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
-@pytest.mark.pictures
-def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *SMALL)[0] == 0
-    these = [step for step in STEPS if not step.when]
+def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*SMALL)
+    these = [step for step in STEPS if not step.when and step.name != "report"]
     arguments = ["step", ",".join(step.name for step in these), *SMALL, "serving.store=other"]
     for artifact in (made for step in these for made in step.makes):
         arguments += ["--out", f"{artifact.name}=alone/{artifact.file}"]
     done = subprocess_tapeline(*arguments, "--out", "accepted=accepted.txt", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert (folder / "accepted.txt").read_text() == "true"
-    for name in ("metrics.json", "report.html"):
-        assert (folder / "alone" / name).read_bytes() == (folder / "runs" / "latest" / name).read_bytes(), name
+    assert (folder / "alone" / "metrics.json").read_bytes() == (
+        folder / "runs" / "latest" / "metrics.json"
+    ).read_bytes()
 
 
 def whole(folder: Path) -> None:

@@ -14,7 +14,7 @@ from tapeline.serving import saved_model as servable
 from tapeline.steps import gate
 from tapeline.tables import predictions as forecasts
 from tapeline.tables.table import open_table
-from tests.conftest import Tapeline, artifact, metrics, steps
+from tests.conftest import Ran, Tapeline, artifact, metrics, steps
 
 GOOD = [
     "model=flat",
@@ -78,8 +78,8 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
 
 
 @pytest.mark.usefixtures("without_report")
-def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *GOOD)[0] == 0
+def test_the_served_version_is_not_compared_with_itself_nor_loaded(folder: Path, ran: Ran) -> None:
+    ran(*GOOD)
     script = (
         "import sys; from tapeline.cli.main import main; "
         f"assert main(['run', *{[*GOOD, MARGIN]}]) == 0; print('tensorflow' in sys.modules)"
@@ -90,8 +90,8 @@ def test_the_served_version_is_not_compared_with_itself_nor_loaded(tapeline: Tap
 
 
 @pytest.mark.usefixtures("without_report")
-def test_versions_with_other_features_are_not_compared(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *GOOD)[0] == 0
+def test_versions_with_other_features_are_not_compared(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*GOOD)
     served = metrics(folder)["model_version"]
     assert tapeline("run", *POOR, MARGIN, "dataset.as_of=09:00 America/New_York")[0] == 0
     assert reasons(folder)[1] == f"there is no champion to compare with: the served {served} has other features"
@@ -113,8 +113,8 @@ def test_rows_that_the_served_version_learnt_are_not_compared(tapeline: Tapeline
 
 
 @pytest.mark.usefixtures("without_report")
-def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *GOOD)[0] == 0
+def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
+    ran(*GOOD)
     run = tapeline("run", *GOOD, "split=walk_forward", "split.train=0.7", "split.windows=2", "gate.champion_margin=-1")
     assert run[0] == 0
     told = metrics(folder)
@@ -140,9 +140,9 @@ def inputs(folder: Path, **others: Path) -> list[str]:
 
 @pytest.mark.usefixtures("without_report")
 def test_a_metric_that_those_rows_do_not_define(
-    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tapeline: Tapeline, folder: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tapeline("run", *GOOD)[0] == 0
+    ran(*GOOD)
     assert tapeline("run", *POOR, "publish=false")[0] == 0
     target = forecasts.read(folder / "runs" / "latest" / "predictions.parquet").scored["target"]
     monkeypatch.setattr(gate, "later", lambda *_: target == 1)
@@ -155,8 +155,10 @@ def test_a_metric_that_those_rows_do_not_define(
 
 
 @pytest.mark.usefixtures("without_report")
-def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(tapeline: Tapeline, folder: Path) -> None:
-    assert tapeline("run", *GOOD)[0] == 0
+def test_files_of_other_test_rows_and_a_damaged_champion_are_refused(
+    tapeline: Tapeline, folder: Path, ran: Ran
+) -> None:
+    ran(*GOOD)
     assert tapeline("run", *POOR, "publish=false", "split.train=0.7")[0] == 0
     latest, cache = folder / "runs" / "latest", folder / ".tapeline" / "cache"
     other = shutil.copytree(artifact(latest, "fitted", cache), folder / "other")
