@@ -3,13 +3,14 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-annotate --no-header
 IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extra bigquery --extra cmaes --extra gcs --extra kaggle --extra postgres --extra s3
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 # Export no value: make would expand it, and so run a $(shell ...) in it.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
+OWN := help test test-matrix test-results test-mutants test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -39,12 +40,21 @@ help: ## all commands; make help run explains the command run
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 test: lint ## lint, types, import direction and every fast test
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=25
 
 lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+test-matrix: .venv/.dev ## every combination of options is built and run, or refused with an alternative
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m matrix
+
+test-results: .venv/.dev ## published and reference figures on the data of TAPELINE_DATA; golden metrics.json
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m results -rs
+
+test-mutants: .venv/.dev ## mistakes planted in gate, splits, store, cache and overrides; most must make a test fail
+	@$(BIN)/python -m tests.mutants
 
 test-faults: .venv/.dev ## kills, full disks, mutated configurations and files; prints the results
 	@$(BIN)/python -m tests.faults

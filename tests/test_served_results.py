@@ -81,7 +81,9 @@ def test_batches_through_both_signatures(served: tuple[Server, Path], name: str,
     table = open_table(artifact(next(folder.glob("runs/*_snp_flat")), "table", folder / "cache"))
     last = {"all": slice(table.manifest.rows - rows, None)}
     predictors = table.read(("feature",), last)["feature"].astype(float).tolist()
-    closes = simulate(0).filter(pl.col("snp").is_not_null()).fill_null(strategy="forward").select(list(CLOSES)).to_numpy()
+    closes = (
+        simulate(0).filter(pl.col("snp").is_not_null()).fill_null(strategy="forward").select(list(CLOSES)).to_numpy()
+    )
     ends = range(len(closes) - rows, len(closes))
     windows = [closes[end - 4 : end + 1].tolist() for end in ends]
     one = ask(server, name, {"instances": predictors})

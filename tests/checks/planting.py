@@ -6,7 +6,7 @@ import copy
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -78,3 +78,25 @@ def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         module = importlib.import_module(f"tapeline.checks.{info.name}")
         if rule in getattr(module, "RULES", ()):
             monkeypatch.setattr(module, "RULES", tuple(each for each in module.RULES if each is not rule))
+
+
+WRONG_TYPES = ([], ["x"], {}, {"x": ["y"]}, "x", 7, True, None)
+"""Values in the place of others."""
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each value inside."""
+    if path:
+        yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from paths(value[key], (*path, key))
+
+
+def replaced(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    """A copy with another value at a path."""
+    whole = copy.deepcopy(value)
+    inner = whole
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = other
+    return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from tapeline import lookup
 from tapeline.checks.emitted import together
 from tapeline.checks.nodes import Node
 from tapeline.clusters import emit as build
-from tests.checks.planting import DROP, Planted, forget, identity, plant
+from tests.checks.planting import DROP, WRONG_TYPES, Planted, forget, identity, paths, plant, replaced
 
 TRAIN, GATE, GRAPH = "spec templates [train]", "spec templates [gate]", "spec templates [graph] dag tasks"
 BOX = f"{TRAIN} container"
@@ -231,3 +232,13 @@ def test_a_mistake_in_a_pipeline_is_one_line(planted: Planted, monkeypatch: pyte
     assert lines(wrong, "k.yaml") == [planted.line]
     forget(planted.rule, monkeypatch)
     assert lines(wrong, "k.yaml") == []
+
+
+@pytest.mark.parametrize("target", ["argo", "kfp"])
+def test_a_wrong_type_in_emitted_yaml_is_a_finding_and_no_traceback(target: str) -> None:
+    """Wrong types, drawn with a seed, in the place of some values."""
+    found, draw = documents(target)[:2], random.Random(target)
+    places = [(number, path) for number, each in enumerate(found) for path in paths(each)]
+    for number, path in draw.sample(places, 25):
+        wrong = replaced(found[number], path, draw.choice(WRONG_TYPES))
+        assert lines([*found[:number], wrong, *found[number + 1 :]], "x.yaml") is not None

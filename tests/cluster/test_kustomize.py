@@ -92,7 +92,7 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubec
     ]
     second = submit(kubectl, tmp_path, "model=deep")
     assert second["gate"]["accepted"]
-    assert second["test"]["accuracy"] > first["test"]["accuracy"]
+    assert second["test"]["overall"]["accuracy"] > first["test"]["overall"]["accuracy"]
     told = ask(kubectl, "asks-second")
     assert (told["version"], told["model_version"]) == (2, second["model_version"])
     assert sum(told["probability"]) == pytest.approx(1)

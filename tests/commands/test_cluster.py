@@ -60,7 +60,7 @@ def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
     [
         (["cluster"], "provider: is not named; write provider=kind or provider=gke"),
         (["cluster", "provider=eks"], "choose one of: kind, gke"),
-        (["cluster", "provider=kind", "hw=gpu-t4"], "hw=gpu-t4: kind gives pods no GPU"),
+        (["cluster", "provider=kind", "hw=gpu-t4"], "hw=gpu-t4: kind clusters have no GPUs"),
         ([*GKE, "hw=gpu"], "hw=gpu: GKE has sold no nvidia-tesla-k80 since 2024-05-01; use hw=gpu-t4"),
         (["cluster", "provider=gke"], "project: is not named"),
         (["cluster", "provider=gke", "project=x; reboot"], "project: x; reboot cannot be one"),

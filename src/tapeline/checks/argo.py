@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from tapeline.checks import template_variables as variables
 from tapeline.checks.nodes import Node
@@ -39,7 +38,7 @@ def tasks_wait_for_tasks(document: Node) -> Iterator[Finding]:
         for _, task in variables.tasks(template):
             name, place = (
                 str(task.at("name").value),
-                task.at("dependencies" if "dependencies" in task.value else "depends"),
+                task.at("dependencies" if "dependencies" in task.mapping else "depends"),
             )
             for other in variables.depends(task):
                 if other not in before:
@@ -53,7 +52,7 @@ def arguments_fit_inputs(document: Node) -> Iterator[Finding]:
     by_name = _templates(document)
     for template in by_name.values():
         for _, task in variables.tasks(template):
-            if runs := by_name.get(task.at("template").value):
+            if runs := by_name.get(str(task.at("template").value)):
                 for kind in ("parameters", "artifacts"):
                     yield from _arguments(task, runs.at("inputs", kind), task.at("arguments", kind))
 
@@ -71,7 +70,7 @@ def _arguments(task: Node, inputs: Node, given: Node) -> Iterator[Finding]:
 
 
 def _has_default(parameter: Node) -> bool:
-    return any(key in parameter.value for key in ("default", "value", "valueFrom", "raw", "s3", "gcs", "http"))
+    return any(key in parameter.mapping for key in ("default", "value", "valueFrom", "raw", "s3", "gcs", "http"))
 
 
 def conditions_compare(document: Node) -> Iterator[Finding]:
@@ -90,12 +89,13 @@ def conditions_have_a_default(document: Node) -> Iterator[Finding]:
     by_name = _templates(document)
     for template in by_name.values():
         runs = {
-            f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in variables.tasks(template)
+            f"{kind}.{task.at('name').value}": str(task.at("template").value)
+            for kind, task in variables.tasks(template)
         }
         for _, task in variables.tasks(template):
             for name in variables.used(task.at("when")):
                 owner, _, parameter = name.partition(".outputs.parameters.")
-                maker = by_name.get(runs.get(owner))
+                maker = by_name.get(runs.get(owner, ""))
                 for output in maker.at("outputs", "parameters").each() if maker else ():
                     default = output.at("valueFrom", "default")
                     if output.at("name").value == parameter and default.value is None:
@@ -105,8 +105,8 @@ def conditions_have_a_default(document: Node) -> Iterator[Finding]:
                         )
 
 
-def _templates(document: Node) -> dict[Any, Node]:
-    return {each.at("name").value: each for each in workflow(document).at("templates").each()}
+def _templates(document: Node) -> dict[str, Node]:
+    return {str(each.at("name").value): each for each in workflow(document).at("templates").each()}
 
 
 def retries_are_valid(document: Node) -> Iterator[Finding]:
@@ -239,17 +239,17 @@ def is_workflow(document: Node) -> bool:
 def references_find_templates(documents: Sequence[Node]) -> Iterator[Finding]:
     """A Workflow or CronWorkflow names a WorkflowTemplate of the same files, and only parameters that it has."""
     known = {
-        document.at("metadata", "name").value: workflow(document).at("arguments", "parameters").names()
+        str(document.at("metadata", "name").value): workflow(document).at("arguments", "parameters").names()
         for document in documents
         if document.at("kind").value in ("WorkflowTemplate", "ClusterWorkflowTemplate")
     }
     for spec in (workflow(document) for document in documents if is_workflow(document)):
         name = spec.at("workflowTemplateRef", "name")
-        if name.value is not None and name.value not in known:
-            fix = nearest(str(name.value), [str(each) for each in known], otherwise="build it")
+        if name.value is not None and str(name.value) not in known:
+            fix = nearest(str(name.value), list(known), otherwise="build it")
             yield name.wrong(f"there is no WorkflowTemplate {name.value}", fix)
-        for parameter in spec.at("arguments", "parameters").each() if name.value in known else ():
+        for parameter in spec.at("arguments", "parameters").each() if str(name.value) in known else ():
             word = str(parameter.at("name").value)
-            if word not in known[name.value]:
-                fix = nearest(word, known[name.value], otherwise="remove it")
+            if word not in known[str(name.value)]:
+                fix = nearest(word, known[str(name.value)], otherwise="remove it")
                 yield parameter.wrong(f"{name.value} has no parameter {word}", fix)

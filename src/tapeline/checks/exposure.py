@@ -53,7 +53,7 @@ def _policy_agrees(tree: Tree, service: Node, ranges: Node) -> Iterator[Finding]
         if picks and includes(selector, picks):
             blocks = [node.at("cidr").value for node in policy.at("spec", "ingress").walk() if node.key == "ipBlock"]
             opened.append(sorted(map(str, blocks)))
-    if ranges.value and opened and sorted(map(str, ranges.value)) not in opened:
+    if ranges.value and opened and sorted(map(str, ranges.sequence)) not in opened:
         yield ranges.wrong("no NetworkPolicy of its pods allows the same ranges", "write the same ranges in both")
 
 
@@ -82,7 +82,7 @@ def traffic_is_denied_by_default(tree: Tree) -> Iterator[Finding]:
     policies = [each.at("spec") for each in tree.of("NetworkPolicy")]
     closed = any(
         each.at("podSelector").value == {}
-        and {"Ingress", "Egress"} <= set(each.at("policyTypes").sequence)
+        and {"Ingress", "Egress"} <= set(map(str, each.at("policyTypes").sequence))
         and not each.at("ingress").value
         and not each.at("egress").value
         for each in policies

@@ -38,6 +38,10 @@ METADATA = {
 def fields_fit_their_schema(document: Node) -> Iterator[Finding]:
     """No unknown field, no missing field and no wrong type."""
     kind = str(document.at("kind").value)
+    head = [document.at(key) for key in ("apiVersion", "kind")]
+    if wrong := [node for node in head if node.value is not None and not node.text]:
+        yield from (node.wrong("must be text", "write it as in apiVersion: v1") for node in wrong)
+        return
     for error in _custom(kind).iter_errors(document.value) if kind in CUSTOM else _built_in(document):
         yield from _findings(document, error)
 
@@ -72,7 +76,7 @@ def strict(schema: Any) -> Any:
 
 def _built_in(document: Node) -> Iterator[Any]:
     """The first error of an object of Kubernetes' own kinds; none for kinds without a published schema."""
-    if not can_check_built_in() or not {"apiVersion", "kind"} <= set(document.value):
+    if not can_check_built_in() or not (document.at("apiVersion").text and document.at("kind").text):
         return
     import kubernetes_validate
 

@@ -198,7 +198,7 @@ def conditions_read_inputs(pipeline: Pipeline) -> Iterator[Finding]:
 
 def placeholders_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """Placeholders name inputs and outputs of the component."""
-    by_label = {each.at("executorLabel").value: each for each in pipeline.spec.at("components").each()}
+    by_label = {str(each.at("executorLabel").value): each for each in pipeline.spec.at("components").each()}
     for executor in pipeline.executors():
         component = by_label.get(executor.key)
         for node in executor.at("container").walk() if component else ():

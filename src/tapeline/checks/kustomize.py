@@ -52,9 +52,7 @@ def policies(
         outside: objects that exist already, for example {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
         known: objects as JSON that were checked before; those of this call are added.
     """
-    nodes = [
-        Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
-    ]
+    nodes = [_named(each, where) for each in documents]
     tree = Tree(nodes, outside)
     for rule in rules("tree"):
         yield from rule(tree)
@@ -62,6 +60,11 @@ def policies(
     texts = {json.dumps(node.value, default=str): node for node in nodes}
     yield from objects([node for text, node in texts.items() if text not in known])
     known.update(texts)
+
+
+def _named(document: Mapping[str, Any], where: str) -> Node:
+    name = Node(document, where).at("metadata", "name").value
+    return Node(document, f"{where}: {document.get('kind')}/{name}")
 
 
 def kustomizations(root: Path) -> list[Path]:

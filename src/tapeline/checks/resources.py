@@ -98,14 +98,14 @@ def mounts_have_volumes(pod: Pod) -> Iterator[Finding]:
     known = [str(each.at("name").value) for each in (*pod.all("volumes"), *pod.all("volumeClaimTemplates"))]
     known += [str(each.at("metadata", "name").value) for each in pod.all("volumeClaimTemplates")]
     for container in pod.containers:
-        seen: set[object] = set()
+        seen: set[str] = set()
         for mount in container.at("volumeMounts").each():
             name, path = str(mount.at("name").value), mount.at("mountPath")
             if name not in known:
                 yield mount.at("name").wrong(f"the pod has no volume {name}", nearest(name, known, otherwise="add it"))
-            if path.value in seen:
+            if str(path.value) in seen:
                 yield path.wrong(f"two volumes are mounted at {path.value}", "choose another path")
-            seen.add(path.value)
+            seen.add(str(path.value))
 
 
 def names_are_given_once(pod: Pod) -> Iterator[Finding]:

@@ -125,14 +125,14 @@ def _shell_inside(words: list[str]) -> bool:
 def no_placeholder_is_left(pod: Pod) -> Iterator[Finding]:
     """No placeholder of a template is left; ${oc.env:NAME} is allowed, since tapeline resolves it."""
     for container in pod.containers:
-        known = {variable.at("name").value for variable in container.at("env").each()}
+        known = {variable.at("name").text for variable in container.at("env").each()}
         for node in container.walk():
             for found in re.findall(r"\$\{(?!oc\.)[^}]*\}|<no value>|\bTODO\b", node.text):
                 yield node.wrong(f"{found} is an unresolved placeholder", "write the value")
             yield from _unknown_variables(container, node, known)
 
 
-def _unknown_variables(container: Node, node: Node, known: set[object]) -> Iterator[Finding]:
+def _unknown_variables(container: Node, node: Node, known: set[str]) -> Iterator[Finding]:
     if container.at("envFrom").value or not {"args", "command", "env"} & set(node.keys):
         return
     for name in re.findall(r"(?<!\$)\$\(([A-Za-z_]\w*)\)", node.text):

@@ -61,7 +61,7 @@ def variables_exist(document: Node) -> Iterator[Finding]:
     exits = _at_exit(spec)
     inside = set()
     for template in spec.at("templates").each():
-        leaving = template.at("name").value in exits
+        leaving = str(template.at("name").value) in exits
         known = [*shared, *(AT_EXIT if leaving else ()), *_of_template(template, spec)]
         for node in template.walk():
             inside.add(node.path)
@@ -105,11 +105,11 @@ def _of_template(template: Node, spec: Node) -> Iterator[str]:
         for kind in ("parameters", "artifacts"):
             for name in template.at(side, kind).names():
                 yield from (f"{side}.{kind}.{name}", f"{side}.{kind}.{name}.path")
-    by_name = {each.at("name").value: each for each in spec.at("templates").each()}
+    by_name = {str(each.at("name").value): each for each in spec.at("templates").each()}
     for kind, task in tasks(template):
         prefix = f"{kind}.{task.at('name').value}"
         yield from (f"{prefix}.{word}" for word in OF_A_TASK)
-        runs = by_name.get(task.at("template").value)
+        runs = by_name.get(str(task.at("template").value))
         if runs is None:
             # reported by argo.templates_exist
             yield f"{prefix}.outputs."
@@ -127,15 +127,15 @@ def tasks(template: Node) -> Iterator[tuple[str, Node]]:
             yield "steps", step
 
 
-def _at_exit(spec: Node) -> set[object]:
-    by_name = {each.at("name").value: each for each in spec.at("templates").each()}
-    reached: set[object] = set()
-    waiting = [spec.at("onExit").value]
+def _at_exit(spec: Node) -> set[str]:
+    by_name = {str(each.at("name").value): each for each in spec.at("templates").each()}
+    reached: set[str] = set()
+    waiting = [str(spec.at("onExit").value)]
     while waiting:
         name = waiting.pop()
         if name in by_name and name not in reached:
             reached.add(name)
-            waiting += [task.at("template").value for _, task in tasks(by_name[name])]
+            waiting += [str(task.at("template").value) for _, task in tasks(by_name[name])]
     return reached
 
 

@@ -1,1 +1,1 @@
-"""The graph as pods: one room for each cluster system, and what they share."""
+"""The graph as pods: a folder for each cluster system, and the modules that they share."""

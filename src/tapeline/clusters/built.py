@@ -1,4 +1,4 @@
-"""What a build tells its pods of the configuration, so that a pod whose conf/ differs refuses to run.
+"""The composed configuration that a build gives its pods, so that a pod whose conf/ differs refuses to run.
 
 A pod composes the conf/ of its image from the overrides of the build. The argument `--built=JSON` has the
 values that the builder saw of the keys that the pod's steps read, and for each group that a submitted run
@@ -19,7 +19,7 @@ from tapeline.errors import Finding, Refused, refuse
 from tapeline.pipeline.graph import Step
 
 BUILT = "--built="
-"""Begins the argument."""
+"""The start of the argument."""
 FIX = "rebuild the image, or the template with make build, so that both have the same conf/"
 
 
@@ -31,7 +31,7 @@ def values(config: Config, steps: Iterable[Step], groups: Iterable[str] = ()) ->
 
 
 def encode(built: Mapping[str, Any]) -> str:
-    """Canonical JSON that no cluster takes for a template: two braces stand nowhere side by side."""
+    """Canonical JSON without two braces side by side, which clusters would take for template variables."""
     text = json.dumps(built, sort_keys=True, separators=(",", ":"), allow_nan=False)
     text = re.sub(r'"(?:[^"\\]|\\.)*"', lambda found: found[0].replace("{", "\\u007b").replace("}", "\\u007d"), text)
     while "}}" in text:
@@ -54,7 +54,7 @@ def check(text: str, config: Config, submitted: Sequence[str], steps: Sequence[S
     try:
         built = dict(json.loads(text))
     except (ValueError, TypeError):
-        raise refuse(BUILT.rstrip("="), "is no JSON mapping", "leave the argument out, or build again") from None
+        raise refuse(BUILT.rstrip("="), "is not a JSON mapping", "remove the argument, or build again") from None
     options = {key: value for key, value in built.items() if "=" in key}
     expected = {key: value for key, value in built.items() if key not in options}
     here = values(config, steps)

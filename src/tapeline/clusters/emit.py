@@ -1,4 +1,4 @@
-"""The graph in a cluster's words: make build target=argo experiment=snp_deep hw=gpu."""
+"""The graph as YAML for a cluster: make build target=argo experiment=snp_deep hw=gpu."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ EMITTERS = {
     "kfp": "tapeline.clusters.kfp.pipeline",
     "tfjob": "tapeline.clusters.tfjob.job",
 }
-"""The module that spells a plan, by `target.name`."""
+"""By `target.name`: the module that writes a plan as YAML."""
 
 
 class Emitter(Protocol):
-    """What argo, kfp and tfjob have to offer."""
+    """The interface of the modules for Argo, KFP and TFJob."""
 
     def emit(self, plan: Plan) -> dict[str, str]:
         """File names and their YAML."""
 
     def limits(self, plan: Plan) -> list[str]:
-        """What the system cannot do of the graph, and what it does instead."""
+        """Sentences: what the system cannot do with the graph, and what happens instead."""
 
 
 def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
-    """The files of a configuration, by name, each with the command that makes it in its header.
+    """The files of a configuration by name; the header of each is the command that writes it.
 
     Raises:
         Refused: the target is no cluster, or cannot have this configuration.
@@ -44,7 +44,7 @@ def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
 
 
 def limits(config: Config, overrides: Sequence[str]) -> list[str]:
-    """A sentence for each part of the graph that the target cannot do: what it does instead."""
+    """A sentence for each part of the graph that the target cannot do, with what happens instead."""
     plan = laid_out(config, overrides)
     mapped = [
         f"target={config.target.name}: {step.name}: its {step.map_over} run in one pod, in processes side by side"
@@ -59,7 +59,7 @@ def _emitter(config: Config) -> Emitter:
 
 
 def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
-    """The plan, in as many pods as `target.granularity` says.
+    """The plan: a pod for each step, or one for several, by `target.granularity`.
 
     Raises:
         Refused: as `emit`.

@@ -1,4 +1,4 @@
-"""The cluster of kubectl's current context: what it says no to becomes one sentence."""
+"""The cluster of kubectl's current context; each of its errors becomes one sentence."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Object = dict[str, Any]
 
 OVERLAY = "apply an overlay of deploy/kustomize"
 AWAY = r"Unable to connect|connection refused|i/o timeout|no such host|TLS handshake|timed out|unavailable|EOF"
-"""What a cluster that does not answer makes kubectl say."""
+"""kubectl's messages when the cluster does not answer."""
 PAUSE, PATIENCE = 5, 12
-"""Seconds before it is asked again; how often, while a run is followed."""
+"""Seconds between attempts, and the number of attempts, while a run is followed."""
 NOES = (
     (
         r"current-context is not set|localhost:8080",
@@ -35,7 +35,7 @@ NOES = (
     ),
     (r"[Ff]orbidden", "you are not allowed to", "ask for a role that may, in this namespace"),
 )
-"""What kubectl says, and what that means to people; the first that fits."""
+"""Patterns in kubectl's messages, with our problem and fix; the first match counts."""
 
 
 def run(*words: str, stdin: str | None = None, tries: int = 1) -> str:
@@ -51,7 +51,7 @@ def run(*words: str, stdin: str | None = None, tries: int = 1) -> str:
     """
     program = shutil.which("kubectl")
     if program is None:
-        raise refuse("kubectl", "is not here", "install it; make submit speaks to clusters through it")
+        raise refuse("kubectl", "is not installed", "install it; make submit needs it")
     line = [program, "--request-timeout=30s", *words]
     done = subprocess.run(line, input=stdin, capture_output=True, text=True, check=False)
     if not done.returncode:
@@ -63,17 +63,17 @@ def run(*words: str, stdin: str | None = None, tries: int = 1) -> str:
 
 
 def refused(said: str, words: Iterable[str]) -> Refused:
-    """What kubectl said on standard error, in one sentence."""
+    """A finding from kubectl's standard error."""
     last = (said.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
     what = " ".join(["kubectl", *(word for word in words if not word.startswith("-"))])
     for pattern, problem, fix in NOES:
         if re.search(pattern, said):
             return refuse(what, f"{problem} ({last})", fix)
-    return refuse(what, last, "see what kubectl says to it")
+    return refuse(what, last, "run the same with kubectl to see more")
 
 
 def get(namespace: str, kind: str, name: str, tries: int = 1) -> Object | None:
-    """An object, or None where it is not there."""
+    """An object, or None if it does not exist."""
     content = run("-n", namespace, "get", kind, name, "-o=json", "--ignore-not-found", tries=tries)
     return dict(json.loads(content)) if content.strip() else None
 
@@ -84,13 +84,13 @@ def items(namespace: str, kind: str, label: str) -> list[Object]:
 
 
 def create(namespace: str, what: Mapping[str, Any]) -> str:
-    """Create an object; its name, which the cluster may have made."""
+    """Create an object; return its name, which the cluster may have generated."""
     content = run("-n", namespace, "create", "-f=-", "-o=json", stdin=json.dumps(what))
     return str(json.loads(content)["metadata"]["name"])
 
 
 def apply(namespace: str, what: Mapping[str, Any]) -> None:
-    """Create an object, or change it."""
+    """Create or change an object."""
     run("-n", namespace, "apply", "-f=-", stdin=json.dumps(what))
 
 
@@ -100,7 +100,7 @@ def logs(namespace: str, label: str, container: str) -> str:
 
 
 def need(namespace: str, wanted: Mapping[tuple[str, str], str]) -> None:
-    """Refuse where objects are missing that a run mounts or refers to; those that we may not look at are let be.
+    """Refuse if objects that a run needs are missing; objects that this account may not read are not checked.
 
     Args:
         namespace: theirs.

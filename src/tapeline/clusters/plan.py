@@ -1,4 +1,4 @@
-"""The graph as pods: which image, arguments, rights and room each task of a cluster gets.
+"""The graph as pods: image, arguments, account and resources of each task.
 
 `plan` is the one place where a graph and a configuration become tasks; argo, kfp and tfjob
 only spell the plan in their system's words, so that they cannot disagree.
@@ -22,32 +22,32 @@ from tapeline.lookup import GROUPS
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
 
 MODELS, DATA = "/models", "/data"
-"""Where the claims are mounted, in every pod alike."""
+"""Mount paths of the volume claims, the same in every pod."""
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
-"""What a Secret for object storage may hold, under the names of the variables that its drivers read."""
+"""Keys of a Secret for object storage: environment variables that the drivers read."""
 
 SUBMITTED = "--submitted"
-"""Before the parameters of a submitted run, among a step's arguments."""
+"""In a step's arguments, the flag before the parameters of a submitted run."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A key that a submitted run may set; empty means as built."""
+    """A key that a submitted run may set; an empty value means the one of the build."""
 
     key: str
-    """As in the configuration: model.steps."""
+    """The key of the configuration, for example model.steps."""
     description: str
 
     @property
     def name(self) -> str:
-        """As the clusters' systems can have it: model_steps."""
+        """The name on the cluster, for example model_steps: names there have no dots."""
         return self.key.replace(".", "_")
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A claim in a pod."""
+    """A volume claim mounted in a pod."""
 
     claim: str
     path: str
@@ -56,7 +56,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Secret:
-    """Keys of a Secret that become variables of the same names, where they are there."""
+    """Keys of a Secret that become environment variables of the same names; all are optional."""
 
     name: str
     keys: tuple[str, ...]
@@ -64,13 +64,13 @@ class Secret:
 
 @dataclass(frozen=True)
 class Task:
-    """One pod: a step, or several one after the other."""
+    """One pod: a step, or several steps in their order."""
 
     steps: tuple[Step, ...]
     overrides: tuple[str, ...]
-    """Those about sections that its steps do not read are left out."""
+    """The overrides of the sections that its steps read."""
     built: str
-    """What the builder saw of the configuration, as JSON; see built.py."""
+    """The composed configuration of the build, as JSON: see built.py."""
     parameters: tuple[Parameter, ...]
     image: str
     requests: dict[str, str]
@@ -80,32 +80,32 @@ class Task:
     mounts: tuple[Mount, ...]
     secrets: tuple[Secret, ...]
     cached: bool
-    """A system that caches may take what an equal task made."""
+    """Whether a system with a cache may reuse the result of an equal task."""
 
     @property
     def name(self) -> str:
-        """The step's; of several: run."""
+        """The step's name; for several steps: run."""
         return self.steps[0].name if len(self.steps) == 1 else "run"
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Artifacts that other tasks make."""
+        """Artifacts of other tasks that it takes."""
         own = {made.name for made in self.makes}
         names = [name for step in self.steps for name in step.inputs if name not in own]
         return tuple(dict.fromkeys(names))
 
     @property
     def optional(self) -> set[str]:
-        """Those that it takes where they are there."""
+        """The optional ones of these."""
         return set(self.takes) - {name for step in self.steps for name in step.needs}
 
     def flag(self, artifact: str) -> str:
-        """Before the path of an artifact that it takes; the second may lead nowhere."""
+        """The flag before the path of an artifact that it takes: --in, or --in-optional if it may be missing."""
         return "--in-optional" if artifact in self.optional else "--in"
 
     @property
     def makes(self) -> tuple[Artifact, ...]:
-        """All that its steps make."""
+        """All artifacts of its steps."""
         return tuple(made for step in self.steps for made in step.makes)
 
     @property
@@ -120,7 +120,7 @@ class Task:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What `tapeline` gets before parameters and paths; behind the last word, values must be plain."""
+        """The arguments of `tapeline` before parameters and paths; values after the last one are plain text."""
         submitted = (SUBMITTED,) if self.parameters else ()
         names = ",".join(step.name for step in self.steps)
         return ("step", names, *self.overrides, f"{built.BUILT}{self.built}", *submitted)
@@ -128,31 +128,31 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph with its configuration, ready to be spelt."""
+    """A graph with its configuration, ready to be written as YAML."""
 
     name: str
-    """Of the objects in the cluster: experiment and hardware."""
+    """The name of the objects in the cluster: experiment and hardware profile."""
     config: Config
     steps: tuple[Step, ...]
     """Of the graph."""
     overrides: tuple[Override, ...]
-    """But for the target's own keys and the place of the store."""
+    """Without keys of the target and the path of the store."""
     parameters: tuple[Parameter, ...]
     tasks: tuple[Task, ...]
 
     @property
     def target(self) -> Cluster:
-        """The configuration's, which has a cluster's keys."""
+        """The section target, of a cluster."""
         assert isinstance(self.config.target, Cluster)
         return self.config.target
 
     def maker(self, artifact: str) -> Task:
-        """The task that makes an artifact or says an output parameter."""
+        """The task that makes an artifact or an output parameter."""
         return next(task for task in self.tasks if artifact in (*(made.name for made in task.makes), *task.outputs))
 
 
 def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Plan:
-    """Lay the graph out in tasks.
+    """Divide the graph into tasks.
 
     Args:
         config: what the overrides compose.
@@ -164,7 +164,7 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     """
     target = config.target
     if not isinstance(target, Cluster):
-        raise refuse(f"target={target.name}", "is no cluster", "choose target=argo, target=kfp or target=tfjob")
+        raise refuse(f"target={target.name}", "is not a cluster", "choose target=argo, target=kfp or target=tfjob")
     steps = pipeline(config)
     values = built.values(config, steps)
     findings = [*_wrong_parameters(config, target), *_written_out(config), *suspects(values)]
@@ -178,12 +178,12 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
 
 
 def whole(plan: Plan) -> Task:
-    """The whole graph in one pod, which runs it as on a laptop and takes no parameters."""
+    """The whole graph in one pod, which runs it as a local run and takes no parameters."""
     return _task(plan.steps, plan.config, plan.target, plan.overrides, ())
 
 
 def split(overrides: Iterable[Override], parameters: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Overrides that a template is built with, and by key the values of those that go along with a run.
+    """The overrides of the template, and by key the values that are submitted with a run.
 
     Raises:
         Refused: a value that a run cannot be given.
@@ -199,7 +199,7 @@ def split(overrides: Iterable[Override], parameters: Sequence[str]) -> tuple[lis
 
 
 def name(config: Config) -> str:
-    """What a graph with this configuration is called: snp-deep-cpu."""
+    """The name of the graph, for example snp-deep-cpu."""
     what = config.experiment or f"{config.dataset.name}-{config.model.family}"
     return re.sub(r"[^a-z0-9]+", "-", f"{what}-{config.hw.name}".lower()).strip("-")[:50]
 
@@ -213,30 +213,32 @@ LAID_OUT = (
     *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
     *("dataset.name", "dataset.source", "dataset.password_env"),
 )
-"""Keys, and groups, by which a build decides what tasks there are and what each pod has."""
+"""Keys and groups that determine the tasks and their pods."""
 
 
 def _wrong_parameters(config: Config, target: Cluster) -> Iterator[Finding]:
-    """A submitted run changes values that steps read, and neither the graph nor its pods."""
+    """A parameter changes a value that steps read, and neither the graph nor its pods."""
     known = conf.flat(conf.plain(config))
     shape = shaping()
     for key in target.parameters:
         where = f"target.parameters: {key}"
         if not conf.is_group(key) and key not in known:
-            yield Finding(where, "no key of the configuration", "remove it, or correct its name")
+            yield Finding(where, "is not a key of the configuration", "remove it, or correct its name")
         elif any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in shape):
             yield Finding(where, "changes the steps or partitions of the graph", f"remove it, and build with {key}=...")
         elif any(fnmatch(key, pattern) for pattern in LAID_OUT):
-            yield Finding(where, "changes what a pod is, not what it reads", f"remove it, and build with {key}=...")
+            yield Finding(
+                where, "changes the pod, not a value that a step reads", f"remove it, and build with {key}=..."
+            )
 
 
 def _written_out(config: Config) -> Iterator[Finding]:
-    """Keys whose values stand in the emitted files by themselves, and so cannot come from the environment."""
+    """Keys whose values are written into the emitted files, so they must not come from the environment."""
     names = (*LAID_OUT, "model.family")
     for key, text in config.environment.items():
         if key != "serving.store" and any(fnmatch(key, pattern) for pattern in names):
-            problem = f"comes from the environment ({text}), and the emitted files would hold its value"
-            yield Finding(key, problem, f"write the value, as in {key}=...")
+            problem = f"comes from the environment ({text}), and the emitted files would contain its value"
+            yield Finding(key, problem, f"write the value, for example {key}=...")
 
 
 def _parameter(key: str, config: Config) -> Parameter:
@@ -310,12 +312,12 @@ def _reads_data_claim(config: Config) -> bool:
 
 
 def _under(folder: str, path: str) -> bool:
-    """Whether a path is in the folder; one that only the pod's environment tells may be."""
+    """Whether a path is in the folder; true if only the pod's environment has its value."""
     return path == folder or path.startswith((f"{folder}/", "${"))
 
 
 def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Secret]:
-    """One Secret may serve both the store and the data, in a task that sees both."""
+    """The environment variables of a task; store and data may share one Secret."""
     keys: dict[str, tuple[str, ...]] = {}
     where = _store(config)
     if store and target.store_secret and (where.startswith("${") or not _under(MODELS, where)):

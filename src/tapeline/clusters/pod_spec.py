@@ -1,4 +1,4 @@
-"""What argo and tfjob share: a task's container and volumes in Kubernetes' own words.
+"""A task's container and volumes as Kubernetes objects, for Argo and TFJob.
 
 Pods meet the Pod Security Standard `restricted`, and write to two empty folders only: /tmp and /workspace.
 """
@@ -17,7 +17,7 @@ Object = dict[str, Any]
 COMMAND = ("python3", "-m", "tapeline")
 WORK = "/workspace"
 USER = 10001
-"""The images'."""
+"""User and group of the images."""
 
 POD_SECURITY: Object = {
     "runAsNonRoot": True,
@@ -35,7 +35,7 @@ SECURITY: Object = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 LABELS = {"app.kubernetes.io/name": "tapeline", "app.kubernetes.io/managed-by": "tapeline"}
-"""Of every object."""
+"""Labels of every object."""
 FOLDERS = {"work": WORK, "tmp": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
 
 
@@ -60,7 +60,7 @@ def container(task: Task, target: Cluster, arguments: Sequence[str]) -> Object:
 
 
 def labels(task: Task, component: str) -> dict[str, str]:
-    """By which network policies know a pod: its role, and whether it may fetch data from outside."""
+    """Labels that NetworkPolicies select: the role, and whether the pod may download data."""
     writes = any(step.store == "write" for step in task.steps)
     fetches = any(step.world == "watched" for step in task.steps)
     return {
@@ -72,7 +72,7 @@ def labels(task: Task, component: str) -> dict[str, str]:
 
 
 def volumes(task: Task) -> list[Object]:
-    """Two empty folders, and the claims of a task."""
+    """Two emptyDir volumes, and the volume claims of a task."""
     claims = (
         {"name": each.claim, "persistentVolumeClaim": {"claimName": each.claim, "readOnly": each.read_only}}
         for each in task.mounts
@@ -81,7 +81,7 @@ def volumes(task: Task) -> list[Object]:
 
 
 def scheduling(task: Task) -> Object:
-    """Where the pod may run: on a node with the card, which may be tainted for others."""
+    """Node selector and tolerations: a node with the GPU, which may have a taint."""
     card = task.accelerator
     if card is None:
         return {}
@@ -90,13 +90,13 @@ def scheduling(task: Task) -> Object:
 
 
 def literal(text: str) -> str:
-    """As an argument in a pod's manifest, where the kubelet would replace $(NAME).
+    """The text as an argument in a manifest, with $ escaped: the kubelet would replace $(NAME).
 
     Raises:
         Refused: it holds a tag of Argo's, which cannot be written literally.
     """
     if "{{" in text:
-        raise refuse(text, "holds {{, which a cluster would replace", "write it without")
+        raise refuse(text, "contains {{, which a cluster would replace", "write it without braces")
     return text.replace("$", "$$")
 
 

@@ -1,4 +1,4 @@
-"""The commands that make a cluster on which the overlays work, and remove it."""
+"""The commands that create a cluster for the overlays, and delete it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MACHINES = {
     "nvidia-tesla-a100": "a2-highgpu-1g",
     "nvidia-h100-80gb": "a3-highgpu-1g",
 }
-"""What GKE sells a card in."""
+"""By GPU: its machine type on GKE."""
 GOOGLE = "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11"
 """private.googleapis.com, which overlay gke-cpu lets the steps reach."""
 
 
 def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], Path]:
-    """The commands that make a cluster, and the overlay to apply to it.
+    """The commands that create a cluster, and the overlay to apply.
 
     Args:
         hardware: says which card, and which image of the steps.
@@ -42,7 +42,7 @@ def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], Pat
 
 
 def remove(options: Mapping[str, str]) -> tuple[list[str], str]:
-    """The commands that remove it, and what they leave.
+    """The commands that delete it, and what they leave.
 
     Raises:
         Refused: an option is missing.
@@ -68,15 +68,15 @@ def execute(commands: Sequence[str], *, run: bool) -> None:
 
 def _provider(options: Mapping[str, str]) -> str:
     if "provider" not in options:
-        raise refuse("provider", "is not named", "write provider=kind or provider=gke")
+        raise refuse("provider", "is missing", "write provider=kind or provider=gke")
     return options["provider"]
 
 
 def _kind(hardware: Hardware) -> list[str]:
-    """Its own network plugin keeps to NetworkPolicies from kind 0.24 on."""
+    """A kind cluster; its network plugin enforces NetworkPolicies since kind 0.24."""
     if hardware.accelerator:
-        fix = "use provider=gke, or overlay onprem-k80 on machines that have the card"
-        raise refuse(f"hw={hardware.name}", "kind gives pods no GPU", fix)
+        fix = "use provider=gke, or the overlay onprem-k80 on machines with this GPU"
+        raise refuse(f"hw={hardware.name}", "kind clusters have no GPUs", fix)
     return [
         "kind create cluster --name tapeline --wait 120s",
         f"kind load docker-image {shlex.quote(hardware.image)} --name tapeline",
@@ -84,7 +84,7 @@ def _kind(hardware: Hardware) -> list[str]:
 
 
 def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
-    """A cluster that enforces NetworkPolicies, with Workload Identity, Filestore, a bucket, and a pool for the card."""
+    """A cluster with NetworkPolicies, Workload Identity, Filestore, a bucket, and a node pool with the GPU."""
     project, where = _place(options)
     pool = _pool(hardware, where)
     account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
@@ -120,14 +120,14 @@ def _private_access(project: str) -> list[str]:
 
 
 def _pool(hardware: Hardware, where: str) -> list[str]:
-    """Nodes with the profile's card, which are removed when no pod needs them."""
+    """A node pool with the profile's GPU that scales down to no nodes."""
     card = hardware.accelerator
     if card is None:
         return []
     if card.end_of_life or card.model not in MACHINES:
         gone = f"GKE has sold no {card.model} since {card.end_of_life}"
-        problem = gone if card.end_of_life else f"no machine of GKE's is known for {card.model}"
-        fix = "use hw=gpu-t4, or overlay onprem-k80 on machines that have the card"
+        problem = gone if card.end_of_life else f"GKE has no known machine type with {card.model}"
+        fix = "use hw=gpu-t4, or the overlay onprem-k80 on machines with this GPU"
         raise refuse(f"hw={hardware.name}", problem, fix)
     return [
         f"gcloud container node-pools create {hardware.name} --cluster=tapeline {where}"
@@ -144,13 +144,13 @@ def _place(options: Mapping[str, str]) -> tuple[str, str]:
     given = {"project": options.get("project", ""), "zone": options.get("zone", ZONE)}
     for key, value in given.items():
         if not re.fullmatch(r"[a-z][a-z0-9-]*", value):
-            problem = f"{value} cannot be one" if value else "is not named"
-            raise refuse(key, problem, f"write {key}=ID, as gcloud {key}s list shows it")
+            problem = f"{value} is not valid" if value else "is missing"
+            raise refuse(key, problem, f"write {key}=ID; gcloud {key}s list shows the IDs")
     return given["project"], " ".join(f"--{key}={value}" for key, value in given.items())
 
 
 def _engine(options: Mapping[str, str]) -> list[str]:
-    """Argo, or Kubeflow Pipelines, which brings an Argo of its own; two would run each other's workflows."""
+    """Argo, or Kubeflow Pipelines, which includes Argo: two of them would run each other's workflows."""
     if options.get("engine") == "kfp":
         source = "github.com/kubeflow/pipelines/manifests/kustomize"
         return [
@@ -170,7 +170,7 @@ def _run(words: Sequence[str]) -> None:
     try:
         code = subprocess.run(words, cwd=conf.root(), check=False).returncode
     except FileNotFoundError:
-        raise refuse(words[0], "is not installed here", "install it, or paste the commands where it is") from None
+        raise refuse(words[0], "is not installed", "install it, or run the printed commands where it is") from None
     if code:
         raise refuse(
             shlex.join(words[:4]), f"ended with {code}", "correct what it printed above, and continue from that line"

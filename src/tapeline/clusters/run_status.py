@@ -1,4 +1,4 @@
-"""What people see last of a run on a cluster: its summary, and the files that are handed over.
+"""The end of a run on a cluster: its summary, and the files that are copied here.
 
 tapeline summary name=snp-deep-cpu-x7f status=Succeeded duration=84.1 metrics=metrics.json
 """
@@ -20,29 +20,29 @@ from tapeline.pipeline.graph import METRICS
 from tapeline.pipeline.run_folder import decision
 
 FILE, END = "tapeline-file", "tapeline-end"
-"""Words that begin a line of a log that holds files."""
+"""The start of a log line that contains a file."""
 
 
 SECONDS = 2
-"""Between two looks."""
+"""Seconds between two status requests."""
 
 State = Literal["waits", "runs", "again", "ran", "cached", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a cluster says of one task."""
+    """The status of a task."""
 
     name: str
     state: State
     seconds: float = 0
     note: str = ""
-    """Why it waits, was begun again, or failed."""
+    """Why it waits, was restarted or failed."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a cluster says of a run."""
+    """The status of a run."""
 
     parts: Sequence[Part]
     ended: Literal["", "succeeded", "failed"]
@@ -50,23 +50,23 @@ class Seen:
 
 
 class Place(Protocol):
-    """A cluster's own part."""
+    """The interface of a cluster system."""
 
     def begin(self, config: Config, overrides: Sequence[str], *, apply: bool) -> str:
-        """Start a run; its name there."""
+        """Start a run; return its name on the cluster."""
 
     def look(self, config: Config, run: str) -> Seen:
-        """How far it is."""
+        """The status of the run."""
 
     def fetch(self, config: Config, run: str) -> Mapping[str, bytes]:
-        """metrics.json, report.html and, where something was published, published.json of a run that succeeded."""
+        """metrics.json, report.html and, if a version was published, published.json of a successful run."""
 
     def hint(self, config: Config, run: str) -> str:
-        """The command with which a person follows it."""
+        """The command that shows its progress."""
 
 
 def summary(record: Mapping[str, str]) -> str:
-    """How a run ended: what failed and why, or else what the gate decided.
+    """The result of a run: the failure with its reason, or the decision of the gate.
 
     Args:
         record: what a cluster says of a run: name, status, duration in seconds, failures as JSON, and the
@@ -86,14 +86,14 @@ def summary(record: Mapping[str, str]) -> str:
 
 
 def reason(message: str) -> str:
-    """What tapeline said last in a pod that failed, or else what the cluster says of it."""
+    """The last message of tapeline in a pod that failed, or else that of the cluster."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     ours = [line.partition("tapeline: ")[2] for line in lines if "tapeline: " in line]
     return "; ".join(ours) or (lines[0].removeprefix("main: ") if lines else "")
 
 
 def pack(paths: Iterable[Path]) -> Iterator[str]:
-    """Lines of text that hold those files that are there."""
+    """Log lines that contain the files that exist."""
     for path in paths:
         if path.is_file():
             yield f"{FILE} {path.name}"
@@ -102,7 +102,7 @@ def pack(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def unpack(log: str, what: str) -> dict[str, bytes]:
-    """The files that a log holds, by name.
+    """The files in a log, by name.
 
     Raises:
         Refused: the log is cut off, or holds no metrics.
@@ -122,7 +122,7 @@ def unpack(log: str, what: str) -> dict[str, bytes]:
         elif lines is not None and " " not in line:  # Argo writes lines of its own between ours
             lines.append(line)
     if METRICS.file not in found:
-        raise refuse(what, "its log does not hold metrics.json whole", "see the log; the cluster may have cut it")
+        raise refuse(what, "its log has no complete metrics.json", "look at the log; the cluster may have truncated it")
     return found
 
 
@@ -134,7 +134,7 @@ def _seconds(text: str) -> str:
 
 
 def _failures(text: str) -> list[dict[str, Any]]:
-    """Of a list in JSON, which may be text in JSON itself."""
+    """The items of a JSON list, which may be JSON text themselves."""
     try:
         record = json.loads(text)
         record = json.loads(record) if isinstance(record, str) else record

@@ -1,4 +1,4 @@
-"""The arguments of `tapeline step`, as pods get them and people write them.
+"""The arguments of `tapeline step`.
 
 tapeline step train model=flat --in table=table.parquet --out fitted=fitted
 """
@@ -21,27 +21,27 @@ IN, IN_OPTIONAL, OUT, LAUNCHED = "--in", "--in-optional", "--out", "--executor-i
 
 @dataclass(frozen=True)
 class Call:
-    """What the arguments say."""
+    """The parsed arguments."""
 
     names: tuple[str, ...]
-    """Of steps, in the graph's order."""
+    """Names of steps, in the order of the graph."""
     overrides: tuple[str, ...]
-    """Of the build, or of a person."""
+    """Overrides of the build or the command line."""
     submitted: tuple[str, ...]
     """Overrides of a submitted run."""
     built: str | None
-    """What the builder saw of the configuration."""
+    """The composed configuration of the build."""
     inputs: Mapping[str, Path]
     """By artifact."""
     optional: Mapping[str, Path]
-    """Inputs that need not be there."""
+    """Inputs that may be missing."""
     outputs: Mapping[str, Path]
     """By artifact or output parameter."""
     launched: Launched | None
-    """By KFP, which reads a file about the outputs."""
+    """KFP's description of the outputs."""
 
     def steps(self, graph: Iterable[Step]) -> tuple[Step, ...]:
-        """Those of the graph that are named.
+        """The named steps of the graph.
 
         Raises:
             Refused: a named step is not in this graph.
@@ -78,7 +78,7 @@ def read(arguments: Iterable[str]) -> Call:
         elif "=" in word or word.startswith("~"):
             target.append(word)
         elif names:
-            findings.append(Finding(word, "is no key=value", "write as in model=deep"))
+            findings.append(Finding(word, "is not a key=value", "write it as in model=deep"))
         else:
             names = word
     findings += [*_not_plain(submitted), *_unknown(names)]
@@ -94,7 +94,7 @@ def _path(flag: str, text: str, paths: dict[str, Path]) -> Iterator[Finding]:
     if equals and path:
         paths[name] = Path(path)
     else:
-        yield Finding(f"{flag} {name}", "names no artifact and path", f"write {flag} NAME=PATH")
+        yield Finding(f"{flag} {name}", "has no artifact and path", f"write {flag} NAME=PATH")
 
 
 def _not_plain(submitted: Sequence[str]) -> Iterator[Finding]:
@@ -109,4 +109,4 @@ def _unknown(names: str) -> Iterator[Finding]:
     known = [each.name for each in STEPS]
     for name in names.split(","):
         if name not in known:
-            yield Finding(f"step {name}".strip(), "no such step", choose(name, known))
+            yield Finding(f"step {name}".strip(), "there is no such step", choose(name, known))

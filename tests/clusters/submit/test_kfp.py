@@ -132,7 +132,7 @@ def test_a_kfp_that_hands_out_no_files_still_tells_the_decision(
     code, _, err = tapeline(*_arguments(backend))
     assert code == 2
     assert err == (
-        f"tapeline: {RUN}: it succeeded, and the model was accepted, but this KFP hands out no files; set "
+        f"tapeline: {RUN}: it succeeded, and the model was accepted, but this KFP does not return files; set "
         f"target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run={RUN}\n"
     )
     assert list((folder / "runs").iterdir()) == []
@@ -166,9 +166,9 @@ def test_a_token_is_sent(tapeline: Tapeline, backend: Backend, folder: Path, mon
 NOES: dict[str, tuple[dict[str, list[tuple[int, Any]]], str]] = {
     "not known": (
         {"/healthz": [(401, {"message": "who are you?"})]},
-        "does not let you in (401: who are you?); let KF_",
+        "denies access (401: who are you?); let KF_",
     ),
-    "not allowed": ({"/runs": [(403, {"error": "no rights"})]}, "does not let you in (403: no rights)"),
+    "not allowed": ({"/runs": [(403, {"error": "no rights"})]}, "denies access (403: no rights)"),
     "a wrong pipeline": (
         {"/runs": [(400, {"message": "Failed to create a run:\n unknown field"})]},
         "says no (Failed to create a run: unknown field); check its version, which should be 2.17",
@@ -177,7 +177,7 @@ NOES: dict[str, tuple[dict[str, list[tuple[int, Any]]], str]] = {
         {"/healthz": [(200, "<html>login</html>")]},
         "is no API of Kubeflow Pipelines, or wants a login",
     ),
-    "no such API": ({"/healthz": [(404, "")]}, "has no such thing (Not Found)"),
+    "no such API": ({"/healthz": [(404, "")]}, "has no such resource (Not Found)"),
     "broken": ({"/experiments": [(500, "<html>")]}, "failed (500: Internal Server Error); try again"),
 }
 

@@ -34,12 +34,12 @@ STATES: dict[str, State] = {
     "Failed": "failed",
     "Error": "failed",
 }
-"""Of a node, in our words."""
+"""Our status for each phase of a node."""
 STARTING = ("", "PodInitializing", "ContainerCreating")
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
-    """Start a run of the template that these overrides build, or of the one that takes some as parameters.
+    """Start a run of the template of these overrides, with some of them as parameters.
 
     Raises:
         Refused: the template or what it needs is not in the cluster, or a parameter is not plain.
@@ -61,7 +61,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
 
 
 def _there(plan: Plan) -> tuple[bool, str]:
-    """Whether this very template is in the cluster; if not, whether another or none has its name."""
+    """Whether the cluster has this template, another one of its name, or none."""
     there = kubectl.get(plan.target.namespace, "workflowtemplate", plan.name)
     if there is None:
         return False, "no"
@@ -70,7 +70,7 @@ def _there(plan: Plan) -> tuple[bool, str]:
 
 
 def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
-    """What must be in the namespace, and the key of the configuration that names it."""
+    """Objects that the namespace needs, with the key of the configuration that names each."""
     target, wanted = plan.target, dict[tuple[str, str], str]()
     names = {
         target.models_claim: "models_claim",
@@ -92,10 +92,12 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 
 
 def look(config: Config, run: str) -> Seen:
-    """By the workflow's nodes: each task has one, with a node for each try below."""
+    """From the workflow's nodes: one for each task, with a child node for each attempt."""
     workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
     if workflow is None:
-        raise refuse(run, "the workflow is gone", "someone deleted it, or it ended long ago")
+        raise refuse(
+            run, "the workflow does not exist any more", "it was deleted, or it ended long ago; submit it again"
+        )
     conditions = {step.name: step.when for step in pipeline(config)}
     status = workflow.get("status", {})
     nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
@@ -107,7 +109,7 @@ def look(config: Config, run: str) -> Seen:
 def _parts(
     node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], conditions: Mapping[str, str | None]
 ) -> Iterator[Part]:
-    """A task: each try that was lost, and how far it is."""
+    """The status of a task, with its lost attempts."""
     name, state = node["displayName"], STATES.get(node["phase"], "runs")
     tries = [each for each in nodes if each["type"] == "Pod" and each["id"] in node.get("children", [])]
     lost = [outcome.reason(each.get("message", "")) for each in tries if each["phase"] in ("Failed", "Error")]
@@ -132,19 +134,21 @@ def _seconds(node: Mapping[str, Any]) -> float:
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
-    """By a pod that takes them from the artifact repository and writes them to its log."""
+    """Files by a pod that reads them from the artifact repository and writes them to its log."""
     namespace = _namespace(config)
     pod = kubectl.create(namespace, argo.handover(cast(Argo, config.target), run).to_dict())
     while not (seen := look(config, pod)).ended:
         time.sleep(SECONDS)
     if seen.ended == "failed":
         place = f"{namespace}/{run}/ in the artifact repository"
-        raise refuse(run, f"succeeded, but cannot be fetched: {seen.message}", f"take metrics.json from {place}")
+        raise refuse(
+            run, f"succeeded, but its files cannot be copied: {seen.message}", f"read metrics.json from {place}"
+        )
     return outcome.unpack(kubectl.logs(namespace, f"workflows.argoproj.io/workflow={pod}", "main"), run)
 
 
 def hint(config: Config, run: str) -> str:
-    """As its conditions change."""
+    """Wait until one of its conditions changes."""
     return f"kubectl -n {_namespace(config)} get workflow {run} --watch"
 
 

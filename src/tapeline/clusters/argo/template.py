@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 GRAPH, SUMMARY, FILES = "graph", "summary", "files"
-"""Templates beside the tasks'."""
+"""Templates that are no tasks of the graph."""
 DIGEST = "tapeline.dev/digest"
-"""Annotation that tells one template from another of the same name."""
+"""Annotation with the digest of the template."""
 LOST = 'lastRetry.status == "Error" || asInt(lastRetry.exitCode) < 0 || asInt(lastRetry.exitCode) > 127'
-"""Lost before it could exit, or killed by a signal; what tapeline refused (2) would be refused again."""
+"""Retry pods that were lost or killed by a signal; exit codes 1 and 2 of tapeline are final."""
 IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
 
 
 def emit(plan: Plan) -> dict[str, str]:
-    """The template, a run of it to create by hand, and its schedule."""
+    """The template, a Workflow that runs it, and its CronWorkflow."""
     from hera.workflows import CronWorkflow, Workflow
     from hera.workflows import models as m
 
@@ -62,7 +62,7 @@ def emit(plan: Plan) -> dict[str, str]:
 
 
 def limits(plan: Plan) -> list[str]:
-    """What Argo cannot do of the graph: nothing beside what no cluster system does yet."""
+    """Argo has no limits of its own."""
     return []
 
 
@@ -115,7 +115,7 @@ def _graph(plan: Plan) -> m.Template:
 
 
 def _node(plan: Plan, task: Task) -> m.DAGTask:
-    """A task in its place: after those that make what it takes or say whether it runs."""
+    """A task of the DAG: it depends on the tasks whose artifacts or output parameter it reads."""
     from hera.workflows import models as m
 
     needs = [*task.takes, *([task.when] if task.when else [])]
@@ -140,7 +140,7 @@ def _node(plan: Plan, task: Task) -> m.DAGTask:
 
 
 def _escaped(parameter: str) -> str:
-    """A parameter's value as it was given, also where the kubelet would replace $(NAME) in it."""
+    """A parameter's value with $ escaped: the kubelet would replace $(NAME)."""
     return f'{{{{=replace(workflow.parameters.{parameter}, "$", "$$")}}}}'
 
 
@@ -174,7 +174,7 @@ def _template(plan: Plan, task: Task) -> m.Template:
 
 
 def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """A template's name, and what pod_spec.py says of its task, as Hera's models."""
+    """A template's name, and the parts of pod_spec.py as Hera's models."""
     from hera.workflows import models as m
 
     content = pods.scheduling(task)
@@ -189,7 +189,7 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
 
 
 def _words(plan: Plan, task: Task) -> list[str]:
-    """What tapeline gets: one word an override, a submitted parameter, or a path."""
+    """The arguments of tapeline: overrides, submitted parameters and paths."""
     outputs = {**{made.name: made.file for made in task.makes}, **{name: name for name in task.outputs}}
     return [
         *map(pods.literal, task.arguments),
@@ -200,12 +200,12 @@ def _words(plan: Plan, task: Task) -> list[str]:
 
 
 def _path(plan: Plan, artifact: str) -> str:
-    """Where an artifact that a task takes lies in its pod."""
+    """The path of an artifact in the pod of a task that takes it."""
     return f"{IN}/{next(made.file for made in plan.maker(artifact).makes if made.name == artifact)}"
 
 
 def _made(made: Artifact) -> m.Artifact:
-    """An artifact that a task makes: a file as it is, a folder as an archive."""
+    """An output artifact: a file as it is, a folder as an archive."""
     from hera.workflows import models as m
 
     whole = None if made.folder else m.ArchiveStrategy(none=m.NoneStrategy())
@@ -216,12 +216,12 @@ def _made(made: Artifact) -> m.Artifact:
 
 
 def key(made: Artifact, run: str = "{{workflow.name}}") -> str:
-    """Of an artifact in the repository; nothing that a person types is in it."""
+    """The key of an artifact in the repository; no parameter is part of it."""
     return f"{{{{workflow.namespace}}}}/{run}/{made.file}" + (".tgz" if made.folder else "")
 
 
 def _turn(plan: Plan) -> m.Synchronization:
-    """Wait until a card of this kind is free."""
+    """A mutex: runs wait until a GPU of this type is free."""
     from hera.workflows import models as m
 
     lock = m.ConfigMapKeySelector(name=_section(plan).semaphore, key=plan.config.hw.name)
@@ -229,7 +229,7 @@ def _turn(plan: Plan) -> m.Synchronization:
 
 
 def _summary(target: Argo) -> m.Template:
-    """A pod that says last how the run ended; metrics are there only where the gate came to decide."""
+    """The exit handler, which logs the result of a run; metrics are optional, since the gate may not have run."""
     from hera.workflows import models as m
 
     path = f"{IN}/{METRICS.file}"
@@ -242,7 +242,7 @@ def _summary(target: Argo) -> m.Template:
 
 
 def handover(target: Argo, run: str) -> Workflow:
-    """A run that writes another's metrics and report to its log, for submit; published.json is not always there."""
+    """A workflow that writes the files of another run to its log, for submit; published.json is optional."""
     from hera.workflows import Workflow
     from hera.workflows import models as m
 
@@ -262,7 +262,7 @@ def handover(target: Argo, run: str) -> Workflow:
 
 
 def _rights(target: Argo) -> dict[str, Any]:
-    """What each of our workflows has: an account, and the rights of restricted pods."""
+    """Account and security context of each workflow."""
     from hera.workflows import models as m
 
     return {
@@ -274,12 +274,12 @@ def _rights(target: Argo) -> dict[str, Any]:
 
 
 def _small(target: Argo) -> Task:
-    """A pod beside the graph, which needs next to nothing."""
+    """A small pod that is no step of the graph."""
     requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
     return Task((), (), "{}", (), target.image, requests, limits, None, target.runner, (), (), cached=False)
 
 
 def _executor_security() -> str:
-    """The same rights for Argo's own containers, which a controller need not have set."""
+    """The security context of Argo's own containers, which not every controller sets."""
     content = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
     return json.dumps({"initContainers": content[:1], "containers": content[1:]})

@@ -31,11 +31,11 @@ TYPES = {
     "numbers": "Metrics",
     "page": "HTML",
 }
-"""As what KFP shows a kind of artifact, where it is not just a file; the figures come from ui.py."""
+"""KFP's types of artifacts that are more than files; ui.py writes their figures."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
-    """The pipeline, and the same as objects of Kubernetes, for GitOps.
+    """The pipeline, and the same as Kubernetes objects for GitOps.
 
     Raises:
         Refused: kfp is not installed, or has no words for what the plan asks for.
@@ -55,7 +55,7 @@ def emit(plan: Plan) -> dict[str, str]:
 
 
 def limits(plan: Plan) -> list[str]:
-    """What KFP cannot do of the graph, and what it does instead."""
+    """What KFP cannot do with the graph, and what happens instead."""
     writers = [task.name for task in plan.tasks if task.account == plan.target.publisher]
     return [
         f"{', '.join(writers)}: a run has one account, so all its pods have {plan.target.publisher}",
@@ -65,7 +65,7 @@ def limits(plan: Plan) -> list[str]:
 
 
 def _kfp() -> Any:
-    """The package kfp, without its clients of KFP and of Kubernetes: nine tenths of its import, and of no use here."""
+    """The package kfp without its clients of KFP and Kubernetes, which take nine tenths of its import time."""
     stubs = {name: ModuleType(name) for name in ("kfp.client", "kubernetes") if name not in sys.modules}
     for stub in stubs.values():
         vars(stub).update(Client=None, client=None)
@@ -116,7 +116,7 @@ def _pipeline(kfp: Any, plan: Plan) -> Any:
 
 
 def _guarded(kfp: Any, plan: Plan, task: Task) -> Any:
-    """A pipeline of this one task, which runs where the input `task.when` is "true"."""
+    """A pipeline with this one task, which runs if the input `task.when` is "true"."""
     decision, part = str(task.when), _component(kfp, plan, task)
 
     def guard(at: Mapping[str, Any]) -> None:
@@ -128,12 +128,12 @@ def _guarded(kfp: Any, plan: Plan, task: Task) -> Any:
 
 
 def _placed(part: Any, made: Mapping[str, Any]) -> Any:
-    """A component, or a pipeline, as a task of the pipeline that is being built."""
+    """A component or pipeline as a task of the current pipeline."""
     return part(**{name: made[name] for name in part.component_spec.inputs or ()})
 
 
 def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
-    """All that the plan says of a task beside its arguments."""
+    """Resources, node and volumes of a task."""
     target, k8s = plan.target, kfp.kubernetes
     placed.set_caching_options(task.cached)
     placed.set_retry(
@@ -160,12 +160,12 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
 
 
 def _resources(kfp: Any, task: Task) -> Any:
-    """As the object itself: each of kfp's setters looks through the whole stack for its caller's name."""
+    """Set on the object itself, since kfp's setters are slow: each searches the stack for its caller."""
     amounts = {}
     for kind, given in (("requests", task.requests), ("limits", task.limits)):
         for name, amount in given.items():
             if name not in ("cpu", "memory"):
-                raise refuse(f"{kind}.{name}", "target=kfp has cpu and memory only", "leave it out")
+                raise refuse(f"{kind}.{name}", "target=kfp supports only cpu and memory", "remove it")
             amounts[f"{name}_{kind.removesuffix('s')}"] = amount
     if task.accelerator:
         amounts |= {"accelerator_type": task.accelerator.resource, "accelerator_count": str(task.accelerator.count)}
@@ -190,7 +190,7 @@ def _component(kfp: Any, plan: Plan, task: Task) -> Any:
 
 
 def _inputs(kfp: Any, plan: Plan, task: Task) -> dict[str, Any]:
-    """What a task is given, with kfp's types: its parameters, then its artifacts."""
+    """Parameters and artifacts of a task, with kfp's types."""
     made = artifacts(plan.steps)
     taken = {name: kfp.dsl.Input[_type(kfp, made[name])] for name in task.takes}
     return {each.name: str for each in task.parameters} | taken
@@ -201,7 +201,7 @@ def _type(kfp: Any, artifact: Artifact) -> Any:
 
 
 def _spelt(name: str, body: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any], **default: str) -> Any:
-    """`body` as a function whose signature says `inputs`: kfp reads names and types from it."""
+    """`body` as a function with `inputs` as its signature, from which kfp reads names and types."""
 
     def function(*given: Any) -> Any:
         return body(dict(zip(inputs, given, strict=True)))

@@ -1,4 +1,4 @@
-"""Runs of a pipeline, by the API of Kubeflow Pipelines at `target.address`.
+"""Runs of a pipeline through the API of Kubeflow Pipelines at `target.address`.
 
 Whoever is let in is for KFP's own client to say: its variables (KF_PIPELINES_SA_TOKEN_PATH names a file
 with a token) and ~/.config/kfp hold. Files come from `target.artifacts` where it is set. Without it the
@@ -35,18 +35,18 @@ STATES: dict[str, State] = {
     "FAILED": "failed",
     "CANCELED": "failed",
 }
-"""Of a task that has ended, in our words."""
+"""Our status for each final state of a task."""
 ENDS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "failed"}
-"""Of a run that has ended."""
+"""Our status for each final state of a run."""
 EXPERIMENT = "tapeline"
-"""Under which KFP groups our runs."""
+"""The experiment of our runs in KFP."""
 TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 (the name of a variable)
 TRIES = 5
-"""Looks in vain, the pause between them doubled each time, before a run is left to itself."""
+"""Failed status requests, with a doubled pause each time, before following ends."""
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
-    """Start a run; KFP takes the pipeline along with it, so there is nothing to apply.
+    """Start a run; the request contains the pipeline, so there is nothing to apply.
 
     Raises:
         Refused: KFP does not answer, does not let us in or takes no such pipeline, or a parameter is not plain.
@@ -96,7 +96,7 @@ def _message(content: Any) -> str:
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
-    """Each file from the task that made it.
+    """Each file, from the artifacts of its task.
 
     Raises:
         Refused: they are not to be had.
@@ -109,7 +109,7 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
 
 
 def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
-    """From where KFP's launcher puts them: <root>/<pipeline>/<run>/<task>/<a number>/<artifact>."""
+    """Read an artifact where KFP's launcher writes it: <root>/<pipeline>/<run>/<task>/<number>/<artifact>."""
     content = _ask(config, _client(config).runs.run_service_get_run, run)
     root = str(_section(config).artifacts).rstrip("/")
     pattern = f"{root}/{content.display_name}/{run}/{step.name}/*/{made.name}"
@@ -123,11 +123,11 @@ def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
     except Exception as error:  # each file system raises its own kinds
         what = " ".join(str(error).split()) or type(error).__name__
         raise refuse(f"target.artifacts={root}", f"cannot be read ({what})", "check the address and access") from None
-    raise refuse(f"target.artifacts={root}", f"holds no {made.name} of {run}", "set it to the root of KFP's pipelines")
+    raise refuse(f"target.artifacts={root}", f"has no {made.name} of {run}", "set it to the root of KFP's pipelines")
 
 
 def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
-    """From the API."""
+    """Read an artifact through the API."""
     client = _client(config)
     content = _ask(config, client.runs.run_service_get_run, run)
     (node,) = (each.pod_name for each in content.run_details.task_details if each.display_name == step.name)
@@ -145,8 +145,11 @@ def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
         )
         return base64.b64decode(answer["data"])
     except Missing:
-        fix = "set target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run=" + run
-        raise refuse(run, f"{_decision(config, content)}, but this KFP hands out no files", fix) from None
+        fix = (
+            "set target.artifacts to the root of its artifacts, for example s3://mlpipeline/v2/artifacts, and add run="
+            + run
+        )
+        raise refuse(run, f"{_decision(config, content)}, but this KFP does not return files", fix) from None
 
 
 def _decision(config: Config, content: Any) -> str:
@@ -156,16 +159,16 @@ def _decision(config: Config, content: Any) -> str:
 
 
 def hint(config: Config, run: str) -> str:
-    """Its page."""
+    """The run's page in KFP."""
     return f"{_section(config).address.rstrip('/')}/#/runs/details/{run}"
 
 
 class Lost(Refused):
-    """KFP does not answer now."""
+    """KFP does not answer; a later request may succeed."""
 
 
 class Missing(Refused):
-    """KFP has no such thing."""
+    """KFP answered 404."""
 
 
 def _section(config: Config) -> Kfp:
@@ -178,7 +181,7 @@ def _client(config: Config) -> Any:
 
 @cache
 def _connected(address: str, namespace: str, path: str | None) -> Any:
-    """KFP's own client, for it knows how to log in; nothing is asked yet.
+    """KFP's own client, which knows how to log in; this sends no request.
 
     Args:
         address: of the API.
@@ -205,11 +208,11 @@ def _connected(address: str, namespace: str, path: str | None) -> Any:
 
 
 def _experiment(config: Config, client: Any) -> str:
-    """The id of ours, made where it is not there; a namespace is for KFP with many users."""
+    """The id of our experiment, which is created if it does not exist; multi-user KFP needs a namespace."""
     health = _ask(config, client.healthzs.healthz_service_get_healthz)
     if health.multi_user is None:
         address = f"target.address={_section(config).address}"
-        raise refuse(address, "is no API of Kubeflow Pipelines, or wants a login first", "check it, and log in")
+        raise refuse(address, "is not the API of Kubeflow Pipelines, or needs a login", "check the address, and log in")
     where = {"namespace": _section(config).namespace} if health.multi_user else {}
     same = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
     found = _ask(
@@ -225,7 +228,7 @@ def _experiment(config: Config, client: Any) -> str:
 
 
 def _ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-    """One question to the API.
+    """One request to the API.
 
     Raises:
         Lost: it does not answer.
@@ -240,22 +243,26 @@ def _ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any)
         return call(*arguments, **more, _request_timeout=60)
     except HTTPError as error:
         what = " ".join(str(getattr(error, "reason", None) or error).split())
-        raise Lost(*refuse(address, f"does not answer ({what})", "check it, and the port-forward").findings) from None
+        raise Lost(
+            *refuse(address, f"does not answer ({what})", "check the address and the port-forward").findings
+        ) from None
     except ApiException as error:
         if error.status in (401, 403):
-            fix = f"let {TOKEN} name a file with a token that may"
-            raise refuse(address, f"does not let you in ({error.status}: {_said(error)})", fix) from None
+            fix = f"set {TOKEN} to a file with a token that has access"
+            raise refuse(address, f"denies access ({error.status}: {_said(error)})", fix) from None
         if error.status == 404:
             raise Missing(
-                *refuse(address, f"has no such thing ({_said(error)})", "check its version").findings
+                *refuse(address, f"has no such resource ({_said(error)})", "check its version").findings
             ) from None
         if error.status and error.status >= 500:
             raise Lost(*refuse(address, f"failed ({error.status}: {_said(error)})", "try again").findings) from None
-        raise refuse(address, f"says no ({_said(error)})", "check its version, which should be 2.17") from None
+        raise refuse(
+            address, f"refuses the request ({_said(error)})", "check its version, which should be 2.17"
+        ) from None
 
 
 def _said(error: Any) -> str:
-    """The sentence of an answer."""
+    """The message of an answer."""
     try:
         content = json.loads(error.body)
         text = str(content.get("message") or content.get("error_message") or content.get("error"))

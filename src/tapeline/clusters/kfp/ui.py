@@ -1,4 +1,4 @@
-"""What a step tells Kubeflow Pipelines beside its files: figures and curves for the pages of a run.
+"""Metrics and curves that a step reports to Kubeflow Pipelines for the pages of a run.
 
 KFP gives a container its word about the task, `--executor-input JSON`, and reads the file that this
 names: for each artifact what the page shows. It needs no package of KFP, and the images hold none.
@@ -24,12 +24,12 @@ from tapeline.tasks import best
 
 @dataclass(frozen=True)
 class Launched:
-    """KFP's word about a task's outputs."""
+    """KFP's description of a task's outputs."""
 
     file: Path
-    """Where it looks for ours."""
+    """The file that the step writes for KFP."""
     artifacts: Mapping[str, Mapping[str, Any]]
-    """By name: where KFP keeps each."""
+    """By name: the URI of each artifact in KFP."""
 
     @classmethod
     def read(cls, text: str) -> Launched:
@@ -43,10 +43,10 @@ class Launched:
             listed = outputs.get("artifacts", {})
             return cls(Path(outputs["outputFile"]), {name: each["artifacts"][0] for name, each in listed.items()})
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            raise refuse("--executor-input", "is not what KFP gives a task", "leave it out elsewhere") from None
+            raise refuse("--executor-input", "is not the executor input of KFP", "remove it outside of KFP") from None
 
     def tell(self, paths: Mapping[str, Path]) -> None:
-        """Write the file, for artifacts that are complete at `paths`."""
+        """Write the file, for the complete artifacts at `paths`."""
         content = {}
         for name, each in self.artifacts.items():
             shown = SHOWN[name](paths) if name in SHOWN else {}
@@ -55,7 +55,7 @@ class Launched:
 
 
 def _scalars(paths: Mapping[str, Path]) -> dict[str, float]:
-    """Of metrics.json: the test's scores, the gate's threshold, and the best naive baseline."""
+    """From metrics.json: test scores, the gate's threshold, and the best baseline."""
     metrics = files.read_json(paths[METRICS.name])
     test = {**metrics["test"]["overall"]}
     for name, ends in test.pop("intervals", {}).items():
@@ -71,10 +71,10 @@ def _finite(value: Any) -> bool:
 
 
 def _curves(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """Of scores and predictions: what the task has for KFP's own charts."""
+    """From scores and predictions: the task's data for KFP's charts."""
     scores, predictions = files.read_json(paths[SCORES.name]), forecasts.read(paths[PREDICTIONS.name])
     return task(scores["task"]).kfp(scores["test"]["overall"], predictions.scored)
 
 
 SHOWN: dict[str, Callable[[Mapping[str, Path]], dict[str, Any]]] = {METRICS.name: _scalars, SCORES.name: _curves}
-"""Artifacts of which KFP's pages show more than the file."""
+"""Artifacts with metrics or charts on KFP's pages."""

@@ -1,4 +1,4 @@
-"""The graph as one TFJob with one worker, as the original ran it.
+"""The graph as one TFJob with one worker, like the original system.
 
     make build target=tfjob experiment=snp_deep       workflows/tfjob/snp-deep-cpu.yaml, for kubectl create -f
 
@@ -15,13 +15,13 @@ from tapeline.clusters.plan import Plan, whole
 
 
 def emit(plan: Plan) -> dict[str, str]:
-    """One file, made again for each run: a job that has ended does not run again."""
+    """One file; it is written again for each run, since a finished job does not run again."""
     return {f"{plan.name}.yaml": yaml.safe_dump(job(plan), sort_keys=False, allow_unicode=True, width=120)}
 
 
 def limits(plan: Plan) -> list[str]:
-    """What a TFJob cannot do of the graph, and what it does instead."""
-    return [f"all steps run in one pod with the account {plan.target.publisher}; what they make stays in that pod"]
+    """What a TFJob cannot do with the graph, and what happens instead."""
+    return [f"all steps run in one pod with the account {plan.target.publisher}; their artifacts stay in that pod"]
 
 
 def job(plan: Plan, *own: str) -> pods.Object:
@@ -65,4 +65,4 @@ def job(plan: Plan, *own: str) -> pods.Object:
 
 
 SIDECAR = {"sidecar.istio.io/inject": "false"}
-"""A mesh's sidecar would outlive the worker, and the job would never end."""
+"""No sidecar of a service mesh: it would run on after the worker, and the job would never end."""

@@ -1,4 +1,4 @@
-"""Runs as a TFJob, by kubectl. The job is made here and holds the whole configuration: there is no template."""
+"""Runs as a TFJob, by kubectl. The job contains the whole configuration: there is no template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Refused
 
 LINE = re.compile(r"^  (\w+) +(ran|cached|skipped) +(.*)$", re.MULTILINE)
-"""What `tapeline run` writes of a step."""
+"""The log line of `tapeline run` about a step."""
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
@@ -28,7 +28,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
 
 
 def look(config: Config, run: str) -> Seen:
-    """By the job's conditions, and by what its worker has logged."""
+    """From the job's conditions and the worker's log."""
     namespace = _namespace(config)
     job = kubectl.get(namespace, "tfjob", run, kubectl.PATIENCE) or {}
     content = job.get("status", {}).get("conditions", [])
@@ -46,7 +46,7 @@ def _part(name: str, how: str, detail: str) -> Part:
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
-    """From the end of the worker's log."""
+    """The files at the end of the worker's log."""
     return outcome.unpack(_log(_namespace(config), run), run)
 
 
@@ -74,7 +74,7 @@ def _log(namespace: str, run: str) -> str:
 
 
 def _reason(namespace: str, run: str) -> str:
-    """What the worker's container said last."""
+    """The last message of the worker's container."""
     pods = kubectl.items(namespace, "pods", _label(run))
     states = [status.get("state", {}) for pod in pods for status in pod["status"].get("containerStatuses", [])]
     ended: list[dict[str, Any]] = [state["terminated"] for state in states if "terminated" in state]
