@@ -145,7 +145,7 @@ def test_a_csv_row_and_an_example_answer_as_three_numbers_do(place: Path) -> Non
     from tapeline import tensorflow as tf
 
     servable, found = place / "same_day" / "servable", candles(place, "same_day")
-    prices = {name: np.float64(np.float32(found[name][-40:])) for name in ("open", "high", "low")}
+    prices = {name: found[name][-40:].astype(np.float32).astype(np.float64) for name in ("open", "high", "low")}
     expected = saved_model.load(servable)(rows(place, "same_day")["feature"][-40:])
     three = saved_model.load(servable, "open_high_low")(prices)
     np.testing.assert_allclose(three["prediction"], expected["prediction"], rtol=1e-4, atol=1e-6)

@@ -145,7 +145,8 @@ def test_validation_rows_train_nothing() -> None:
 
 def with_gaps() -> tuple[np.ndarray, np.ndarray]:
     """Features on scales far from 0 and 1, two of them with gaps, and a target that a gap moves by 2."""
-    features = FEATURES * np.float32([1, 1000, 0.001, 1, 1]) + np.float32([0, 5000, 0, 0, 7])
+    scale, middle = (np.array(each, np.float32) for each in ([1, 1000, 0.001, 1, 1], [0, 5000, 0, 0, 7]))
+    features = FEATURES * scale + middle
     features[::4, 1] = np.nan
     features[1::5, 3] = np.inf
     target = FEATURES @ [1, 0, 1, 0, 0] + 2 * np.isnan(features[:, 1])

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapeline.datasets import parsing
 from tapeline.datasets.parsing import RowFinding
-from tapeline.errors import Refused, nearest, refuse
+from tapeline.errors import Finding, Refused, nearest, refuse
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,7 +85,7 @@ def _names(frame: pl.LazyFrame, where: str, columns: Mapping[str, str]) -> dict[
     Raises:
         Refused: columns are missing, all of them named.
     """
-    found, findings = dict[str, str](), []
+    found, findings = dict[str, str](), list[Finding]()
     for name in ("date", *PRICES, "volume"):
         default = parsing.DATE_NAMES if name == "date" else (name,)
         fix = f"set its name, as in dataset.columns.{name}=My_{name.capitalize()}"
@@ -134,8 +134,8 @@ def _of_coin(frame: pl.LazyFrame, where: str, coin: str, columns: Mapping[str, s
     for name, column in zip(own, plain, strict=True):
         found = coins.filter(coins[name] == wanted)
         if several := found[own[0]].unique().drop_nulls().sort().to_list()[1:]:
-            first = found[own[0]].drop_nulls().min()
-            problem = f"is the {name.strip().lower()} of {', '.join([str(first), *several])}"
+            first = str(found[own[0]].drop_nulls().sort().to_list()[0])
+            problem = f"is the {name.strip().lower()} of {', '.join([first, *several])}"
             raise refuse(f"dataset.coin={coin}", problem, f"name the one that is meant, as in dataset.coin={first}")
         if len(found):
             return column == wanted
