@@ -29,7 +29,7 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing."""
+    """What a model learns from: float32 [rows, features], and the target as the table has it; NaN where missing."""
 
     features: Array
     target: Array
@@ -45,6 +45,8 @@ class Training:
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
+    missing_features: bool = False
+    """Whether the dataset's spec allows missing features."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Family(Protocol):
         """
 
     def predict(self, model: Any, features: Array) -> Outputs:
-        """Outputs for float32 [rows, features]."""
+        """Outputs for float32 [rows, features]; NaN is a missing feature."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model into an existing folder, the same bytes for the same model."""

@@ -62,6 +62,7 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "dataset": fit.dataset,
             "task": fit.task,
             "horizon": horizon.total_seconds() if horizon else None,
+            "unit": data.manifest.extra.get("unit"),
             "rows": {**fit.rows[-1], "test": len(pooled)},
             "train": {task.TRACE: trace[-1].score, "trace": [asdict(point) for point in trace]},
             "validation": None if validation is None else {"overall": validation, "by": {}},

@@ -115,6 +115,7 @@ def _record(config: Reads, fit: fits.Fitted, described: Mapping[str, Any], score
         },
         "config": conf.plain(config, places=False),
         "data": {
+            "note": described["notes"].get("note"),
             **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
             "rows": scored["rows"],
             "quality": described["quality"],

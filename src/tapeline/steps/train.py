@@ -102,7 +102,8 @@ def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Row
     of = task(data.manifest.task)
     progress = _progress(of.TRACE, config.model.steps, config.model.report_every)
     module = family(config.model.family)
-    training = Training(of, config.seed, progress, config.hw.threads)
+    missing = spec(data.manifest.dataset).missing_features
+    training = Training(of, config.seed, progress, config.hw.threads, missing)
     model, trace = module.fit(config.model, train, validation, training)
     folder.mkdir(parents=True)
     module.save(model, folder)

@@ -11,7 +11,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,8 @@ from tapeline import tensorflow as tf
 from tapeline.config import schema
 from tapeline.errors import Finding, refuse
 from tapeline.models import Outputs, Point, Rows, Training
+from tapeline.models.network import scaling as scales
+from tapeline.models.network.scaling import Scaling
 from tapeline.tables.spec import Spec
 from tapeline.tasks import Task
 
@@ -51,13 +53,12 @@ class Network:
     task: Task
     arrays: tuple[Array, ...]
     """float32 weights [in, out] and biases [out], in turn, from the input on."""
+    scaling: Scaling | None = None
+    """Of the features of a dataset that allows missing ones; None: they are taken as they are."""
 
 
 def supports(spec: Spec) -> Finding | None:
-    """Any number of outputs, each feature a number that is there; missing labels are left out of the loss."""
-    if spec.missing_features:
-        problem = "networks take no missing features, and this dataset has some"
-        return Finding("model.family", problem, "choose model=lightgbm")
+    """Any number of outputs; each feature is a number, or missing. Missing labels are left out of the loss."""
     if spec.feature_shape is not None:
         problem = f"dense layers take numbers, and each row of this dataset is an array of shape {spec.feature_shape}"
         return Finding("model.family", problem, "choose another model")
@@ -70,10 +71,14 @@ def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training)
     Raises:
         Refused: the loss became NaN or infinite.
     """
-    target = training.task.encode(rows.target)
-    arrays = initial([rows.features.shape[1], *hidden, target.shape[1]], section, training.seed)
+    target, scaling = training.task.encode(rows.target), None
+    features = rows.features
+    if training.missing_features:
+        scaling = scales.of(features)
+        features = scales.scaled(scaling, tf.load().constant(features)).numpy()
+    arrays = initial([features.shape[1], *hidden, target.shape[1]], section, training.seed)
     trace: list[Point] = []
-    for step, loss, score, trained in _train(arrays, rows.features, target, training.task, section):
+    for step, loss, score, trained in _train(arrays, features, target, training.task, section):
         if not np.isfinite(loss):
             key = f"model.learning_rate={section.learning_rate:g}"
             raise refuse(key, f"the training diverged by step {step:,}: the loss is {loss}", "lower it")
@@ -81,7 +86,7 @@ def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training)
             trace.append(Point(step, score))
         training.report(step, score)
         arrays = trained
-    return Network(training.task, tuple(arrays)), trace
+    return Network(training.task, tuple(arrays), scaling), trace
 
 
 def initial(sizes: Sequence[int], section: Section, seed: int) -> list[Array]:
@@ -164,7 +169,10 @@ def _rates(section: Section) -> Array:
 def predict(model: Network, features: Array) -> Outputs:
     """Outputs for float32 [rows, in]."""
     tensorflow = tf.load()
-    outputs = model.task.outputs(tensorflow, forward(model.arrays, tensorflow.constant(features)))
+    values = tensorflow.constant(features)
+    if model.scaling:
+        values = scales.scaled(model.scaling, values)
+    outputs = model.task.outputs(tensorflow, forward(model.arrays, values))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
@@ -172,6 +180,7 @@ def save(model: Network, folder: Path) -> None:
     """One .npz file, whose bytes follow from the arrays alone; those of np.savez differ between releases of Python."""
     name = model.task.__name__.rpartition(".")[2]
     named = {"task": np.array(name), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
+    named |= vars(model.scaling) if model.scaling else {}
     with zipfile.ZipFile(folder / "network.npz", "w") as archive:
         for name, array in named.items():
             content = io.BytesIO()
@@ -182,8 +191,10 @@ def save(model: Network, folder: Path) -> None:
 def load(folder: Path, task: Task) -> Network:
     """Read what `save` wrote."""
     with np.load(folder / "network.npz", allow_pickle=False) as saved:
-        arrays = tuple(saved[f"array_{number}"] for number in range(len(saved.files) - 1))
-        return Network(task, arrays)
+        count = sum(name.startswith("array_") for name in saved.files)
+        arrays = tuple(saved[f"array_{number}"] for number in range(count))
+        scaling = {each.name: saved[each.name] for each in fields(Scaling) if each.name in saved.files}
+        return Network(task, arrays, Scaling(**scaling) if scaling else None)
 
 
 def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
@@ -196,7 +207,8 @@ def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
             self.arrays = [tensorflow.Variable(array, trainable=False) for array in model.arrays]
 
         def __call__(self, predictors: Any) -> dict[str, Any]:
-            return model.task.outputs(tensorflow, forward(self.arrays, predictors))
+            values = scales.scaled(model.scaling, predictors) if model.scaling else predictors
+            return model.task.outputs(tensorflow, forward(self.arrays, values))
 
     module: Callable[[Any], dict[str, Any]] = Module()
     return module
