@@ -36,7 +36,7 @@ class Model(Section):
 
     family: str
     steps: Annotated[int, Field(ge=1)]
-    """Full-batch steps; boosting rounds for LightGBM."""
+    """Training steps; boosting rounds for LightGBM."""
     report_every: Annotated[int, Field(ge=1)]
     """Steps between two points of the training trace."""
 

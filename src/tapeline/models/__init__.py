@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -29,7 +29,8 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing."""
+    """What a model learns from: float32 [rows, features], or an array a row as the table has it, which may be uint8;
+    and the target as the table has it, NaN where missing."""
 
     features: Array
     target: Array
@@ -45,6 +46,10 @@ class Training:
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
+    outputs: tuple[str, ...] = ()
+    """Names of the targets."""
+    half: Literal["float16", "bfloat16"] | None = None
+    """The type in which the accelerator multiplies faster; None: float32 alone."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,13 @@ class Point:
     step: int
     score: float
     """On the training rows: the task's TRACE."""
+    validation: float | None = None
+    """The same on the validation rows, where the family looks at them on its way."""
+
+    def record(self) -> dict[str, float | int]:
+        """As JSON values."""
+        held = {} if self.validation is None else {"validation": self.validation}
+        return {"step": self.step, "score": self.score, **held}
 
 
 class Family(Protocol):
@@ -70,7 +82,7 @@ class Family(Protocol):
         """
 
     def predict(self, model: Any, features: Array) -> Outputs:
-        """Outputs for float32 [rows, features]."""
+        """Outputs for features as `Rows` has them."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model into an existing folder, the same bytes for the same model."""

@@ -22,4 +22,4 @@ class Section(network.Section):
 
 def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layers."""
-    return network.fit(section.hidden, section, train, training)
+    return network.fit(section.hidden, section, train, validation, training)

@@ -7,7 +7,7 @@ tapeline step evaluate --in table=table --in fitted=fitted --in servable=servabl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,14 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "task": fit.task,
             "horizon": horizon.total_seconds() if horizon else None,
             "rows": {**fit.rows[-1], "test": len(pooled)},
-            "train": {task.TRACE: trace[-1].score, "trace": [asdict(point) for point in trace]},
+            "train": {task.TRACE: trace[-1].score, "trace": [point.record() for point in trace]},
             "validation": None if validation is None else {"overall": validation, "by": {}},
             "test": {"overall": comparison.scores(answers), "by": {}},
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
                 {
                     "score": _score(task, pooled.take(pooled.rows["window"] == at)),
-                    "trace": [asdict(each) for each in of],
+                    "trace": [each.record() for each in of],
                 }
                 for at, of in enumerate(fit.traces)
             ],
