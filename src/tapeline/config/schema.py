@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,11 @@ class Dataset(Section):
     """A file or URL, for the sources that read one."""
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Arguments of the dataset's `simulate` beside the seed."""
+        return {}
 
 
 class Model(Section):

@@ -29,8 +29,11 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], or an array a row as the table has it, which may be uint8;
-    and the target as the table has it, NaN where missing."""
+    """What a model learns from.
+
+    Features are float32 [rows, features], or an array a row as the table has it, which may be uint8. The target is as
+    the table has it, NaN where missing.
+    """
 
     features: Array
     target: Array

@@ -13,13 +13,21 @@ import numpy as np
 from tapeline.models.fitted import Fitted
 from tapeline.report.page import environment, numbers
 from tapeline.report.sections import Inputs, data, model
+from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import interval_key
 
 Values = Mapping[str, Any]
 
 
-def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predictions: Predictions) -> str:
+def page(
+    metrics: Values,
+    scores: Values,
+    profile: Values,
+    fitted: Fitted,
+    predictions: Predictions,
+    examples: Examples | None = None,
+) -> str:
     """The report of a run, as text.
 
     Args:
@@ -28,12 +36,13 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
         profile: profile.json.
         fitted: fitted.json.
         predictions: of the test rows.
+        examples: some of them with their features, where the task chose some.
     """
     import matplotlib as mpl
     import yaml
 
     number = numbers({"metrics": metrics, "scores": scores, "profile": profile})
-    inputs = Inputs(metrics, scores, fitted, predictions, number)
+    inputs = Inputs(metrics, scores, fitted, predictions, number, profile, examples)
     every = profile["statistics"].get("series", {}).get("every")
     alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(

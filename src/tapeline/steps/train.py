@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -94,6 +95,15 @@ def _device(config: Reads) -> tuple[str, str | None]:
     return "cpu", None
 
 
+def _half(config: Reads) -> Literal["float16", "bfloat16"] | None:
+    """The type in which tensor cores multiply; None where there are none: they came with compute capability 7.0."""
+    card = config.hw.accelerator
+    if card is None or not tf.load().config.list_physical_devices("GPU"):
+        return None
+    capability = float(card.compute_capability)
+    return "bfloat16" if capability >= 8.0 else "float16" if capability >= 7.0 else None
+
+
 def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
     train, validation = (_examples(data, rows["train"]), _examples(data, rows["validation"]))
@@ -102,7 +112,8 @@ def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Row
     of = task(data.manifest.task)
     progress = _progress(of.TRACE, config.model.steps, config.model.report_every)
     module = family(config.model.family)
-    training = Training(of, config.seed, progress, config.hw.threads)
+    half = _half(config) if config.model.trains_with_tensorflow else None
+    training = Training(of, config.seed, progress, config.hw.threads, data.manifest.outputs, half)
     model, trace = module.fit(config.model, train, validation, training)
     folder.mkdir(parents=True)
     module.save(model, folder)

@@ -160,7 +160,9 @@ def sentence(metric: str) -> str:
     """Shares as per cent, others by the metric's name."""
     if metric.startswith("within_"):
         near = metric.removeprefix("within_")
-        return f"On {{rows:,d}} {{unit}} that it had never seen, {{{metric}:.1%}} of the points are within {near} pixels."
+        return (
+            f"On {{rows:,d}} {{unit}} that it had never seen, {{{metric}:.1%}} of the points are within {near} pixels."
+        )
     return plain_sentence(metric, ".3f")
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-Simulate = Callable[[int], Any]
-"""The `simulate` of a dataset: a seed to raw data, a polars frame."""
+Simulate = Callable[..., Any]
+"""The `simulate` of a dataset: a seed, and `dataset.simulation` by name, to raw data, a polars frame."""
 
 
 class Source(Protocol):

@@ -1,6 +1,6 @@
 """The convolutional family: keys, training by mini-batches with changed images, files and servable.
 
-    tapeline run experiment=faces_conv
+tapeline run experiment=faces_conv
 """
 
 from __future__ import annotations

@@ -71,8 +71,7 @@ class Network:
 
 
 def supports(spec: Spec) -> Finding | None:
-    """Any number of outputs; features are numbers that are there, or an array a row, taken as the grey values of an
-    image; missing labels are left out of the loss."""
+    """Any number of outputs; features are numbers, all there, or the grey values of an image; labels may be missing."""
     if spec.missing_features:
         problem = "networks take no missing features, and this dataset has some"
         return Finding("model.family", problem, "choose model=lightgbm")
