@@ -45,6 +45,9 @@ class Training:
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
+    watch: Callable[[int, Any], None] | None = None
+    """Called with the steps done and the model so far at every `report_every` steps; what it raises ends the
+    training. A family may leave it out; then a search cannot prune its trials."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ class Reads:
 
 
 def run(
-    config: Reads, *, profile: Path, fitted: Path, scores: Path, predictions: Path, metrics: Path, report: Path
+    config: Reads,
+    *,
+    profile: Path,
+    fitted: Path,
+    scores: Path,
+    predictions: Path,
+    metrics: Path,
+    study: Path | None = None,
+    report: Path,
 ) -> None:
     """Write one HTML file that needs no network."""
     html = page(
@@ -30,5 +38,6 @@ def run(
         files.read_json(profile),
         fits.read(fitted),
         forecasts.read(predictions),
+        None if study is None else files.read_json(study),
     )
     files.write_bytes(report, html.encode())

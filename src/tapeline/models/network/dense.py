@@ -81,6 +81,8 @@ def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training)
             trace.append(Point(step, score))
         training.report(step, score)
         arrays = trained
+        if training.watch and step % section.report_every == 0:
+            training.watch(step, Network(training.task, tuple(arrays)))
     return Network(training.task, tuple(arrays)), trace
 
 
