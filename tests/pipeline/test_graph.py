@@ -21,7 +21,8 @@ from tests.conftest import ROOT
 def test_a_program_takes_what_its_declaration_says(each: Step) -> None:
     signature = inspect.signature(each.program())
     store = ["store"] if each.store != "none" else []
-    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store]
+    work = ["work"] if each.resumes else []
+    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store, *work]
     assert sorted(signature.parameters) == sorted(expected)
     assert signature.parameters["config"].annotation == "Reads"
     assert hasattr(each.module(), "seen") == (each.world == "watched")

@@ -53,6 +53,9 @@ class Training:
     """Names of the targets."""
     half: Literal["float16", "bfloat16"] | None = None
     """The type in which the accelerator multiplies faster; None: float32 alone."""
+    watch: Callable[[int, Any], None] | None = None
+    """Called with the steps done and the model so far at every `report_every` steps; what it raises ends the
+    training. A family may leave it out; then a search cannot prune its trials."""
 
 
 @dataclass(frozen=True)

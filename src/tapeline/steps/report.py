@@ -28,8 +28,9 @@ def run(
     fitted: Path,
     scores: Path,
     predictions: Path,
-    examples: Path | None,
+    examples: Path | None = None,
     metrics: Path,
+    study: Path | None = None,
     report: Path,
 ) -> None:
     """Write one HTML file that needs no network."""
@@ -39,6 +40,7 @@ def run(
         files.read_json(profile),
         fits.read(fitted),
         forecasts.read(predictions),
+        None if study is None else files.read_json(study),
         kept.read(examples) if examples else None,
     )
     files.write_bytes(report, html.encode())

@@ -76,6 +76,10 @@ class Section(schema.Model):
         """Some rows are kept from training where they tell when to stop."""
         return 0.0 if self.patience is None else minibatch.VALIDATION
 
+    def fixed(self, steps: int) -> Section:
+        """Without early stopping, too."""
+        return self.model_copy(update={"steps": steps, "epochs": None, "patience": None})
+
 
 @dataclass(frozen=True)
 class Network:
@@ -124,9 +128,13 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
         loss_scale=FLOAT16_SCALE if training.half == "float16" else 1.0,
         xla=False,  # TensorFlow's own convolutions are several times as fast on a CPU
     )
-    trained, trace = minibatch.train(learner, train, validation, plan, training)
     mirrored = _mirrored(training) if section.mirror_average else None
-    return Network(training.task, shape, mirrored, trained.weights, trained.statistics), trace
+
+    def model(learner: Learner) -> Network:
+        return Network(training.task, shape, mirrored, learner.weights, learner.statistics)
+
+    trained, trace = minibatch.train(learner, train, validation, plan, training, model)
+    return model(trained), trace
 
 
 def _shape(section: Section, side: int, outputs: int) -> Shape:

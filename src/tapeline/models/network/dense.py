@@ -60,6 +60,10 @@ class Section(schema.Model):
         """Some rows are kept from training where they tell when to stop."""
         return 0.0 if self.patience is None else minibatch.VALIDATION
 
+    def fixed(self, steps: int) -> Section:
+        """Without early stopping, too."""
+        return self.model_copy(update={"steps": steps, "patience": None})
+
 
 @dataclass(frozen=True)
 class Network:
@@ -100,6 +104,8 @@ def fit(
             trace.append(Point(step, score))
         training.report(step, score)
         arrays = trained
+        if training.watch and step % section.report_every == 0:
+            training.watch(step, Network(training.task, tuple(arrays)))
     return Network(training.task, tuple(arrays)), trace
 
 
@@ -117,8 +123,13 @@ def _by_batches(
     assert section.batch_rows is not None
     plan = Plan(section.batch_rows, section.steps, section.report_every, section.learning_rate)
     plan = replace(plan, patience=section.patience)
-    trained, trace = minibatch.train(Learner(tuple(arrays), (), loss, outputs), rows, validation, plan, training)
-    return Network(training.task, trained.weights), trace
+
+    def model(learner: Learner) -> Network:
+        return Network(training.task, learner.weights)
+
+    learner = Learner(tuple(arrays), (), loss, outputs)
+    trained, trace = minibatch.train(learner, rows, validation, plan, training, model)
+    return model(trained), trace
 
 
 def _numbers(features: Any) -> Any:

@@ -73,11 +73,15 @@ class _Best:
 
     loss: float
     step: int
-    state: tuple[list[Array], list[Array]]
+    learner: Learner
+
+
+Model = Callable[[Learner], Any]
+"""What a family makes of a learner, for `Training.watch`."""
 
 
 def train(
-    learner: Learner, rows: Rows, validation: Rows | None, plan: Plan, training: Training
+    learner: Learner, rows: Rows, validation: Rows | None, plan: Plan, training: Training, model: Model
 ) -> tuple[Learner, list[Point]]:
     """The learner with trained weights, and the scores on the way.
 
@@ -102,18 +106,23 @@ def train(
             (score, _), held = (measure(weights, statistics, each) if each else None for each in judged)  # type: ignore[misc]
             trace.append(Point(done, score, held[0] if held else None))
             if held and (best is None or held[1] < best.loss):
-                best = _Best(held[1], done, ([each.numpy() for each in weights], [each.numpy() for each in statistics]))
+                best = _Best(held[1], done, _so_far(learner, weights, statistics))
         training.report(done, trace[-1].score if trace else 0.0)
+        if training.watch and done % plan.report_every == 0:
+            training.watch(done, model(_so_far(learner, weights, statistics)))
         if plan.patience is not None and best and done - best.step >= plan.patience * plan.report_every:
             break
     if plan.patience is not None and best:
         if best.step < plan.steps:
             why = "the loss on the validation rows is least there"
             log.info("    keeps the weights of step %d of %d: %s", best.step, done, why, extra={"progress": (1, 1)})
-        trained = replace(learner, weights=tuple(best.state[0]), statistics=tuple(best.state[1]))
-        return trained, [point for point in trace if point.step <= best.step]
-    final = (tuple(each.numpy() for each in part) for part in (weights, statistics))
-    return replace(learner, **dict(zip(("weights", "statistics"), final, strict=True))), trace
+        return best.learner, [point for point in trace if point.step <= best.step]
+    return _so_far(learner, weights, statistics), trace
+
+
+def _so_far(learner: Learner, weights: Any, statistics: Any) -> Learner:
+    found = (tuple(each.numpy() for each in part) for part in (weights, statistics))
+    return replace(learner, **dict(zip(("weights", "statistics"), found, strict=True)))
 
 
 def _sample(rows: Rows, training: Training) -> tuple[Array, Array]:
