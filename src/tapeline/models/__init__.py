@@ -56,6 +56,8 @@ class Training:
     watch: Callable[[int, Any], None] | None = None
     """Called with the steps done and the model so far at every `report_every` steps; what it raises ends the
     training. A family may leave it out; then a search cannot prune its trials."""
+    missing_features: bool = False
+    """Whether the dataset's spec allows missing features."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Family(Protocol):
         """
 
     def predict(self, model: Any, features: Array) -> Outputs:
-        """Outputs for features as `Rows` has them."""
+        """Outputs for features as `Rows` has them; NaN is a missing feature."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model into an existing folder, the same bytes for the same model."""

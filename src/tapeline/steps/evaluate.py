@@ -71,6 +71,7 @@ def run(
             "dataset": fit.dataset,
             "task": fit.task,
             "horizon": horizon.total_seconds() if horizon else None,
+            "unit": data.manifest.extra.get("unit"),
             "rows": {**fit.rows[-1], "test": len(pooled)},
             "train": {task.TRACE: trace[-1].score, "trace": [point.record() for point in trace]},
             "validation": None if validation is None else {"overall": validation, "by": {}},

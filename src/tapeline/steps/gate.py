@@ -107,6 +107,7 @@ def run(
             },
             "config": conf.plain(config, places=False),
             "data": {
+                "note": described["notes"].get("note"),
                 **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
                 "rows": scored["rows"],
                 "quality": described["quality"],

@@ -92,6 +92,7 @@ def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Row
         config.seed,
         progress,
         config.hw.threads,
+        missing_features=spec(data.manifest.dataset).missing_features,
         outputs=data.manifest.outputs,
         half=device.half(config.model, config.hw),
     )

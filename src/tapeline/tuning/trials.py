@@ -112,7 +112,8 @@ def runner(problem: Problem) -> Callable[[Job], Trial]:
 def _run(problem: Problem, data: Data, of: Study, job: Job) -> Trial:
     params = of.params(job.proposal)
     module = family(problem.model.family)
-    scoring = task(open_table(problem.table).manifest.task)
+    manifest = open_table(problem.table).manifest
+    scoring = task(manifest.task)
     pruning = Pruning(of, job.finished, job.running, job.proposal)
     trace: list[tuple[int, float]] = []
 
@@ -137,7 +138,8 @@ def _run(problem: Problem, data: Data, of: Study, job: Job) -> Trial:
         problem.seed,
         lambda *_: None,
         problem.hw.threads,
-        outputs=open_table(problem.table).manifest.outputs,
+        missing_features=spec(manifest.dataset).missing_features,
+        outputs=manifest.outputs,
         half=device.half(problem.model, problem.hw),
         watch=watched,
     )

@@ -5,6 +5,7 @@ tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapeline.commands import Option
@@ -12,6 +13,7 @@ from tapeline.commands import Option
 if TYPE_CHECKING:
     from tapeline.commands.predict.rows import Rows
     from tapeline.serving.client import Endpoint, Response
+    from tapeline.tasks import Task
 
 GROUP = "serve"
 HELP = "ask a server about a date, a random row or a file of rows; without them about the latest day"
@@ -55,16 +57,31 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     rows = chosen_rows(config, options)
     names = served_features(config, number) if server.host in LOCAL else None
     answer = client.predict(server, {PREDICTORS: in_order(rows, names)}, number)
-    print(*_lines(server, rows, answer), sep="\n")
-    print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
+    of = task(spec(config.dataset.name).task)
+    more = _more(of, rows, answer)
+    print(*_lines(server, rows, answer, more), sep="\n")
+    print(json.dumps(_summary(rows, answer, of.OUTPUTS, more)))
 
 
-def _lines(server: Endpoint, rows: Rows, answer: Response) -> list[str]:
+def _more(task: Task, rows: Rows, answer: Response) -> dict[str, list[Any]]:
+    """What the task makes of the outputs and the rows' context columns, where it has something to add."""
+    import numpy as np
+
+    made = getattr(task, "answer", None)
+    if made is None or not rows.context or not {"prediction"} <= answer.outputs.keys():
+        return {}
+    prediction = np.array(answer.outputs["prediction"], float)
+    found: dict[str, Any] = made({**rows.context, "prediction": prediction})
+    return {name: (each.astype(str) if each.dtype.kind == "M" else each).tolist() for name, each in found.items()}
+
+
+def _lines(server: Endpoint, rows: Rows, answer: Response, more: Mapping[str, list[Any]]) -> list[str]:
     """A small table."""
     version = _one(answer.outputs.get("model_version"))
     head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
     lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
     columns = {"date": [date or "-" for date in rows.dates]}
+    columns |= {name: [_text(value) for value in values[:SHOWN]] for name, values in more.items()}
     for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
         columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
     widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
@@ -86,11 +103,12 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Response, names: tuple[str, ...]) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Response, names: tuple[str, ...], more: Mapping[str, list[Any]]) -> dict[str, Any]:
     """The object of the last line: values for one row, lists for several."""
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: json_value(values) for name, values in more.items()}
     listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
         listed = {name: _one(values) for name, values in listed.items()}

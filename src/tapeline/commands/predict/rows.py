@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ class Rows:
     names: tuple[str, ...]
     """Of the features."""
     features: Array
-    """float32 [rows, features]."""
+    """float32 [rows, features]; NaN where the dataset allows a missing one."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """Context columns of the same rows, which are not sent; none of a file."""
 
 
 def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
@@ -51,12 +53,13 @@ def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
     )
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
-    if chosen == ["rows"]:
-        return read(Path(options["rows"]))
     module = kind(config.dataset)
+    if chosen == ["rows"]:
+        return read(Path(options["rows"]), missing=module.SPEC.missing_features)
+    newest = getattr(module, "newest", module.table)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
-        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        header, parts = newest(config.dataset, module.ingest(config.dataset, frame, origin))
         writing.write(folder / "rows", header, parts)
         return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
 
@@ -73,8 +76,10 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
         picked = _dated(time, options["date"], origin)
     else:
         picked = np.array([len(time) - 1])
-    features = table.read(("feature",), {part: picked})["feature"]
-    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
+    context = table.manifest.names("context")
+    arrays = table.read(("feature", *context), {part: picked})
+    names, features = table.manifest.names("feature"), arrays.pop("feature")
+    return Rows([str(each) for each in time[picked]], names, features, arrays)
 
 
 def _dated(time: Array, text: str, origin: str) -> Array:
@@ -91,8 +96,12 @@ def _dated(time: Array, text: str, origin: str) -> Array:
     return picked
 
 
-def read(path: Path) -> Rows:
+def read(path: Path, *, missing: bool = False) -> Rows:
     """A CSV file with a header: a column for each feature, and `date` if one likes.
+
+    Args:
+        path: the file.
+        missing: whether a value may be empty.
 
     Raises:
         Refused: it is no such file, or holds what is no finite number.
@@ -119,6 +128,9 @@ def read(path: Path) -> Rows:
             raise refuse(f"rows={path}, row {number}", problem, "complete it")
         values = dict(zip(header, line, strict=True))
         for column, name in enumerate(names):
+            if missing and not values[name]:
+                features[number - 1, column] = np.nan
+                continue
             if not _is_number(values[name]) or not math.isfinite(float(values[name])):
                 place = f"rows={path}, row {number}, column {name}"
                 raise refuse(place, f"{values[name]!r} is no finite number", "correct it")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,9 @@ from tapeline.config import schema
 from tapeline.errors import Finding, refuse
 from tapeline.models import Outputs, Point, Rows, Training
 from tapeline.models.network import minibatch, storage
+from tapeline.models.network import scaling as scales
 from tapeline.models.network.minibatch import BETA_1, BETA_2, EPSILON, Learner, Plan, rates_of
+from tapeline.models.network.scaling import Scaling
 from tapeline.tables.spec import Spec
 from tapeline.tasks import Task
 
@@ -72,13 +74,12 @@ class Network:
     task: Task
     arrays: tuple[Array, ...]
     """float32 weights [in, out] and biases [out], in turn, from the input on."""
+    scaling: Scaling | None = None
+    """Of the features of a dataset that allows missing ones; None: they are taken as they are."""
 
 
 def supports(spec: Spec) -> Finding | None:
-    """Any number of outputs; features are numbers, all there, or the grey values of an image; labels may be missing."""
-    if spec.missing_features:
-        problem = "networks take no missing features, and this dataset has some"
-        return Finding("model.family", problem, "choose model=lightgbm")
+    """Any number of outputs; features are numbers, which may be missing, or the grey values of an image."""
     return None
 
 
@@ -90,13 +91,14 @@ def fit(
     Raises:
         Refused: the loss became NaN or infinite, or as `minibatch.train`.
     """
-    outputs = training.task.encode(rows.target[:1]).shape[1]
-    arrays = initial([math.prod(rows.features.shape[1:]), *hidden, outputs], section, training.seed)
+    scaling = scales.of(rows.features) if training.missing_features else None
+    inputs = scaling.width if scaling else math.prod(rows.features.shape[1:])
+    arrays = initial([inputs, *hidden, training.task.encode(rows.target[:1]).shape[1]], section, training.seed)
     if section.batch_rows is not None:
-        return _by_batches(arrays, section, rows, validation, training)
-    target = training.task.encode(rows.target)
+        return _by_batches(arrays, scaling, section, rows, validation, training)
+    features, target = _numbers(rows.features, scaling), training.task.encode(rows.target)
     trace: list[Point] = []
-    for step, loss, score, trained in _train(arrays, _numbers(rows.features), target, training.task, section):
+    for step, loss, score, trained in _train(arrays, features, target, training.task, section):
         if not np.isfinite(loss):
             key = f"model.learning_rate={section.learning_rate:g}"
             raise refuse(key, f"the training diverged by step {step:,}: the loss is {loss}", "lower it")
@@ -105,35 +107,45 @@ def fit(
         training.report(step, score)
         arrays = trained
         if training.watch and step % section.report_every == 0:
-            training.watch(step, Network(training.task, tuple(arrays)))
-    return Network(training.task, tuple(arrays)), trace
+            training.watch(step, Network(training.task, tuple(arrays), scaling))
+    return Network(training.task, tuple(arrays), scaling), trace
 
 
 def _by_batches(
-    arrays: Sequence[Array], section: Section, rows: Rows, validation: Rows | None, training: Training
+    arrays: Sequence[Array],
+    scaling: Scaling | None,
+    section: Section,
+    rows: Rows,
+    validation: Rows | None,
+    training: Training,
 ) -> tuple[Network, list[Point]]:
     loss_of = training.task.loss(tf.load())
 
     def loss(weights: Any, statistics: Any, features: Any, target: Any, step: Any) -> tuple[Any, Any]:
-        return loss_of(forward(weights, _numbers(features)), target), statistics
+        return loss_of(forward(weights, _numbers(features, scaling)), target), statistics
 
     def outputs(weights: Any, statistics: Any, features: Any) -> Any:
-        return forward(weights, _numbers(features))
+        return forward(weights, _numbers(features, scaling))
+
+    def model(learner: Learner) -> Network:
+        return Network(training.task, learner.weights, scaling)
 
     assert section.batch_rows is not None
     plan = Plan(section.batch_rows, section.steps, section.report_every, section.learning_rate)
     plan = replace(plan, patience=section.patience)
-
-    def model(learner: Learner) -> Network:
-        return Network(training.task, learner.weights)
-
     learner = Learner(tuple(arrays), (), loss, outputs)
     trained, trace = minibatch.train(learner, rows, validation, plan, training, model)
     return model(trained), trace
 
 
-def _numbers(features: Any) -> Any:
-    """Features as float32 [rows, in]: an image's grey values as shares of white, row by row."""
+def _numbers(features: Any, scaling: Scaling | None) -> Any:
+    """Features as the first layer takes them, float32 [rows, in].
+
+    An image's grey values are shares of white, row by row; features that may be missing are scaled.
+    """
+    if scaling:
+        found = scales.scaled(scaling, features)
+        return found.numpy() if isinstance(features, np.ndarray) else found
     if len(features.shape) == 2:
         return features
     if isinstance(features, np.ndarray):
@@ -216,21 +228,25 @@ def _train(
 def predict(model: Network, features: Array) -> Outputs:
     """Outputs for float32 [rows, in], or for images [rows, height, width]."""
     tensorflow = tf.load()
-    outputs = model.task.outputs(tensorflow, forward(model.arrays, tensorflow.constant(_numbers(features))))
+    values = tensorflow.constant(_numbers(features, model.scaling))
+    outputs = model.task.outputs(tensorflow, forward(model.arrays, values))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def save(model: Network, folder: Path) -> None:
     """One .npz file, whose bytes follow from the arrays alone."""
     name = model.task.__name__.rpartition(".")[2]
-    arrays = {f"array_{number}": each for number, each in enumerate(model.arrays)}
-    storage.write(folder / "network.npz", {"task": np.array(name), **arrays})
+    named = {"task": np.array(name), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
+    storage.write(folder / "network.npz", named | (vars(model.scaling) if model.scaling else {}))
 
 
 def load(folder: Path, task: Task) -> Network:
     """Read what `save` wrote."""
     saved = storage.read(folder / "network.npz")
-    return Network(task, tuple(saved[f"array_{number}"] for number in range(len(saved) - 1)))
+    count = sum(name.startswith("array_") for name in saved)
+    arrays = tuple(saved[f"array_{number}"] for number in range(count))
+    scaling = {each.name: saved[each.name] for each in fields(Scaling) if each.name in saved}
+    return Network(task, arrays, Scaling(**scaling) if scaling else None)
 
 
 def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
@@ -243,7 +259,7 @@ def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
             self.arrays = [tensorflow.Variable(array, trainable=False) for array in model.arrays]
 
         def __call__(self, predictors: Any) -> dict[str, Any]:
-            return model.task.outputs(tensorflow, forward(self.arrays, _numbers(predictors)))
+            return model.task.outputs(tensorflow, forward(self.arrays, _numbers(predictors, model.scaling)))
 
     module: Callable[[Any], dict[str, Any]] = Module()
     return module

@@ -6,7 +6,7 @@ figures(inputs)         Plates, in the order of reading
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,15 +43,20 @@ class Inputs:
         """What was forecast."""
         return lookup.task(self.scores["task"])
 
+    def named(self, name: str) -> tasks.Metric:
+        """The task's metric of that name, with the unit of this dataset where it depends on that."""
+        found = tasks.metric(self.task, name)
+        return replace(found, unit=found.unit.format(unit=self.scores.get("unit") or "target's unit"))
+
     @cached_property
     def metric(self) -> tasks.Metric:
         """That the gate asked for."""
-        return tasks.metric(self.task, self.metrics["config"]["gate"]["metric"])
+        return self.named(self.metrics["config"]["gate"]["metric"])
 
     @cached_property
     def primary(self) -> tasks.Metric:
         """The task's first."""
-        return tasks.metric(self.task, self.task.PRIMARY)
+        return self.named(self.task.PRIMARY)
 
     @cached_property
     def of_baselines(self) -> tasks.Metric:

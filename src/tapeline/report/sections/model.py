@@ -14,7 +14,7 @@ from tapeline.report.charts import BAD, INK, SERIES, SOFT, bare, dates, picture,
 from tapeline.report.page import Figure, Grid, Number
 from tapeline.report.sections import Inputs
 from tapeline.tables.spec import format_time
-from tapeline.tasks import best, interval, interval_key, metric, value
+from tapeline.tasks import best, interval, interval_key, value
 
 Values = Mapping[str, Any]
 BARS = 24
@@ -90,7 +90,7 @@ def _training(inputs: Inputs) -> Figure:
         if found is not None:
             end = windows[-1]["trace"][-1]["step"]
             axes.plot(end, found, marker="s", linestyle="", color=SERIES[1], label="test rows")
-        axes.set(xlabel="training steps", ylabel=metric(inputs.task, name).label)
+        axes.set(xlabel="training steps", ylabel=inputs.named(name).label)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.locator_params(axis="x", nbins=5)
         figure.legend(loc="outside lower center", ncols=2 if held else 3, handlelength=1.4)
@@ -237,6 +237,8 @@ def sentence(inputs: Inputs, unit: str) -> Markup:
         text += escape(words)
         if field == "unit":
             text += unit
+        elif field == "metric_unit":
+            text += inputs.metric.unit
         elif field:
             text += inputs.number("metrics", "test", "overall", *field.split("."), form=form or ".4f")
     return text
