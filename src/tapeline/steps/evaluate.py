@@ -93,7 +93,7 @@ def run(
 def _write_examples(path: Path, task: Task, data: Table, pooled: Predictions) -> None:
     """The rows that the task chooses, where it chooses some."""
     choose = getattr(task, "examples", None)
-    chosen = choose(pooled.scored)[: kept.MOST] if choose else ()
+    chosen = choose(pooled.scored)[: kept.MOST] if choose else np.empty(0, np.int64)
     if not len(chosen):
         return
     ids = [part.id for part in data.manifest.parts]

@@ -21,12 +21,16 @@ OPTIONS = (
     Option("date", "YYYY-MM-DD", "a day of the data", "the latest"),
     Option("random", "true|false", "a random row of the train rows, drawn with the seed", "false"),
     Option("rows", "FILE.csv", "a file with a header and a column for each feature"),
+    Option("image", "FILE", "a PNG or JPEG, for a dataset of images; its points are drawn into the PNG of out"),
+    Option("lookup", "FILE.csv", "with rows=test.csv: Kaggle's IdLookupTable.csv, which says what out has"),
+    Option("out", "FILE", "where an image with its points, or the answers to images of rows, are written"),
     Option("host", "HOST[:PORT]", "the server; without a port, serving.rest_port or serving.grpc_port", "127.0.0.1"),
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
     Option("version", "N", "a version of the store", "the live one"),
 )
 READS = ("dataset", "experiment", "seed", "serving", "split", "target")
 EXAMPLES = (
+    ("tapeline predict experiment=faces_conv image=face.jpg", "draws the points of a face into face-points.png"),
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
     ("tapeline predict rows=new.csv host=models:8500 api=grpc", "sends all rows of a file to another machine"),
 )
@@ -44,7 +48,9 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """
     import json
 
+    from tapeline.commands.predict import images, submission
     from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
+    from tapeline.errors import refuse
     from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
     from tapeline.serving.signatures import PREDICTORS
@@ -54,6 +60,13 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
     server = client.endpoint(host, ports, config.serving.name, api)
+    if "image" in options:
+        return images.drawn(config, server, number, options)
+    if "rows" in options and spec(config.dataset.name).feature_shape is not None:
+        return submission.submitted(config, server, number, options)
+    if unread := [key for key in ("lookup", "out") if key in options]:
+        fix = "give image= or, with a dataset of images, rows="
+        raise refuse(" and ".join(f"{key}={options[key]}" for key in unread), "is not read", fix)
     rows = chosen_rows(config, options)
     names = served_features(config, number) if server.host in LOCAL else None
     answer = client.predict(server, {PREDICTORS: in_order(rows, names)}, number)

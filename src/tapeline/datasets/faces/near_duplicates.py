@@ -62,7 +62,7 @@ def _shrunken(images: Array, cells: int) -> Array:
     cell = images.shape[1] // cells
     means = images.reshape(-1, cells, cell, cells, cell).mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
     means -= means.mean(axis=1, keepdims=True)
-    return means / np.maximum(np.sqrt((means**2).sum(axis=1, keepdims=True)), 1e-6)
+    return np.asarray(means / np.maximum(np.sqrt((means**2).sum(axis=1, keepdims=True)), 1e-6))
 
 
 def _copies(one: Array, other: Array) -> bool:
@@ -79,4 +79,4 @@ def _copies(one: Array, other: Array) -> bool:
 
 def _standardised(image: Array) -> Array:
     values = image.astype(np.float32)
-    return (values - values.mean()) / max(float(values.std()), 1e-6)
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6))

@@ -69,7 +69,7 @@ def _shape(random: np.random.Generator) -> Array:
     angle = np.radians(random.normal(0, TURN))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = points @ turn.T * np.exp(random.normal(0, ZOOM)) + random.normal(0, SHIFT, 2)
-    return np.clip(points + random.normal(0, OWN, points.shape) + SIDE / 2, 1, SIDE - 1)
+    return np.asarray(np.clip(points + random.normal(0, OWN, points.shape) + SIDE / 2, 1, SIDE - 1))
 
 
 def _known(random: np.random.Generator, rows: int) -> Array:

@@ -84,7 +84,7 @@ def initial(shape: Shape, seed: int, mean: Array) -> tuple[tuple[Array, ...], tu
     if shape.hidden:
         weights += [normal(inputs, shape.hidden), np.zeros(shape.hidden, np.float32)]
         inputs = shape.hidden
-    weights += [normal(inputs, shape.outputs, gain=0.01), mean.astype(np.float32)]
+    weights += [normal(inputs, shape.outputs, gain=1e-4), mean.astype(np.float32)]
     return tuple(weights), tuple(statistics)
 
 

@@ -121,8 +121,8 @@ def train(
 
 
 def _so_far(learner: Learner, weights: Any, statistics: Any) -> Learner:
-    found = (tuple(each.numpy() for each in part) for part in (weights, statistics))
-    return replace(learner, **dict(zip(("weights", "statistics"), found, strict=True)))
+    found = [tuple(each.numpy() for each in part) for part in (weights, statistics)]
+    return replace(learner, weights=found[0], statistics=found[1])
 
 
 def _sample(rows: Rows, training: Training) -> tuple[Array, Array]:
@@ -216,7 +216,7 @@ def _compiled(learner: Learner, plan: Plan) -> Any:
                 loss, moved = learner.loss(weights, statistics, features[i], target[i], first + i)
                 scaled = loss * plan.loss_scale
             gradients = [each / plan.loss_scale for each in tape.gradient(scaled, weights)]
-            after = _adam((weights, means, squares), gradients, rates[first + i], plan)
+            after: Any = _adam((weights, means, squares), gradients, rates[first + i], plan)
             if plan.loss_scale != 1:
                 finite = [tensorflow.reduce_all(tensorflow.math.is_finite(each)) for each in gradients]
                 good = tensorflow.reduce_all(tensorflow.stack(finite))
