@@ -61,9 +61,11 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
     server = client.endpoint(host, ports, config.serving.name, api)
     if "image" in options:
-        return images.drawn(config, server, number, options)
+        images.drawn(config, server, number, options)
+        return
     if "rows" in options and spec(config.dataset.name).feature_shape is not None:
-        return submission.submitted(config, server, number, options)
+        submission.submitted(config, server, number, options)
+        return
     if unread := [key for key in ("lookup", "out") if key in options]:
         fix = "give image= or, with a dataset of images, rows="
         raise refuse(" and ".join(f"{key}={options[key]}" for key in unread), "is not read", fix)
