@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from tapeline import files
 from tapeline.config.compose import Composed, compose, flat, name_of, options
 from tapeline.config.schema import (
     TARGETS,
@@ -31,7 +32,7 @@ from tapeline.config.schema import (
     Tune,
 )
 from tapeline.datasets import DatasetModule
-from tapeline.datasets.sources import SOURCES, Source
+from tapeline.datasets.sources import Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
@@ -85,10 +86,17 @@ def source(section: Dataset) -> Source:
     Raises:
         Refused: there is none of that name.
     """
-    if section.source not in SOURCES:
-        fix = choose(section.source, SOURCES)
-        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+    known = sources()
+    if section.source not in known:
+        raise refuse(f"dataset.source={section.source}", "unknown source", choose(section.source, list(known)))
+    return known[section.source]
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name: the modules of datasets/sources that have READS."""
+    package = "tapeline.datasets.sources"
+    found = {name: importlib.import_module(f"{package}.{name}") for name in files.modules(package)}
+    return {name: cast(Source, each) for name, each in found.items() if hasattr(each, "READS")}
 
 
 def family(name: str) -> Family:
