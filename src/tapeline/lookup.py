@@ -17,7 +17,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from tapeline import files
-from tapeline.config.compose import Composed, compose, flat, name_of, options
+from tapeline.config.compose import Composed, compose, flat, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -78,6 +78,19 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     """What clients may send instead of the features of this table: its dataset's signatures."""
     offer = getattr(dataset_named(manifest.dataset), "signatures", None)
     return tuple(offer(manifest)) if offer else ()
+
+
+def model_name(dataset: Mapping[str, Any]) -> str:
+    """What models of a dataset are served as, unless `serving.name` says otherwise.
+
+    Args:
+        dataset: the keys of the section, not validated yet.
+    """
+    name = str(dataset.get("name"))
+    if name in options("dataset"):
+        offer = getattr(dataset_named(name), "model_name", None)
+        name = offer(dataset) if offer else name
+    return f"{name}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
 
 
 def source(section: Dataset) -> Source:
@@ -185,7 +198,7 @@ def _instead(key: str) -> str:
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
-        section = {**section, "name": name_of(plain.get("dataset") or {})}
+        section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
         section = {**section, "metric": _primary(plain.get("dataset") or {})}
     if group == "tune":
