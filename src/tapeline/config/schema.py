@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,12 +21,24 @@ class Section(BaseModel):
 class Dataset(Section):
     """What every dataset has; its module's `Section` adds the rest."""
 
+    COMPETITION: ClassVar[str | None] = None
+    """Of Kaggle, for the source kaggle; None where the data is not there."""
+    FILE: ClassVar[str | None] = None
+    """The name of the data where a path is a folder or an archive with several files."""
+    BESIDE: ClassVar[tuple[str, ...]] = ()
+    """Names of small files that the dataset reads where they lie beside its data."""
+
     name: str
     source: str
     path: str | None
     """A file or URL, for the sources that read one."""
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Arguments of the dataset's `simulate` beside the seed."""
+        return {}
 
 
 class Model(Section):

@@ -29,10 +29,15 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing."""
+    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing.
+
+    Features of many rows are a numpy.memmap of a file: take some rows at a time.
+    """
 
     features: Array
     target: Array
+    weight: Array | None = None
+    """float64 [rows], where rows count differently in training."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Training:
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
+    categorical: tuple[int, ...] = ()
+    """Positions of the features whose values are numbers of categories."""
 
 
 @dataclass(frozen=True)

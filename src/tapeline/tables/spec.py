@@ -53,6 +53,10 @@ class Spec:
     """What each part holds, as in `asset`; None: the table has one part."""
     horizon: timedelta | None = None
     """How far behind a row's time its label reaches; None: rows have no time."""
+    categorical: tuple[str, ...] = ()
+    """Features whose values are numbers of categories, for families that know such."""
+    by: tuple[str, ...] = ()
+    """Of which rows the scores are listed, too: those of each partition, under its name, and of each `month`."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
     seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
     check(dataset)                    findings about keys that it needs and that are not set
 
-csv and parquet return the columns of the file (csv: all text), which `parsing.scan` reads in batches.
+csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan` reads in batches.
 files and sql return one column for each market, joined by date, with types and the dataset's names.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-Simulate = Callable[[int], Any]
-"""The `simulate` of a dataset: a seed to raw data, a polars frame."""
+Simulate = Callable[..., Any]
+"""The `simulate` of a dataset: a seed, and `dataset.simulation` by name, to raw data, a polars frame."""
 
 
 class Source(Protocol):
@@ -44,4 +44,4 @@ class Source(Protocol):
         """Findings about its keys."""
 
 
-SOURCES = ("simulated", "csv", "parquet", "files", "sql")
+SOURCES = ("simulated", "csv", "parquet", "files", "sql", "kaggle")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def read(dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
     """The dataset's simulation with `dataset.seed`."""
-    frame: pl.LazyFrame = simulate(dataset.seed).lazy()
+    frame: pl.LazyFrame = simulate(dataset.seed, **dataset.simulation).lazy()
     return frame, f"simulated data, dataset.seed={dataset.seed}"
 
 
