@@ -13,7 +13,7 @@ DAY = 86_400
 
 
 def calendar(seconds: Array) -> dict[str, Array]:
-    """Of each time: `weekday` (Monday 0), `day_of_year` and `iso_week` (from 1), `season` (1 December to February ... 4).
+    """Of each time: `weekday` (Monday 0), `day_of_year` and `iso_week` (from 1), `season` (1: December to February).
 
     Args:
         seconds: since 1970, int64, ascending.

@@ -1,7 +1,8 @@
 """Returns of several assets, judged by the weighted correlation of target and forecast over all of them.
 
 The target is float64 [rows] or [rows, outputs], NaN where a label is missing; the table's weight is the asset's. The
-metric is that of G-Research's competition: covariance and variances of the weighted rows, rows without a label left out.
+metric is that of G-Research's competition: covariance and variances of the weighted rows; those without a label are
+left out.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ METRICS: tuple[Metric, ...] = (CORRELATION, *(each for each in regression.METRIC
 PRIMARY = CORRELATION.name
 TRACE = "rmse"
 LIGHTGBM = "regression"
-FIGURES: tuple[str, ...] = ("by_part", "by_period", "errors")
+FIGURES: tuple[str, ...] = ("groups", "errors")
 NOTE = "Rows without a label are in no score."
 
 

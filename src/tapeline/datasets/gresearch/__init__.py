@@ -1,4 +1,4 @@
-"""The next 15 minutes of 14 cryptocurrencies against their market, from minute bars: G-Research's competition on Kaggle.
+"""The next 15 minutes of 14 cryptocurrencies against their market, from minute bars: a competition of G-Research.
 
 The target is the competition's: the log return from the next minute to the sixteenth, less beta times the market's.
 Features are indicators of each asset's own bars. The table has one part for each asset.

@@ -1,9 +1,9 @@
 """Simulated minute bars of the 14 assets: schema, statistics and gaps of the real data, but no row of it.
 
-Log prices are a common random walk, scaled by each asset's beta, an own random walk, and a short-lived part that dies
-away within an hour and makes returns predictable a little. Volatility is a slow lognormal process. Bars are missing at
-the rates of the real file, in single minutes and in runs; assets begin at different times. The target follows the
-competition's formula on these prices.
+Log prices are a common random walk, scaled by each asset's beta, and an own one. Some assets have a part besides that
+dies away within the hour, the others short trends, so that returns are predictable a little. Volatility is a slow
+lognormal process. Bars are missing at the rates of the real file, in runs; assets begin at different times. The target
+follows the competition's formula on these prices.
 """
 
 from __future__ import annotations
@@ -64,13 +64,15 @@ ASSETS: Final = {
 """Rounded statistics of the competition's train.csv."""
 DENSITY: Final = float(np.mean([(1 - each.start) * (1 - each.missing) for each in ASSETS.values()]))
 """Bars for each asset and minute."""
-RUN: Final = 4
+RUN: Final = 12
 """Minutes of a gap, in the mean."""
-SHORT_LIVED: Final = 0.55
-"""Of an asset's own return: the share of the sd of a minute that goes into the part which dies away."""
-PERSISTENCE: Final = 0.95
-"""Of that part, from one minute to the next."""
-CLUSTER, SLOWNESS = 0.5, 0.9995
+REVERTING: Final = (0, 1, 2, 5, 6, 7, 9)
+"""Assets with a part that dies away; the others have trends."""
+PASSING_SHARE, PASSING = 0.98, 0.94
+"""Share of the sd of an asset's own return in the part that dies away, and what is left of it a minute later."""
+TREND, LASTING = 0.16, 0.97
+"""Sd of an asset's own trend, in sds of its own return, and its autocorrelation from one minute to the next."""
+CLUSTER, SLOWNESS = 0.2, 0.9995
 """Sd of the log volatility, and its autocorrelation from one minute to the next."""
 VWAP_MISSING: Final = 9 / 24_236_806
 
@@ -89,7 +91,7 @@ def simulate(seed: int, rows: int) -> pl.DataFrame:
     traded = _traded(minutes, random)
     _keep_last(traded, rows)
     market, volatility = _market(total, random)
-    prices = np.stack([_log_price(each, market, volatility, random) for each in ASSETS.values()], axis=1)
+    prices = np.stack([_log_price(asset, market, volatility, random) for asset in ASSETS], axis=1)
     known = np.concatenate([np.ones((before, len(ASSETS)), bool), traded, np.zeros((AHEAD, len(ASSETS)), bool)])
     target = _target(prices, known)[before : before + minutes]
     prices = prices[before - 1 : before + minutes]
@@ -143,16 +145,20 @@ def _fat(count: int, random: np.random.Generator) -> Array:
     return random.standard_t(5, count) / np.sqrt(5 / 3)
 
 
-def _log_price(each: Statistics, market: Array, volatility: Array, random: np.random.Generator) -> Array:
+def _log_price(asset: int, market: Array, volatility: Array, random: np.random.Generator) -> Array:
     """The logarithm of the close of every minute, float64 [minutes]; the last one is the price of the statistics."""
     from scipy.signal import lfilter
 
-    total = len(market)
+    total, each = len(market), ASSETS[asset]
     own = np.sqrt(max((1e-4 * each.sd) ** 2 - (each.beta * 7e-4) ** 2, (3e-4) ** 2))
-    lasting = np.sqrt(1 - SHORT_LIVED**2) * own * volatility * _fat(total, random)
-    shocks = SHORT_LIVED * own * volatility * random.standard_normal(total)
-    passing = lfilter([1], [1, -PERSISTENCE], shocks)
-    path = np.cumsum(each.beta * market + lasting) + passing
+    walk, other = own * volatility * _fat(total, random), own * volatility * random.standard_normal(total)
+    if asset in REVERTING:
+        walk = np.sqrt(1 - PASSING_SHARE**2) * walk
+        passing = lfilter([1], [1, -PASSING], PASSING_SHARE * other)
+        path = np.cumsum(each.beta * market + walk) + passing
+    else:
+        trend = lfilter([np.sqrt(1 - LASTING**2)], [1, -LASTING], TREND * other)
+        path = np.cumsum(each.beta * market + walk + trend)
     return np.asarray(path - path[-1] + np.log(each.price))
 
 

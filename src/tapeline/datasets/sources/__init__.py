@@ -4,7 +4,8 @@
     seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
     check(dataset)                    findings about keys that it needs and that are not set
 
-csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan` reads in batches.
+csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan`
+reads in batches.
 files and sql return one column for each market, joined by date, with types and the dataset's names.
 """
 

@@ -156,7 +156,7 @@ def _chosen(inside: Sequence[str], name: str, member: str | None) -> str:
 
 
 def beside(path: str, name: str) -> bytes | None:
-    """The content of a small file in the folder or zip archive at `path`, or beside the file there; None if there is none.
+    """The content of a small file in the folder or archive at `path`, or beside the file there; None if there is none.
 
     Raises:
         Refused: the archive is damaged.

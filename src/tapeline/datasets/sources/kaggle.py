@@ -79,7 +79,7 @@ def _credentials(environment: Mapping[str, str]) -> dict[str, str | None]:
 
 @contextmanager
 def _without_credentials(folder: Path) -> Iterator[None]:
-    """An empty home folder, and no variable of the client's, while it is imported and used; what it prints is dropped."""
+    """An empty home folder and no variable of the client's while it is imported and used; what it prints is dropped."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         del os.environ[name]
