@@ -21,7 +21,8 @@ from tests.conftest import ROOT
 def test_a_program_takes_what_its_declaration_says(each: Step) -> None:
     signature = inspect.signature(each.program())
     store = ["store"] if each.store != "none" else []
-    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store]
+    work = ["work"] if each.resumes else []
+    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store, *work]
     assert sorted(signature.parameters) == sorted(expected)
     assert signature.parameters["config"].annotation == "Reads"
     assert hasattr(each.module(), "seen") == (each.world == "watched")
@@ -104,6 +105,7 @@ MEANS_ELSE = {
     "accepted": "a key of metrics.json, and a word for its value",
     "features": "a key of a servable's description",
     "report": "a line's label",
+    "examples": "examples of a command",
 }
 RECORDS = {
     ("commands/sweep/sweep.py", "metrics"): "a job's record",

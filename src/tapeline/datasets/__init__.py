@@ -8,6 +8,7 @@
     baselines(batch, names)         naive predictions for rows of the table, by name
     signatures(manifest)            optional: signatures that take raw data instead of features, SignatureSpecs
     series(section, raw)            optional: the time series that reports show, a Series
+    newest(section, raw)            optional: as table, with the rows whose label is not known yet, for predict
 
 and conf/dataset/<name>.yaml.
 """
@@ -27,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 class DatasetModule(Protocol):
-    """The interface of a dataset's module; `signatures` and `series` are optional and not listed."""
+    """The interface of a dataset's module; `signatures`, `series` and `newest` are optional and not listed."""
 
     SPEC: Spec
 

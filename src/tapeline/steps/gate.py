@@ -33,6 +33,7 @@ from tapeline.tables.spec import Array
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.windows import rows_of
 from tapeline.tasks import Metric, Task, value
+from tapeline.tuning.results import summary
 
 LEAST_ROWS = 30
 """Fewer than that say nothing about two models."""
@@ -62,6 +63,7 @@ def run(
     servable: Path,
     scores: Path,
     predictions: Path,
+    study: Path | None = None,
     store: str,
     metrics: Path,
 ) -> dict[str, str]:
@@ -105,6 +107,7 @@ def run(
             },
             "config": conf.plain(config, places=False),
             "data": {
+                "note": described["notes"].get("note"),
                 **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
                 "rows": scored["rows"],
                 "quality": described["quality"],
@@ -114,7 +117,7 @@ def run(
                 "model": fit.section,
                 "origin": fit.origin,
             },
-            "tune": None,
+            "tune": None if study is None else summary(files.read_json(study)),
             "train": scored["train"],
             "validation": scored["validation"],
             "test": scored["test"],

@@ -9,38 +9,29 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tapeline import files
-from tapeline import tensorflow as tf
-from tapeline.config.schema import Accelerator, Model, Split
+from tapeline.config.schema import Model, Split
 from tapeline.errors import refuse
 from tapeline.lookup import family, spec, task
-from tapeline.models import Point, Training
+from tapeline.models import Point, Training, device
 from tapeline.models import Rows as Examples
 from tapeline.models import fitted as fits
+from tapeline.models.device import Device
 from tapeline.tables import splits
-from tapeline.tables.spec import Array, Rows
+from tapeline.tables.spec import Array, Rows, categorical
 from tapeline.tables.table import Table, columns_of, open_table
 from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
+from tapeline.tuning import results
 
 log = logging.getLogger(__name__)
 
 IN_MEMORY = 1 << 28
 """Bytes of a side's features; those of more rows go through a file."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """Keys of hw."""
-
-    name: str
-    threads: int
-    required: bool
-    accelerator: Accelerator | None
 
 
 @dataclass(frozen=True)
@@ -53,14 +44,22 @@ class Reads:
     hw: Device
 
 
-def run(config: Reads, *, table: Path, fitted: Path) -> None:
+def run(config: Reads, *, table: Path, best: Path | None = None, fitted: Path) -> None:
     """Train, and write what evaluate and export need.
+
+    Args:
+        config: the keys.
+        table: of features.
+        best: what a search found; its values take the place of those of the configuration.
+        fitted: the folder to write.
 
     Raises:
         Refused: the training diverged, or `hw.required` and there is no GPU.
     """
     data = open_table(table)
-    device, version = _device(config)
+    found = results.read_best(best)
+    given, config = config, replace(config, model=found.section(config.model), split=found.split(config.split))
+    on, version = device.prepare(config.model, config.hw)
     dataset = data.manifest.dataset
     windows = splits.of_table(config.split, data, spec(dataset).horizon, config.model.validation_share)
     sides = [{side: rows_of(window, data, side) for side in SIDES} for window in windows]
@@ -71,11 +70,11 @@ def run(config: Reads, *, table: Path, fitted: Path) -> None:
         task=data.manifest.task,
         family=config.model.family,
         section=section,
-        origin=dict.fromkeys(section, "configuration"),
+        origin=found.origin(given.model),
         hw=config.hw.name,
         seed=config.seed,
         threads=config.hw.threads,
-        device=device,
+        device=on,
         tensorflow=version,
         windows=windows,
         rows=[{side: sum(map(count, rows[side].values())) for side in SIDES} for rows in sides],
@@ -83,20 +82,6 @@ def run(config: Reads, *, table: Path, fitted: Path) -> None:
         last_label=last_label(windows[-1]),
     )
     fits.write(record, fitted)
-
-
-def _device(config: Reads) -> tuple[str, str | None]:
-    """Where the family trains, and with which TensorFlow, if any: that is loaded only where it is needed."""
-    if config.model.trains_with_tensorflow:
-        driver = config.hw.accelerator.driver if config.hw.accelerator else None
-        device = tf.device(config.hw.threads, driver, required=config.hw.required)
-        return device, tf.load(config.hw.threads).__version__
-    if config.hw.required:
-        what = f"model={config.model.family} trains on the CPU only"
-        raise refuse("hw.required=true", what, "set hw.required=false, or choose another model")
-    if config.hw.accelerator:
-        log.info("    %s trains on the CPU: it makes no use of a GPU", config.model.family)
-    return "cpu", None
 
 
 def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
@@ -112,18 +97,15 @@ def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Row
             seed=config.seed,
             report=_progress(of.TRACE, config.model.steps, config.model.report_every),
             threads=config.hw.threads,
-            categorical=_categorical(data),
+            missing_features=spec(data.manifest.dataset).missing_features,
+            outputs=data.manifest.outputs,
+            half=device.half(config.model, config.hw),
+            categorical=categorical(spec(data.manifest.dataset), data.manifest),
         )
         model, trace = module.fit(config.model, train, validation, training)
     folder.mkdir(parents=True)
     module.save(model, folder)
     return trace
-
-
-def _categorical(data: Table) -> tuple[int, ...]:
-    """Positions of the features that are categories."""
-    known = spec(data.manifest.dataset).categorical
-    return tuple(at for at, name in enumerate(data.manifest.names("feature")) if name in known)
 
 
 def _examples(data: Table, rows: Mapping[str, Rows], file: Path) -> Examples | None:

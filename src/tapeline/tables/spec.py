@@ -152,6 +152,11 @@ class Manifest:
         return next(iter((*self.names("time"), *self.names("row"))), None)
 
 
+def categorical(spec: Spec, manifest: Manifest) -> tuple[int, ...]:
+    """Positions of the features of a table that are categories."""
+    return tuple(at for at, name in enumerate(manifest.names("feature")) if name in spec.categorical)
+
+
 def header_of(spec: Spec, dataset: str, columns: Iterable[Column], extra: Mapping[str, Any]) -> Manifest:
     """The header of a table that a dataset with this spec makes."""
     return Manifest(spec.task, dataset, tuple(columns), spec.outputs, spec.feature_shape, extra)

@@ -2,8 +2,7 @@
 
     tapeline run split=walk_forward split.windows=6 split.purge=1d
 
-Rows of one time (several assets) stay together, so all counts and shares are of distinct times; where
-every row has its own time, as in daily closes of one market, these are rows.
+Rows of one time (several assets) stay together, so all counts and shares are of distinct times.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tapeline.config.schema import Split
 from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.tables.spec import UNITS, Array, Spec, format_duration, parse_duration
 from tapeline.tables.table import Table
-from tapeline.tables.windows import Window, as_periods, distinct
+from tapeline.tables.windows import Window, as_periods, distinct, leaders_of
 
 NONE = timedelta(0)
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -88,9 +87,8 @@ class Dates(Timed):
 class WalkForward(Timed):
     """Test folds one behind the other, each with a model trained on what came before it.
 
-    Purge and embargo are Lopez de Prado's. A window trains on nothing after its own fold, so the embargo
-    acts behind the folds of the windows before: no later window trains on the rows whose features still
-    look into such a fold, though one of them tests these rows.
+    Purge and embargo are Lopez de Prado's. The embargo acts behind the folds of earlier windows: no later window
+    trains on rows whose features still look into such a fold, though one of them tests these rows.
     """
 
     windows: Annotated[int, Field(ge=1)]
@@ -166,7 +164,7 @@ def periods(split: Split, values: Array, horizon: timedelta | None, validation: 
 
 
 def of_table(split: Split, table: Table, horizon: timedelta | None, validation: float = 0.0) -> tuple[Window, ...]:
-    """The windows of a split of a table; it reads one column.
+    """The windows of a split of a table; rows of one group are drawn together.
 
     Raises:
         Refused: as `periods`, or the table lacks the column that the split goes by.
@@ -174,6 +172,9 @@ def of_table(split: Split, table: Table, horizon: timedelta | None, validation: 
     if not (names := table.manifest.names(role := BY.get(type(split), "time"))):
         problem = f"the table has no column with the role {role}"
         raise refuse(f"split={split.name}", problem, "choose another split, as split=by_row for rows without time")
+    if type(split) is ByRow and table.manifest.names("group"):
+        rows, leaders = leaders_of(table)
+        return tuple(each.led(rows, leaders) for each in periods(split, np.unique(leaders), horizon, validation))
     values = distinct(table.column(part.id, names[0]) for part in table.manifest.parts)
     return periods(split, values, horizon, validation)
 

@@ -18,20 +18,33 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_va
 
 from tapeline.config import schema
 from tapeline.datasets.gresearch import bars as minute_bars
+from tapeline.datasets.gresearch import serving
 from tapeline.datasets.gresearch.assets import COMPETITION, DETAILS, Asset, read
 from tapeline.datasets.gresearch.columns import ASSET, NAMES, features, last_return
 from tapeline.datasets.gresearch.simulation import simulate
 from tapeline.datasets.sources import fetch
 from tapeline.errors import refuse
 from tapeline.tables.profile import Series
-from tapeline.tables.spec import Column, Manifest, Spec, header_of
+from tapeline.tables.spec import Column, Manifest, SignatureSpec, Spec, header_of
 from tapeline.tables.table import Batch
 from tapeline.tables.writing import Parts
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPEC", "Section", "baselines", "ingest", "series", "simulate", "table", "unlabelled"]
+__all__ = [
+    "RAW_COLUMNS",
+    "SPEC",
+    "Section",
+    "baselines",
+    "ingest",
+    "keys",
+    "series",
+    "signatures",
+    "simulate",
+    "table",
+    "unlabelled",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -126,7 +139,7 @@ def ingest(section: Section, frame: pl.LazyFrame, where: str) -> Iterator[tuple[
 
 
 def unlabelled(section: Section, frame: pl.LazyFrame, where: str) -> tuple[Manifest, Parts]:
-    """The table of bars without targets, for predictions; `row` is the row of each bar in the file, from 1.
+    """The table of bars without targets, for predictions.
 
     Raises:
         Refused: everything that is wrong with the file, by column and row.
@@ -266,6 +279,23 @@ def series(section: Section, raw: Mapping[str, pl.LazyFrame]) -> Series:
     closes = {name: joined[name].fill_null(np.nan).to_numpy() for name in names.values()}
     heaviest = max(raw, key=lambda part: raw[part].select("weight").head(1).collect().item())
     return Series(joined["time"].to_numpy(), closes, target=names[heaviest], unit="USD", each="asset", every="hour")
+
+
+RAW_COLUMNS = minute_bars.NEEDED
+"""Of a file of bars for predictions."""
+
+
+def keys(batch: Batch, names: Sequence[str]) -> dict[str, Array]:
+    """Which bar a row of the table is of: `timestamp` in seconds, and `Asset_ID`."""
+    seconds = batch["time"].astype("datetime64[s]").astype(np.int64)
+    return {"timestamp": seconds, ASSET: batch["feature"][:, list(names).index(ASSET)].astype(np.int64)}
+
+
+def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
+    """The signature `bars`, where the features respect gaps; those of `original` have none."""
+    if manifest.extra["original"]:
+        return ()
+    return (serving.bars(manifest.names("feature"), [int(part) for part in manifest.extra["partitions"]]),)
 
 
 def baselines(batch: Batch, names: Sequence[str]) -> dict[str, Array]:

@@ -49,8 +49,8 @@ def bars(names: Sequence[str], assets: Sequence[int]) -> SignatureSpec:
 
     def answered(values: Mapping[str, Any]) -> Any:
         tensorflow = tf.load()
-        known = tensorflow.reduce_any(values["asset_id"][:, None] == tensorflow.constant(assets, tensorflow.int64), axis=1)
-        return known & _present(values)[:, LAST]
+        same = values["asset_id"][:, None] == tensorflow.constant(list(assets), tensorflow.int64)
+        return tensorflow.reduce_any(same, axis=1) & _present(values)[:, LAST]
 
     about = {"rows": f"{LENGTH} minute bars, the oldest first, NaN where there is none", "time": "seconds since 1970"}
     return SignatureSpec("bars", inputs, features, answered, about=about)
@@ -99,7 +99,8 @@ def _run(values: Mapping[str, Any]) -> tuple[Any, Any]:
     tensorflow = tf.load()
     positions = np.arange(LENGTH, dtype=np.int64)
     there = _present(values)
-    apart = tensorflow.concat([tensorflow.ones_like(there[:, :1]), values["time"][:, 1:] - values["time"][:, :-1] != MINUTE], 1)
+    steps = values["time"][:, 1:] - values["time"][:, :-1]
+    apart = tensorflow.concat([tensorflow.ones_like(there[:, :1]), steps != MINUTE], axis=1)
     begins = tensorflow.where(there, tensorflow.where(apart, positions, 0), positions + 1)
     start = tensorflow.reduce_max(begins, axis=1)
     return start, positions >= start[:, None]

@@ -67,6 +67,10 @@ class Section(schema.Model):
         """Some rows are kept from training where they tell when to stop."""
         return 0.0 if self.early_stopping_rounds is None else VALIDATION
 
+    def fixed(self, steps: int) -> Section:
+        """Without early stopping, too."""
+        return self.model_copy(update={"steps": steps, "early_stopping_rounds": None})
+
 
 @dataclass(frozen=True)
 class Model:
@@ -74,6 +78,8 @@ class Model:
 
     text: str
     """In LightGBM's format, to the end of the trees: its parameters, threads among them, are no part of a model."""
+    threads: int = 0
+    """For predictions; 0: all cores. A prediction sets the threads of a training in the same process, too."""
 
     @property
     def binary(self) -> bool:
@@ -172,6 +178,8 @@ def _tracing(section: Section, training: Training, trace: list[Point]) -> Callab
         if step % section.report_every == 0 or step == section.steps:
             trace.append(Point(step, environment.model.eval_train(score)[-1][2]))
         training.report(step, trace[-1].score if trace else 0.0)
+        if training.watch and step % section.report_every == 0:
+            training.watch(step, Model(_text(environment.model, step), training.threads))
 
     return after
 
@@ -186,8 +194,8 @@ def predict(model: Model, features: Array) -> Outputs:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=model.text)
-    raw = booster.predict(features, raw_score=True)
-    answer = raw if model.sums else booster.predict(features)
+    raw = booster.predict(features, raw_score=True, num_threads=model.threads)
+    answer = raw if model.sums else booster.predict(features, num_threads=model.threads)
     if not model.binary:
         return {"prediction": answer[:, None], "raw_score": raw}
     probability = np.stack([1 - answer, answer], axis=1)

@@ -41,9 +41,9 @@ def _figure(inputs: Inputs, kind: str, groups: Mapping[str, Any]) -> Figure:
     for name, each in groups.items():
         here = ("metrics", "test", "by", kind, name)
         keys = interval_key(each, metric)
-        found = number(*here, metric.name, form=metric.form) if value(each, metric.name) is not None else ""
+        shown = number(*here, metric.name, form=metric.form) if value(each, metric.name) is not None else ""
         ends = [number(*here, *keys, end, form=metric.form) if keys else "" for end in ("low", "high")]
-        rows.append([name, number(*here, "rows", form=",d"), found, *ends])
+        rows.append([name, number(*here, "rows", form=",d"), shown, *ends])
     caption = f"The {metric.name} of the test rows of each {kind}, with its interval. Dashed: of all test rows."
     svg = picture(f"by-{kind}", caption, draw, 0.9 + 0.19 * len(known))
     title = f"{metric.name[0].upper()}{metric.name[1:]} by {kind}".replace("_", " ")
