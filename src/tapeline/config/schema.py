@@ -21,6 +21,13 @@ class Section(BaseModel):
 class Dataset(Section):
     """What every dataset has; its module's `Section` adds the rest."""
 
+    COMPETITION: ClassVar[str | None] = None
+    """Of Kaggle, for the source kaggle; None where the data is not there."""
+    FILE: ClassVar[str | None] = None
+    """The name of the data where a path is a folder or an archive with several files."""
+    BESIDE: ClassVar[tuple[str, ...]] = ()
+    """Names of small files that the dataset reads where they lie beside its data."""
+
     name: str
     source: str
     path: str | None

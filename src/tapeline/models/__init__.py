@@ -33,10 +33,13 @@ class Rows:
 
     Features are float32 [rows, features], or an array a row as the table has it, which may be uint8. The target is as
     the table has it, NaN where missing.
+    Features of many rows are a numpy.memmap of a file: take some rows at a time.
     """
 
     features: Array
     target: Array
+    weight: Array | None = None
+    """float64 [rows], where rows count differently in training."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Training:
     training. A family may leave it out; then a search cannot prune its trials."""
     missing_features: bool = False
     """Whether the dataset's spec allows missing features."""
+    categorical: tuple[int, ...] = ()
+    """Positions of the features whose values are numbers of categories."""
 
 
 @dataclass(frozen=True)

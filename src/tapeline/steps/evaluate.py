@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
 from tapeline.tables.spec import Array, Manifest, Role, Rows
 from tapeline.tables.table import Batch, Table, open_table
-from tapeline.tables.windows import count, rows_of
+from tapeline.tables.windows import count, distinct, rows_of
 from tapeline.tasks import Scores, Task, metric
 from tapeline.versions import versions
 
@@ -75,7 +76,7 @@ def run(
             "rows": {**fit.rows[-1], "test": len(pooled)},
             "train": {task.TRACE: trace[-1].score, "trace": [point.record() for point in trace]},
             "validation": None if validation is None else {"overall": validation, "by": {}},
-            "test": {"overall": comparison.scores(answers), "by": {}},
+            "test": {"overall": comparison.scores(answers), "by": _by(task, pooled, horizon, data.manifest)},
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
                 {
@@ -201,6 +202,22 @@ def _pooled(manifest: Manifest, windows: Sequence[Sequence[Predictions]]) -> Pre
     )
     # rows of one time are in the order of partitions, since parts are
     return joined.take(np.argsort(joined.axis, kind="stable")) if manifest.axis else joined
+
+
+def _by(task: Task, pooled: Predictions, horizon: timedelta | None, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The scores of the rows of each partition and of each month, as the dataset wants them."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in dataset_named(manifest.dataset).SPEC.by:
+        if kind == "month":
+            of, names = pooled.rows["time"].astype("datetime64[M]"), {}
+        else:
+            of, names = pooled.rows["partition"], manifest.extra.get("partitions", {})
+        found[kind] = {
+            names.get(str(each), str(each)): comparison.scores(comparison.answers(task, rows, horizon))
+            for each in distinct([of])
+            if len(rows := pooled.take(of == each))
+        }
+    return found
 
 
 def _score(task: Task, of: Predictions) -> Scores:

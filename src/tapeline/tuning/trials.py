@@ -20,7 +20,7 @@ from tapeline.lookup import family, spec, task
 from tapeline.models import Rows, Training, device
 from tapeline.models.device import Device
 from tapeline.tables import splits
-from tapeline.tables.spec import Array
+from tapeline.tables.spec import Array, categorical
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.windows import SideName, Window, count, rows_of
 from tapeline.tuning import sample, space
@@ -92,10 +92,11 @@ def load(problem: Problem) -> Data:
 def _rows(table: Table, window: Window, side: SideName) -> Rows:
     """Raises Refused where no row has a label."""
     rows = rows_of(window, table, side)
-    arrays = table.read(("feature", "target"), rows)
+    weight = ["weight"] if table.manifest.extra.get("sample_weights") else []
+    arrays = table.read(("feature", "target", *weight), rows)
     if not sum(map(count, rows.values())) or not np.isfinite(arrays["target"]).any():
         raise refuse("tune=optuna", f"no {side} row of the first window has a label", "choose another split")
-    return Rows(arrays["feature"], arrays["target"])
+    return Rows(arrays["feature"], arrays["target"], arrays.get("weight"))
 
 
 def runner(problem: Problem) -> Callable[[Job], Trial]:
@@ -142,6 +143,7 @@ def _run(problem: Problem, data: Data, of: Study, job: Job) -> Trial:
         outputs=manifest.outputs,
         half=device.half(problem.model, problem.hw),
         watch=watched,
+        categorical=categorical(spec(manifest.dataset), manifest),
     )
     try:
         section = space.changed(problem.model, params)

@@ -41,6 +41,8 @@ class Rows:
     """float32 [rows, features]; NaN where the dataset allows a missing one."""
     context: Mapping[str, Array] = field(default_factory=dict)
     """Context columns of the same rows, which are not sent; none of a file."""
+    keys: Mapping[str, Array] = field(default_factory=dict)
+    """What says which row of a file of raw data it is."""
 
 
 def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
