@@ -117,8 +117,8 @@ def network(rate: float = 0.003) -> Any:
 
     blocks = []
     for width in WIDTHS:
-        blocks += [layers.Conv2D(width, 3, padding="same", use_bias=False), layers.BatchNormalization()]
-        blocks += [layers.ReLU(), layers.MaxPooling2D()]
+        blocks += [layers.Conv2D(width, 3, padding="same", use_bias=False), layers.MaxPooling2D()]
+        blocks += [layers.BatchNormalization(), layers.ReLU()]
     model = tf.keras.Sequential(
         [
             tf.keras.Input((96, 96), dtype="uint8"),
