@@ -179,4 +179,6 @@ def test_what_cannot_work_is_refused_with_what_can(
     assert "model.family=lightgbm: LightGBM forecasts one number" in said
     assert "choose model=deep or model=flat" in said
     monkeypatch.setattr(module, "SPEC", images)
-    assert "shape (96, 96)" in refused(capsys, *toy.MODEL)
+    said = refused(capsys, "dataset=toy", "model=lightgbm")
+    assert "shape (96, 96)" in said
+    assert "choose model=conv or model=deep or model=flat" in said

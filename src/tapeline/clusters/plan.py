@@ -274,6 +274,8 @@ def _task(
     reads = {path.partition(".")[0] for step in steps for path in step.reads}
     if "serving" in reads:
         reads.add("dataset")  # serving.name is made of it
+    if "tune" in reads:
+        reads |= {"dataset", "model"}  # the metric and the ranges may be
     own = [each.text for each in overrides if config.linked or each.section in reads or each.section not in SECTIONS]
     if store:
         own.append(f"serving.store={conf.plain(config)['serving']['store']}")

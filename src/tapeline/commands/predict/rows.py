@@ -22,6 +22,7 @@ from tapeline.lookup import source
 from tapeline.serving import saved_model as servable
 from tapeline.tables import splits, writing
 from tapeline.tables.table import Table, open_table
+from tapeline.tables.windows import rows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +41,8 @@ class Rows:
     """float32 [rows, features]; NaN where the dataset allows a missing one."""
     context: Mapping[str, Array] = field(default_factory=dict)
     """Context columns of the same rows, which are not sent; none of a file."""
+    keys: Mapping[str, Array] = field(default_factory=dict)
+    """What says which row of a file of raw data it is."""
 
 
 def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
@@ -70,7 +73,7 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
     time = table.times(part)
     if chosen == ["random"]:
         window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
-        train = np.arange(len(time))[window.rows(time, "train")]
+        train = np.arange(len(time))[rows_of(window, table, "train")[part]]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
         picked = _dated(time, options["date"], origin)
@@ -78,7 +81,8 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
         picked = np.array([len(time) - 1])
     context = table.manifest.names("context")
     arrays = table.read(("feature", *context), {part: picked})
-    names, features = table.manifest.names("feature"), arrays.pop("feature")
+    names, features = table.manifest.names("feature"), arrays.pop("feature").reshape(len(picked), -1)
+    features = features.astype(np.float32)  # of an image, bytes
     return Rows([str(each) for each in time[picked]], names, features, arrays)
 
 
