@@ -13,6 +13,7 @@ from tapeline.lookup import family, source, sources, task
 from tapeline.serving.saved_model import SERVERS, release
 from tapeline.tables import splits
 from tapeline.tasks import Metric
+from tapeline.tuning import space
 
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
@@ -103,6 +104,19 @@ def split_fits_the_data(config: Config) -> Iterator[Finding]:
     yield from splits.findings(config.split, kind(config.dataset).SPEC)
 
 
+def search_fits_the_model(config: Config) -> Iterator[Finding]:
+    """A search has keys and values that the model takes, and what it needs to compare trials."""
+    tune = config.tune
+    if tune is None:
+        return
+    spec = kind(config.dataset).SPEC
+    yield from space.findings(tune, config.model, config.split, task(spec.task), spec)
+    card = config.hw.accelerator
+    if card and tune.parallel > 1 and config.model.trains_with_tensorflow:
+        problem = f"{tune.parallel} processes would share {card.model}, and each takes all of its memory"
+        yield Finding(f"tune.parallel={tune.parallel}", problem, "set tune.parallel=1")
+
+
 def image_supports_the_gpu(config: Config) -> Iterator[Finding]:
     """TensorFlow supports the GPU; otherwise it would train on the CPU without a message."""
     card, version = config.hw.accelerator, release(config.hw.tensorflow)
@@ -145,6 +159,7 @@ RULES: tuple[Rule, ...] = (
     family_supports_dataset,
     source_has_its_path,
     split_fits_the_data,
+    search_fits_the_model,
     image_supports_the_gpu,
     servers_can_load_it,
 )

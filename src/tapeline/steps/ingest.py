@@ -35,4 +35,5 @@ def run(config: Reads, *, raw: Path) -> None:
     module = kind(config.dataset)
     with files.scratch(raw.parent, "source") as folder:
         frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
-        raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])
+        made = module.ingest(config.dataset, frame, where)
+        raws.write(raw, made if module.SPEC.partition else [("all", made)])

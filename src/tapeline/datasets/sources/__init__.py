@@ -6,7 +6,8 @@
     check(dataset)                    findings about keys that it needs and that are not set
     size(dataset)                     optional: bytes of the data, decompressed, about
 
-csv and parquet return the columns of the file (csv: all text), which `parsing.scan` reads in batches.
+csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan`
+reads in batches.
 files and sql return one column for each market, joined by date, with types and the dataset's names.
 """
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-Simulate = Callable[[int], Any]
-"""The `simulate` of a dataset: a seed to raw data, a polars frame."""
+Simulate = Callable[..., Any]
+"""The `simulate` of a dataset: a seed, and `dataset.simulation` by name, to raw data, a polars frame."""
 
 
 class Source(Protocol):

@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal, Protocol, cast
 
+import numpy as np
+
 from tapeline import files
 from tapeline.config.schema import Split
 from tapeline.errors import Finding, choose, refuse
 from tapeline.tables.spec import Array, Spec, format_duration, parse_duration
 from tapeline.tables.splits.base import NONE, Section, Timed
 from tapeline.tables.table import Table
-from tapeline.tables.windows import Window, distinct
+from tapeline.tables.windows import Window, distinct, leaders_of
 
 
 class SplitModule(Protocol):
@@ -68,7 +70,7 @@ def periods(split: Split, values: Array, horizon: timedelta | None, validation: 
 
 
 def of_table(split: Split, table: Table, horizon: timedelta | None, validation: float = 0.0) -> tuple[Window, ...]:
-    """The windows of a split of a table; it reads one column.
+    """The windows of a split of a table; rows of one group are drawn together.
 
     Raises:
         Refused: as `periods`, or the table has no column with the role of the split.
@@ -76,6 +78,9 @@ def of_table(split: Split, table: Table, horizon: timedelta | None, validation: 
     if not (names := table.manifest.names(role := modules()[split.name].ROLE)):
         problem = f"the table has no column with the role {role}"
         raise refuse(f"split={split.name}", problem, "choose another split, as split=by_row for rows without time")
+    if role == "row" and table.manifest.names("group"):
+        rows, leaders = leaders_of(table)
+        return tuple(each.led(rows, leaders) for each in periods(split, np.unique(leaders), horizon, validation))
     values = distinct(table.column(part.id, names[0]) for part in table.manifest.parts)
     return periods(split, values, horizon, validation)
 
