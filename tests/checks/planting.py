@@ -80,7 +80,7 @@ def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "RULES", tuple(each for each in module.RULES if each is not rule))
 
 
-WRONG_TYPES = ([], ["x"], {}, {"x": ["y"]}, "x", 7, True, None)
+WRONG_TYPES: tuple[Any, ...] = ([], ["x"], {}, {"x": ["y"]}, "x", 7, True, None)
 """Values in the place of others."""
 
 

@@ -321,7 +321,7 @@ def test_a_run_at_work_is_left_alone(tapeline: Tapeline, past: Path) -> None:
         assert "running" in tapeline("runs")[1]
         code, _, err = tapeline("runs", "remove=_a", "yes=true")
         assert code == 2
-        assert "a process is at work on this run" in err
+        assert "a process is running it" in err
         assert tapeline("runs", "keep=0", "yes=true")[0] == 0
         assert names(past) == "ad"
         assert used(killed) <= entries(past)

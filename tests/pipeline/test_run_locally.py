@@ -56,8 +56,8 @@ def test_what_a_change_runs_again_and_why(tapeline: Tapeline, folder: Path, ran:
     ran(*SMALL)
     code, out, _ = tapeline("run", *SMALL, "model.steps=60", "why=true")
     assert code == 0
-    ran = [name for name, how in steps(folder).items() if how == "ran"]
-    assert ran == ["train", "export", "evaluate", "gate", "report", "publish"]
+    again = [name for name, how in steps(folder).items() if how == "ran"]
+    assert again == ["train", "export", "evaluate", "gate", "report", "publish"]
     assert "train      runs because model.steps 40 -> 60\n" in out
     assert "export     runs because input fitted\n" in out
     assert tapeline("run", *SMALL, "hw.limits.memory=8Gi", "target.runs=elsewhere")[0] == 0

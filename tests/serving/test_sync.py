@@ -162,7 +162,7 @@ def test_follow_continues_after_errors_and_ends_on_sigterm(
 @pytest.mark.parametrize("named", [True, False])
 def test_init_creates_a_store_and_changes_no_existing_one(tapeline: Tapeline, folder: Path, named: bool) -> None:
     arguments = ["store", "init", *(["a/store"] if named else ["serving.store=a/store"])]
-    assert tapeline(*arguments) == (0, "a/store: made, with nothing served yet\n", "")
+    assert tapeline(*arguments) == (0, "a/store: created; it has no versions yet\n", "")
     path = folder / "a" / "store" / "models.config"
     assert path.read_text() == "model_config_list {\n}\n"
     assert served(path.parent) == {}

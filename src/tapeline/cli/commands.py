@@ -1,4 +1,4 @@
-"""The commands by file name, the check of their words, and their help; nothing heavy is imported."""
+"""Commands found by file name, the check of their arguments, and their help; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH = 100
 
 
 def names() -> list[str]:
-    """All commands, as people write them."""
+    """All commands, as on the command line."""
     return [name.replace("_", "-") for name in files.modules("tapeline.commands")]
 
 
@@ -27,8 +27,8 @@ def load(name: str, others: Sequence[str] = ()) -> Command:
     """The module of a command.
 
     Args:
-        name: as people write it.
-        others: names that are also close to what was meant, as make's own goals.
+        name: as on the command line.
+        others: more names for suggestions, for example make's own goals.
 
     Raises:
         Refused: there is none of that name.
@@ -43,8 +43,8 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
     """Overrides, and the values of the command's own options.
 
     Raises:
-        Refused: a word is no key=value, an option has a value that it cannot have, or the command does not
-            read a key; all of them at once.
+        Refused: an argument is not key=value, an option has an invalid value, or the command does not read a key; all
+            mistakes at once.
     """
     overrides: list[str] = []
     options: dict[str, str] = {}
@@ -57,41 +57,41 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
             findings += _unread(name, command, text)
         elif known[key].choices and value not in known[key].choices:
             findings.append(
-                Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
+                Finding(text, "is not a value of this option", f"choose one of: {', '.join(known[key].choices)}")
             )
         elif options.setdefault(key, value) != value:
-            findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
+            findings.append(Finding(text, f"{key} has two values", f"remove one: {key}={options[key]} or this"))
     if findings:
         raise Refused(*findings)
     return overrides, options
 
 
 def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
-    """What is wrong with a word that is none of the command's options; its value is the configuration's affair."""
+    """Findings about an argument that is no option of the command; the configuration validates its value."""
     if _words(command):
         return
     options = [option.name for option in command.OPTIONS]
     if text.startswith("-"):
         key = text.lstrip("-").partition("=")[0]
-        yield Finding(text, "options are key=value", nearest(key, options, otherwise="leave out the -"))
+        yield Finding(text, "options are key=value", nearest(key, options, otherwise="remove the -"))
         return
     if "=" not in text and not text.startswith("~"):
-        yield Finding(text, "is no key=value", "write as in model=deep")
+        yield Finding(text, "is not a key=value", "write it as in model=deep")
         return
     section = section_of(text)
     sections = _sections()
     reads = getattr(command, "READS", None)
     if section in sections and reads is not None and section not in (*reads, "hydra"):
         what = f"it reads {', '.join(reads)}" if reads else "it reads no configuration"
-        yield Finding(text, f"{name} does not read {section}", f"leave it out; {what}")
+        yield Finding(text, f"{name} does not read {section}", f"remove it; {what}")
     elif section not in sections:
         close = nearest(section, [*sections, *options], otherwise="")
         if reads == () or any(close == f"did you mean {option}?" for option in options):
-            yield Finding(text, f"unknown option of {name}", close or f"leave it out; see tapeline {name} --help")
+            yield Finding(text, f"unknown option of {name}", close or f"remove it; see tapeline {name} --help")
 
 
 def _sections() -> list[str]:
-    """What the first part of a key can be."""
+    """The sections: the first part of a key."""
     from dataclasses import fields
 
     from tapeline.config.schema import NO_KEYS, Config
@@ -104,7 +104,7 @@ def _words(command: Command) -> str:
 
 
 def usage() -> str:
-    """What `tapeline --help` prints."""
+    """The text of `tapeline --help`."""
     lines = [
         "tapeline: from market data to a served model.",
         "",
@@ -123,7 +123,7 @@ def usage() -> str:
 
 
 def explain(name: str) -> str:
-    """What `tapeline COMMAND --help` prints: usage, options with meaning and default, examples.
+    """The text of `tapeline COMMAND --help`: usage, options with meaning and default, examples.
 
     Raises:
         Refused: there is no such command.

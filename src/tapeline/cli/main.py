@@ -1,4 +1,4 @@
-"""The command line: `tapeline COMMAND key=value ...`, or `make COMMAND key=value ...`, which passes all on unchanged.
+"""The command line: `tapeline COMMAND key=value ...`, or `make COMMAND key=value ...`, which passes it unchanged.
 
 A key=value is one of the command's own options, or a Hydra override of the configuration in conf/.
 """
@@ -16,13 +16,13 @@ from tapeline.cli import commands, make_flags
 from tapeline.errors import MACHINE, Finding, Refused, refuse
 
 PYTHONS = ((3, 11), (3, 14))
-"""From the first, below the second: TensorFlow 2.20 has wheels for 3.11 to 3.13."""
+"""The first Python, and the first that is too new: TensorFlow 2.20 has wheels for 3.11 to 3.13."""
 HELP = ("--help", "-h", "help")
-"""What asks for help; the last one only as the first word."""
+"""Arguments that print help; the last one only in the first place."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 where it did its work, 2 where it was refused with a sentence for each mistake."""
+    """Run a command; return 0, or 2 if it was refused with a sentence for each mistake."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         check_python(sys.version_info[:2])

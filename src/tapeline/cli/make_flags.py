@@ -1,4 +1,4 @@
-"""What make hands over: the goals and the variables of its command line, unchanged and past no shell.
+"""The goals and variables of make's command line, unchanged: no shell reads them.
 
 The Makefile forwards every line with a goal that is not make's own to one call, `tapeline --from-make GOAL ...`.
 The call's words are make's own goals; the line itself is in the environment.
@@ -12,11 +12,11 @@ from tapeline.cli import commands
 from tapeline.errors import refuse
 
 GOALS = "TAPELINE_GOALS"
-"""The variable with the goals as typed."""
+"""The environment variable with the goals as given."""
 
 
 def arguments(own: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The command and its words, as if typed behind `tapeline`.
+    """The command and its arguments, as behind `tapeline`.
 
     Args:
         own: make's own goals.
@@ -35,7 +35,7 @@ def arguments(own: Sequence[str], environment: Mapping[str, str]) -> list[str]:
 
 
 def _one(goals: Sequence[str], own: Sequence[str]) -> str:
-    """How to write what several goals may have meant."""
+    """The command that several goals may mean."""
     known = [*commands.names(), *own]
     name, *rest = goals
     if name in known and all(goal in known for goal in rest):
@@ -50,7 +50,7 @@ def _one(goals: Sequence[str], own: Sequence[str]) -> str:
 
 
 def overrides(flags: str) -> list[str]:
-    """The command-line variables of make in the order typed, from MAKEFLAGS.
+    """The command-line variables of make in their order, from MAKEFLAGS.
 
     make puts them behind ` -- `, the last one first, with blanks and backslashes escaped and `$` doubled.
     """

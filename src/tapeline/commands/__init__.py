@@ -12,14 +12,14 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Option:
-    """A `name=value` that a command reads itself; other keys are overrides of the configuration."""
+    """An option `name=value` of the command; other keys are overrides of the configuration."""
 
     name: str
     values: str
     """The choices, as in `true|false`; or a word in capitals, which stands for any text."""
     meaning: str
     default: str = ""
-    """What holds without it, for people to read."""
+    """The default, as help shows it."""
 
     @property
     def is_word(self) -> bool:
@@ -33,7 +33,7 @@ class Option:
 
 
 class Command(Protocol):
-    """What the module of a command offers. Three more names are optional.
+    """The interface of a command's module. Three more names are optional.
 
     GROUP: the heading in `tapeline --help`; the last one without it.
     READS: sections of the configuration that overrides may change; all without it.

@@ -1,4 +1,4 @@
-"""Finished steps on the disk, in `target.cache`: tapeline cache        tapeline cache keep=20GB yes=true"""
+"""Finished steps in the cache, `target.cache`: tapeline cache        tapeline cache keep=20GB yes=true"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GROUP = "maintenance"
 HELP = "list finished steps in the cache, or remove the oldest that no run names"
 OPTIONS = (
-    Option("keep", "SIZE", "remove the oldest until the cache is not larger than this, as in keep=20GB"),
+    Option("keep", "SIZE", "remove the oldest until the cache is not larger than this, for example keep=20GB"),
     Option("yes", "true|false", "really remove; without it keep only prints what it would do", "false"),
 )
 READS = ("target",)
@@ -51,7 +51,9 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
 def _bytes(text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(MB|GB|TB)", text)
     if not match:
-        raise refuse(f"keep={text}", "is no size with a unit", "write a number and MB, GB or TB, as in keep=20GB")
+        raise refuse(
+            f"keep={text}", "is not a size with a unit", "write a number and MB, GB or TB, for example keep=20GB"
+        )
     return float(match[1]) * UNITS[match[2]]
 
 
@@ -61,7 +63,7 @@ def _list(root: Path, folders: Sequence[Path]) -> None:
 
     entries = cache.kept(root, folders)
     if not entries:
-        print(f"{root} holds no finished steps; tapeline run fills it")
+        print(f"{root} has no finished steps; tapeline run adds some")
         return
     rows = [(each.step, _size(each.bytes), _age(each.seconds), "a run" if each.named else "") for each in entries]
     table(("step", "size", "last used", "named by"), rows)
@@ -74,7 +76,7 @@ def _keep(limit: float, root: Path, folders: Sequence[Path], *, really: bool) ->
     from tapeline.pipeline import cache
 
     if not root.is_dir():
-        print(f"{root} holds no finished steps; nothing to remove")
+        print(f"{root} has no finished steps; nothing to remove")
         return
     if really:
         # as with runs: aside by a rename under the lock, so that a kill leaves whole entries or none

@@ -37,6 +37,6 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         model, metrics = folder / SERVABLE.file, folder / METRICS.file
         print(operations.canary(model, metrics, serving.store, serving, why))
     elif "run" in options:
-        raise refuse("run and version", "both name a model", "give one of them, as in canary version=3")
+        raise refuse("run and version", "both name a model", "give one of them, for example canary version=3")
     else:
         print(operations.canary(number, None, config.serving.store, config.serving, why))

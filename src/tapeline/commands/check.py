@@ -1,4 +1,4 @@
-"""All rules over all that is here: tapeline check"""
+"""All checks of the project: tapeline check"""
 
 from __future__ import annotations
 

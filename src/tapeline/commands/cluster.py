@@ -1,4 +1,4 @@
-"""The commands that make a cluster for the overlays: tapeline cluster provider=kind
+"""The commands that create a cluster for the overlays: tapeline cluster provider=kind
 
 They are printed to be read, changed and pasted; run=true runs them, one after the other.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from tapeline.commands import Option
 
 GROUP = "clusters"
-HELP = "print the commands that make a cluster for the Kustomize overlays, or run them"
+HELP = "print the commands that create a cluster for the Kustomize overlays, or run them"
 OPTIONS = (
-    Option("provider", "kind|gke", "where the cluster is made; required"),
+    Option("provider", "kind|gke", "where the cluster is created; required"),
     Option("engine", "argo|kfp", "what is installed to run pipelines", "argo"),
     Option("project", "ID", "the project, for provider=gke; required there"),
     Option("zone", "NAME", "the zone, for provider=gke", "europe-west4-a"),
@@ -19,7 +19,7 @@ OPTIONS = (
 READS = ("experiment", "hw")
 EXAMPLES = (
     ("tapeline cluster provider=kind", "prints the commands for a cluster on this machine"),
-    ("tapeline cluster provider=gke hw=gpu-t4 project=my-project run=true", "makes one on GKE with T4 cards"),
+    ("tapeline cluster provider=gke hw=gpu-t4 project=my-project run=true", "creates one on GKE with T4 GPUs"),
 )
 
 

@@ -1,11 +1,11 @@
-"""The commands that remove a cluster: tapeline cluster-down provider=kind"""
+"""The commands that delete a cluster: tapeline cluster-down provider=kind"""
 
 from __future__ import annotations
 
 from tapeline.commands import Option
 
 GROUP = "clusters"
-HELP = "print the commands that remove the cluster of `tapeline cluster`, or run them"
+HELP = "print the commands that delete the cluster of `tapeline cluster`, or run them"
 OPTIONS = (
     Option("provider", "kind|gke", "where the cluster is; required"),
     Option("project", "ID", "the project, for provider=gke; required there"),
@@ -14,8 +14,8 @@ OPTIONS = (
 )
 READS = ()
 EXAMPLES = (
-    ("tapeline cluster-down provider=kind", "prints the command that removes the local cluster"),
-    ("tapeline cluster-down provider=gke project=my-project run=true", "removes the cluster on GKE"),
+    ("tapeline cluster-down provider=kind", "prints the command that deletes the local cluster"),
+    ("tapeline cluster-down provider=gke project=my-project run=true", "deletes the cluster on GKE"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 GROUP = "run and look"
-HELP = "print the configuration that the overrides make"
+HELP = "print the composed configuration of the overrides"
 OPTIONS = ()
 EXAMPLES = (
     ("tapeline config", "prints the defaults as YAML"),

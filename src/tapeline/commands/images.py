@@ -19,7 +19,9 @@ GROUP = "clusters"
 HELP = "build the images that the steps run in"
 OPTIONS = (
     Option("image", "cpu|gpu|gpu-k80", "one image only", "all"),
-    Option("builder", "COMMAND", "what builds: it gets CONTEXT -f FILE -t TAG", "docker, podman or buildah"),
+    Option(
+        "builder", "COMMAND", "the program that builds; it gets CONTEXT -f FILE -t TAG", "docker, podman or buildah"
+    ),
 )
 READS = ("hw",)
 EXAMPLES = (
@@ -30,7 +32,7 @@ EXAMPLES = (
     ),
 )
 PROFILES = {"cpu": "cpu", "gpu": "gpu-t4", "gpu-k80": "gpu"}
-"""Folders of deploy/images, and for each a profile of conf/hw whose image it makes."""
+"""By folder of deploy/images: a profile of conf/hw that uses its image."""
 
 TOOLS = ("docker", "podman", "buildah")
 VARIABLE = "TAPELINE_IMAGE_BUILDER"
@@ -46,21 +48,21 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     tags = {name: tag(name, overrides) for name in names}
     if len(set(tags.values())) < len(tags):
         fix = f"choose one with image={', '.join(PROFILES)}"
-        raise refuse(f"hw.image={tags['cpu']}", "is one name for several images", fix)
+        raise refuse(f"hw.image={tags['cpu']}", "is the name of several images", fix)
     for name, image in tags.items():
         build(name, image, options.get("builder", ""))
         print(f"built: {image}", flush=True)
 
 
 def tag(name: str, overrides: Sequence[str] = ()) -> str:
-    """The name under which the configuration knows an image."""
+    """The name of an image in the configuration."""
     from tapeline.lookup import configure
 
     return configure([*overrides, f"hw={PROFILES[name]}"]).hw.image
 
 
 def build(name: str, tag: str, builder: str = "") -> None:
-    """Build one image; the tool itself says how far it is.
+    """Build one image; the tool itself prints its progress.
 
     Raises:
         Refused: as `run`.
@@ -72,11 +74,11 @@ def build(name: str, tag: str, builder: str = "") -> None:
         raise refuse(file, "no such file", "build images in a checkout; the installed package has no Dockerfiles")
     words = command(builder, root(), file, tag)
     if code := subprocess.run(words, check=False).returncode:
-        raise refuse(f"image={name}", f"{Path(words[0]).name} ended with {code}", "see what it printed above")
+        raise refuse(f"image={name}", f"{Path(words[0]).name} failed with exit code {code}", "look at its output above")
 
 
 def command(builder: str, context: Path, file: Path, tag: str) -> list[str]:
-    """The words that build an image.
+    """The command that builds an image.
 
     Args:
         builder: a command that takes `CONTEXT -f FILE -t TAG`; empty for TAPELINE_IMAGE_BUILDER's, or for a tool.
@@ -91,8 +93,8 @@ def command(builder: str, context: Path, file: Path, tag: str) -> list[str]:
         # a client may be here without its engine; and buildah wants the context last
         if shutil.which(tool) and not subprocess.run([tool, "version"], capture_output=True, check=False).returncode:
             return [tool, "build", *flags, str(context)]
-    fix = f"start one, or name a command that takes CONTEXT -f FILE -t TAG with builder='...' or {VARIABLE}"
-    raise refuse("builder", f"none of {', '.join(TOOLS)} works here", fix)
+    fix = f"start one, or set builder='...' or {VARIABLE} to a command that takes CONTEXT -f FILE -t TAG"
+    raise refuse("builder", f"none of {', '.join(TOOLS)} works on this machine", fix)
 
 
 def _words(builder: str) -> list[str]:
@@ -101,5 +103,7 @@ def _words(builder: str) -> list[str]:
     except ValueError:
         words = []
     if not words or not shutil.which(words[0]):
-        raise refuse(f"builder={builder}", "is no command that is here", "write a program and its first arguments")
+        raise refuse(
+            f"builder={builder}", "is not a program on this machine", "write a program and its first arguments"
+        )
     return words

@@ -1,4 +1,4 @@
-"""The canary, or a version, goes live: tapeline promote version=3"""
+"""Make the canary or a version live: tapeline promote version=3"""
 
 from __future__ import annotations
 

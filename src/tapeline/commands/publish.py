@@ -1,4 +1,4 @@
-"""A finished run's model goes live: tapeline publish run=latest"""
+"""Publish the model of a finished run: tapeline publish run=latest"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = (
 READS = ("dataset", "experiment", "serving", "target")
 EXAMPLES = (
     ("tapeline publish", "publishes the model of runs/latest"),
-    ("tapeline publish run=20261121-120000_indices_deep why='better on 2015'", "publishes an older run's"),
+    ("tapeline publish run=20261121-120000_indices_deep why='better on 2015'", "publishes the model of an older run"),
 )
 
 

@@ -1,11 +1,11 @@
-"""The version that was live before goes live again: tapeline rollback why='it shorts everything'"""
+"""Make the previous version live again: tapeline rollback why='it shorts everything'"""
 
 from __future__ import annotations
 
 from tapeline.commands import Option
 
 GROUP = "serve"
-HELP = "make the version live again that was live before"
+HELP = "make the previous version live again"
 OPTIONS = (Option("why", "TEXT", "the reason, for the store's log"),)
 READS = ("dataset", "experiment", "serving", "target")
 EXAMPLES = (

@@ -7,10 +7,10 @@ from tapeline.commands import Option
 GROUP = "run and look"
 HELP = "run the whole pipeline on this machine: data, training, evaluation, gate, report, publishing"
 OPTIONS = (
-    Option("why", "true|false", "for each step that does not come from the cache: what has changed", "false"),
-    Option("publish", "true|false", "let an accepted model go live in serving.store", "true"),
+    Option("why", "true|false", "for each step that is not taken from the cache, print what has changed", "false"),
+    Option("publish", "true|false", "publish an accepted model in serving.store", "true"),
     Option("files", "true|false", "also print metrics.json, report.html and published.json in base64", "false"),
-    Option("built", "JSON", "refuse where conf/ composes other values than these, which a build gives a pod"),
+    Option("built", "JSON", "the values of the build, as pods get them; refuse if conf/ composes others"),
 )
 EXAMPLES = (
     ("tapeline run model=flat seed=7", "trains the small network on simulated markets; runs/latest holds the result"),
@@ -22,7 +22,7 @@ EXAMPLES = (
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Run the graph; what a run leaves is in `runs/latest`."""
+    """Run the graph; the result is in `runs/latest`."""
     from tapeline.checks import before_run
     from tapeline.clusters import built, run_status
     from tapeline.lookup import configure

@@ -1,4 +1,4 @@
-"""The store itself: tapeline store init [STORE]        tapeline store sync URL DIR follow=true seconds=10"""
+"""Stores of models: tapeline store init [STORE]        tapeline store sync URL DIR follow=true seconds=10"""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tapeline.commands import Option
 from tapeline.errors import refuse
 
 GROUP = "serve"
-HELP = "make an empty store, or mirror a store of object storage in a folder"
+HELP = "create an empty store, or mirror a store in object storage to a folder"
 WORDS = "init [STORE] | sync URL DIR"
 OPTIONS = (
-    Option("follow", "true|false", "sync: go on until SIGTERM or Ctrl-C", "false"),
-    Option("seconds", "N", "sync: time between two looks at the store", "10"),
+    Option("follow", "true|false", "sync: repeat until SIGTERM or Ctrl-C", "false"),
+    Option("seconds", "N", "sync: seconds between two checks of the store", "10"),
 )
 READS = ("dataset", "experiment", "serving", "target")
 EXAMPLES = (
@@ -21,11 +21,11 @@ EXAMPLES = (
     ("tapeline store sync s3://models/store models follow=true seconds=10", "mirrors a store in the folder models"),
 )
 SECONDS = 10
-"""To wait for a lock, and between two looks at a store."""
+"""Seconds to wait for a lock, and between two checks of a store."""
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Do what the first word says.
+    """Run the action that the first argument names.
 
     Raises:
         Refused: the words are not those of init or sync, or what they name is refused.
@@ -34,15 +34,15 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     keys = [word for word in overrides if word not in words]
     if words[:1] == ["init"] and len(words) <= 2:
         if options:
-            raise refuse(next(iter(options)), "is no option of store init", "leave it out")
+            raise refuse(next(iter(options)), "is not an option of store init", "remove it")
         _init(words[1:], keys)
     elif words[:1] == ["sync"] and len(words) == 3:
         if keys:
-            raise refuse(keys[0], "is no option of store sync", "it has follow=true and seconds=10")
+            raise refuse(keys[0], "is not an option of store sync", "its options are follow=true and seconds=10")
         _sync(words[1], Path(words[2]), options)
     else:
         said = " ".join(["store", *words])
-        raise refuse(said, "names no action", "write store init [STORE], or store sync URL DIR")
+        raise refuse(said, "is not an action", "write store init [STORE], or store sync URL DIR")
 
 
 def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
@@ -50,11 +50,11 @@ def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
     from tapeline.serving.store import state
 
     if stores and overrides:
-        raise refuse(overrides[0], "has no effect on a store that is named", "leave it out")
+        raise refuse(overrides[0], "has no effect if the store is given", "remove it")
     serving = None if stores else configure(overrides).serving
     store = serving.store if serving else stores[0]
     made = state.init(store, serving.lock_seconds if serving else SECONDS)
-    print(f"{store}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
+    print(f"{store}: " + ("created; it has no versions yet" if made else "is a store already; nothing was written"))
 
 
 def _sync(url: str, folder: Path, options: Mapping[str, str]) -> None:
@@ -67,7 +67,7 @@ def _sync(url: str, folder: Path, options: Mapping[str, str]) -> None:
     except ValueError:
         seconds = 0
     if not 0.1 <= seconds <= 86400:
-        raise refuse(f"seconds={given}", "is no number of seconds, from 0.1 to a day", "write seconds=10")
+        raise refuse(f"seconds={given}", "is not a number of seconds from 0.1 to 86400", "write seconds=10")
     with logged():
         if options.get("follow") == "true":
             sync.follow(url, folder, seconds)

@@ -1,15 +1,15 @@
-"""How a run on a cluster ended, as its last pod prints it: tapeline summary name=x7f status=Succeeded duration=84.1"""
+"""The result of a run on a cluster: tapeline summary name=x7f status=Succeeded duration=84.1"""
 
 from __future__ import annotations
 
 from tapeline.commands import Option
 
 GROUP = "clusters"
-HELP = "print how a run on a cluster ended, or files of it in base64, as the run's last pods do"
+HELP = "print the result of a run on a cluster, or its files in base64; the last pods of a run do so"
 OPTIONS = (
     Option("name", "TEXT", "the run's name on the cluster", "run"),
-    Option("status", "TEXT", "what the cluster says of it", "ended"),
-    Option("duration", "SECONDS", "how long it took"),
+    Option("status", "TEXT", "its status on the cluster", "ended"),
+    Option("duration", "SECONDS", "its duration"),
     Option("failures", "JSON", "a list of the pods that failed, with displayName and message"),
     Option("metrics", "FILE", "the run's metrics.json, for the gate's decision; by default the one here"),
     Option("files", "FILE,FILE", "print these files in base64 instead"),

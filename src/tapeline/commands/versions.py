@@ -1,9 +1,9 @@
-"""The versions that the store holds under a name: tapeline versions serving.name=indices"""
+"""The versions of a model in the store: tapeline versions serving.name=indices"""
 
 from __future__ import annotations
 
 GROUP = "serve"
-HELP = "list the versions that the store holds under serving.name"
+HELP = "list the versions of serving.name in the store"
 OPTIONS = ()
 READS = ("dataset", "experiment", "serving", "target")
 EXAMPLES = (

@@ -1,4 +1,4 @@
-"""The shipped experiments on cpu and gpu in workflows/, one folder a target: tapeline workflows"""
+"""The shipped experiments on cpu and gpu as files in workflows/, a folder for each target: tapeline workflows"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELP = "write the shipped experiments into workflows/, for Argo and KFP"
 OPTIONS = ()
 READS = ()
 EXAMPLES = (
-    ("tapeline workflows", "writes all files again, and removes those of experiments that are gone"),
+    ("tapeline workflows", "writes all files again, and removes those of removed experiments"),
     ("make workflows", "does the same in a checkout, and installs first what it needs"),
 )
 TARGETS, HARDWARE = ("argo", "kfp"), ("cpu", "gpu")
@@ -27,7 +27,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
 
 
 def write() -> list[Path]:
-    """Write all of them, and remove what no experiment makes any more; return their paths."""
+    """Write all files, and remove those of removed experiments; return the paths."""
     from tapeline import files
 
     made = {path: text for target in TARGETS for path, text in emit(target).items()}
@@ -41,7 +41,7 @@ def write() -> list[Path]:
 
 
 def emit(target: str) -> dict[Path, str]:
-    """The files of one target by path, with a kustomization for each folder: schedules are no part of the first."""
+    """The files of one target by path, with a kustomization for each folder; schedules have their own."""
     from tapeline.clusters.emit import emit as emitted
     from tapeline.lookup import configure
 
@@ -66,7 +66,7 @@ def _lines(target: str) -> Iterator[list[str]]:
 
 
 def _kustomization(texts: Mapping[str, str]) -> str:
-    """Of what kubectl apply takes: no runs, which have no name, and nothing that is no object."""
+    """The kustomization of objects that kubectl apply takes: no runs, which have no name."""
     import yaml
 
     listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, yaml.safe_load_all(texts[name])))]

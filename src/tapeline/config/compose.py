@@ -1,4 +1,4 @@
-"""The files of conf/, and how Hydra composes them with what people type."""
+"""The files of conf/, composed with overrides by Hydra."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PLACES = (
     *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
     *("tune.storage", "tune.password_*"),
 )
-"""Where things lie and how one machine serves them: in no cache key and no metrics.json."""
+"""Keys of paths, ports and this machine; they are in no cache key and not in metrics.json."""
 
 
 def root() -> Path:
-    """The folder that holds conf/ and the lock files: of the checkout, or of the installed package."""
+    """The folder of conf/ and the lock files: the checkout, or the installed package."""
     package = Path(__file__).parents[1]
     checkout = package.parents[1]
     return checkout if (checkout / "conf" / "config.yaml").is_file() else package
@@ -55,13 +55,13 @@ class Composed:
     values: dict[str, Any]
     """With interpolations resolved."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Keys, dotted, whose value comes from the environment, and the text that says so: ${oc.env:STEPS}."""
+    """Keys, dotted, whose value comes from the environment, with their text, for example ${oc.env:STEPS}."""
     linked: bool = False
     """A key refers to another key."""
 
     @property
     def unresolved(self) -> dict[str, Any]:
-        """The values as they may be written: text instead of what comes from the environment."""
+        """The values as they may be written: values of the environment stay interpolations."""
         return _unresolved(self.values, self.environment)
 
 
@@ -77,7 +77,7 @@ def compose(overrides: Sequence[str]) -> Composed:
 
 
 def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
-    """What overrides make of a configuration that was composed before; a group's option replaces its section.
+    """Apply overrides to a composed configuration; an option of a group replaces its section.
 
     Raises:
         Refused: an override that Hydra cannot take, or an experiment, which is a configuration of its own.
@@ -95,7 +95,7 @@ def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
 
 
 def _compose(where: Path, overrides: Sequence[str], named: str) -> Composed:
-    """Compose the config.yaml of a folder; refusals without an override speak of `named`."""
+    """Compose the config.yaml of a folder; refusals without an override name `named`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -111,7 +111,7 @@ def _compose(where: Path, overrides: Sequence[str], named: str) -> Composed:
 
 
 def resolve(composed: Any) -> Composed:
-    """What Hydra composed, as plain values.
+    """The composed configuration as plain values.
 
     Args:
         composed: a DictConfig.
@@ -137,7 +137,7 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _reads_environment(composed: Any, path: Sequence[str]) -> bool:
-    """Whether the value there comes from the environment, by way of other keys or not."""
+    """Whether the value comes from the environment, directly or through other keys."""
     from omegaconf import OmegaConf
     from omegaconf.resolvers import oc
 
@@ -163,7 +163,7 @@ def is_group(key: str) -> bool:
 
 
 def for_hydra(overrides: Iterable[Override], *, sweep: bool = False) -> list[str]:
-    """Overrides as Hydra shall see them: keys are forced in, so that validation names all unknown ones.
+    """Overrides for Hydra: unknown keys are added, so that validation reports all of them.
 
     Raises:
         Refused: a choice that is not there, several values without `sweep`, one of Hydra's own keys.
@@ -188,7 +188,7 @@ def _option(override: Override) -> str:
 def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
     key, text = override.key, override.text
     if key.startswith("hydra.") and key != "hydra.searchpath":
-        yield Finding(text, "Hydra's own keys have no effect on a single run", "leave it out")
+        yield Finding(text, "Hydra's own keys have no effect on a single run", "remove it")
     elif override.sweep and not sweep:
         yield Finding(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
     elif is_group(key) and override.op != "delete":
@@ -207,13 +207,13 @@ def option_digests(group: str) -> dict[str, str]:
 
 @cache
 def _option_digest(folder: Path, read: str, group: str, option: str) -> str:
-    """Of the option of this folder, while its files are as they were read."""
+    """The digest of an option, cached as long as its files do not change."""
     section = compose([f"{group}={option}"]).unresolved[group]
     return files.digest(_without_places({group: section}, ""))[:16]
 
 
 def plain(config: DataclassInstance, *, places: bool = True) -> dict[str, Any]:
-    """The configuration, or a step's part of it, as plain values; without `places`, what holds anywhere.
+    """The configuration, or a step's part of it, as plain values; without `places`, no paths and ports.
 
     This is what may be written: text instead of what comes from the environment. A step's part has the values
     that the step uses; where it has the field `environment`, those of the dataset, in which secrets could

@@ -1,4 +1,4 @@
-"""Overrides as Hydra reads them, parsed once: no other module takes their text apart."""
+"""Overrides, parsed once by Hydra's grammar; no other module parses their text."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Override:
 
     op: Op
     key: str
-    """A dotted key, or a group as `model` or `hydra/launcher`."""
+    """A dotted key or a group, for example `model` or `hydra/launcher`."""
     value: Any
-    """Parsed, interpolations as text; a list of the values for a sweep over choices."""
+    """The parsed value; interpolations are text, and a sweep over choices is a list."""
     text: str
-    """As given."""
+    """The override as given."""
     sweep: bool = False
-    """Has several values."""
+    """Whether it has several values."""
 
     @property
     def section(self) -> str:
@@ -34,27 +34,27 @@ class Override:
 
     @property
     def assignment(self) -> str:
-        """The text without the sign in front: model.steps=500."""
+        """The text without + or ++: model.steps=500."""
         return self.text.removeprefix(PREFIX[self.op])
 
     @property
     def value_text(self) -> str:
-        """What stands behind the first `=`."""
+        """The text behind the first `=`."""
         return self.text.partition("=")[2]
 
     @property
     def forced(self) -> str:
-        """The text for Hydra with which it takes a key that no file has; validation names unknown ones."""
+        """The text that makes Hydra accept a key that no file has; validation reports unknown keys."""
         return self.text if self.op == "delete" else f"++{self.assignment}"
 
 
 def section_of(text: str) -> str:
-    """The first part of an override's key, where nothing else of it matters yet."""
+    """The section of an override's text."""
     return re.split(r"[=./@]", text.lstrip("+~"), maxsplit=1)[0]
 
 
 def parse(texts: Iterable[str]) -> tuple[Override, ...]:
-    """Parse overrides. `key=` with nothing behind it means as configured, and is left out.
+    """Parse overrides. `key=` without a value means the configured value, and is dropped.
 
     Raises:
         Refused: all that Hydra's grammar cannot read.
@@ -92,12 +92,12 @@ def _parse(text: str) -> Override:
 
 
 def check_plain(text: str) -> None:
-    """Check a parameter of a submitted run, which nothing on its way may take for more than a value.
+    """Check that a parameter of a submitted run is plain text, which no shell, template or parser interprets.
 
     Raises:
         Refused: its value could be read as Hydra's syntax, a shell's, or a cluster's.
     """
     key, _, value = text.partition("=")
     if not re.fullmatch(r"[\w.:/@%+?-]*", value, re.ASCII):
-        problem = "a submitted parameter has letters, digits and any of _ . : / @ % + ? - only"
+        problem = "a submitted parameter may contain only letters, digits and _ . : / @ % + ? -"
         raise refuse(text, problem, f"give a plain value, or build {key} into the template with make build")

@@ -1,4 +1,4 @@
-"""The typed schema of conf/: base classes of its groups, and the sections that no module of its own declares.
+"""The schema of conf/: base classes of its groups, and the sections that no other module declares.
 
 A dataset's, a family's and a split's module has a `Section` that adds its own keys to the base class here.
 """
@@ -13,13 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 class Section(BaseModel):
-    """A group of keys: typed, without coercion; unknown keys, NaN and infinity are refused."""
+    """A group of keys with types, without coercion; unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Dataset(Section):
-    """What every dataset has; its module's `Section` adds the rest."""
+    """The keys of every dataset; the `Section` of its module adds others."""
 
     COMPETITION: ClassVar[str | None] = None
     """Of Kaggle, for the source kaggle; None where the data is not there."""
@@ -42,7 +42,7 @@ class Dataset(Section):
 
 
 class Model(Section):
-    """What every model family has; its module's `Section` adds the rest."""
+    """The keys of every model family; the `Section` of its module adds others."""
 
     trains_with_tensorflow: ClassVar[bool] = True
     not_tuned: ClassVar[tuple[str, ...]] = ("family", "report_every")
@@ -56,7 +56,7 @@ class Model(Section):
 
     @property
     def validation_share(self) -> float:
-        """Share of the train times, the last ones, that the family wants kept from training."""
+        """Share of the train times, the last ones, that the family keeps for validation."""
         return 0.0
 
     def fixed(self, steps: int) -> Model:
@@ -65,7 +65,7 @@ class Model(Section):
 
 
 class Accelerator(Section):
-    """A GPU as the scheduler and the driver know it."""
+    """A GPU, with its names for scheduler and driver."""
 
     model: str
     count: Annotated[int, Field(ge=1)]
@@ -86,7 +86,7 @@ class Hardware(Section):
     threads: Annotated[int, Field(ge=1, le=256)]
     """TensorFlow's threads, fixed because XLA's sums depend on their number."""
     required: bool
-    """Fail, instead of training on the CPU, where TensorFlow does not see the accelerator."""
+    """Refuse to train on the CPU if TensorFlow does not find the GPU."""
     accelerator: Accelerator | None
     image: str
     tensorflow: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
@@ -102,18 +102,18 @@ class Split(Section):
 
 
 class Gate(Section):
-    """What a model must show before it is published."""
+    """The rules that a model must meet to be published."""
 
     metric: str
     """In conf/ null stands for the first one of the dataset's task."""
     threshold: float | None
     """Strict: the metric must be better than this; null is off."""
     baseline_margin: float | None
-    """Least lead over the best naive baseline, in the metric's units; null is off."""
+    """Smallest lead over the best baseline, in units of the metric; null is off."""
     confidence: Annotated[float, Field(gt=0, lt=1)] | None
     """The paired interval of that lead has this level, and its lower end must be above the margin; null is off."""
     champion_margin: float | None
-    """Least lead over the version now served, on test rows that it never learnt; null is off."""
+    """Smallest lead over the live version, on test rows that did not train it; null is off."""
 
 
 class Dimension(Section):
@@ -200,7 +200,7 @@ class Serving(Section):
     """0: any free one."""
     rest_port: Annotated[int, Field(ge=0, le=65535)]
     poll_seconds: Annotated[float, Field(gt=0, le=3600)]
-    """Between two looks at models.config."""
+    """Seconds between two checks of models.config."""
 
 
 class Target(Section):
@@ -212,11 +212,11 @@ class Target(Section):
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-"""A label of DNS, as Kubernetes wants names."""
+"""A DNS label, as names in Kubernetes."""
 
 
 class Cluster(Target):
-    """What the targets on a cluster have in common."""
+    """The keys of all cluster targets."""
 
     folder: str
     """Where `build` writes."""
@@ -257,7 +257,7 @@ class Kfp(Cluster):
     address: str
     """Of the API, for `submit`."""
     artifacts: str | None
-    """Where KFP keeps what tasks make, for `submit` to fetch; null: what the API hands out."""
+    """The root of KFP's artifacts, from which `submit` copies files; null: the API returns them."""
 
 
 TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}

@@ -1,4 +1,4 @@
-"""What may be a secret: keys whose name says so, and values that look like a credential."""
+"""Possible secrets: keys with such names, and values that look like credentials."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ KEYS = (
     (re.compile(r"(?i)[\"']?private_key[\"']?\s*:\s*[\"'][^\"']{20,}"), "a service account's key"),
 )
 NAMED = re.compile(r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|private)_?key)(?:_|$)")
-"""Names of keys that hold a secret."""
+"""Names of keys with a secret."""
 REFERENCE = ("_env", "_file")
 """Names of keys that say where a secret is."""
 INSIDE = re.compile(r"(?i)\b(?:password|passwd|pwd|secret|token)\s*=\s*[^\s;&${]+")
-"""In a value, as in a connection string."""
+"""Patterns in a value, for example in a connection string."""
 
 ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+\}")
 
@@ -41,4 +41,4 @@ def suspects(values: Mapping[str, Any]) -> Iterator[Finding]:
                 f"name a variable, as in {key.removesuffix('_env')}_env=NAME, and put it into the Secret that"
                 " target.data_secret or target.store_secret names"
             )
-            yield Finding(key, "may hold a secret, which would stand in the emitted files", fix)
+            yield Finding(key, "may be a secret, which would be written into the emitted files", fix)

@@ -1,4 +1,4 @@
-"""Finished steps, by content: `<cache>/<step>/<key>/` holds what a step made and entry.json.
+"""The cache of finished steps: `<cache>/<step>/<key>/` has the artifacts of a step and entry.json.
 
 An entry appears by one rename when it is complete, and is read-only. The key is the digest of what
 the step could have seen, part by part, so that a miss can be explained.
@@ -28,11 +28,11 @@ Parts = dict[str, Any]
 """Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
 LEFT_SECONDS = 86_400
 LOCK, RUNS = ".lock", ".runs"
-"""In the cache: shared by runs that name entries, held alone to remove some; links to the folders of its runs."""
+"""In the cache: a lock, shared by runs that name entries and exclusive to remove some; links to folders of runs."""
 STUDIES = "studies"
 """In the cache: folders of unfinished work, that other values of some keys take up."""
 RECORD = "run.json"
-"""In a run's folder: what it is, how far it came, and which entries of the cache it names."""
+"""In a run folder: what ran, its state, and the cache entries that it names."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Entry:
 
     folder: Path
     digests: dict[str, str]
-    """Of each artifact, by name."""
+    """By artifact."""
     parameters: Parameters
     seconds: float
 
 
 def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None:
-    """What decides a step's result; None where that cannot be known beforehand.
+    """Everything that a step's result depends on; None if that is not known before it runs.
 
     Args:
         inputs: the digest of each artifact that the step takes.
@@ -69,7 +69,7 @@ def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None
 
 
 def _values(step: Step, config: Config) -> Parts:
-    """Of the keys that it reads; the key is written into the entry, so a digest stands for the environment's."""
+    """Values of the keys that the step reads; a digest stands for a value of the environment."""
     used = conf.flat(conf.plain(view(config, step.view), places=False))
     written = conf.values_of(config, step.reads)
     return {
@@ -80,7 +80,7 @@ def _values(step: Step, config: Config) -> Parts:
 
 @cache
 def environment() -> dict[str, str]:
-    """What is the same for every step: our source, the lock file, Python and the processor."""
+    """The part that all steps share: tapeline's source, the lock file, Python and the processor."""
     package = Path(__file__).parents[1]
     files_of_ours = [[str(path.relative_to(package)), files.digest_path(path)] for path in source()]
     lock = conf.root() / "requirements.lock"
@@ -93,7 +93,7 @@ def environment() -> dict[str, str]:
 
 
 def source() -> list[Path]:
-    """Our source, templates included, but what only decides where a graph runs."""
+    """Tapeline's source files and templates, without those that only decide where a graph runs."""
     package, rooms = Path(__file__).parents[1], {"cli", "commands", "checks", "clusters"}
     here = {f"pipeline/{name}.py" for name in ("run_locally", "cache", "run_folder")}
     known = (path for path in package.rglob("*") if path.suffix in (".py", ".html"))
@@ -111,7 +111,7 @@ def _instruction_set() -> list[str]:
 
 
 def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
-    """Let a run's run.json name the entry for these parts, before anybody looks whether the entry is there.
+    """Write the entry for these parts into a run's run.json, before it is looked up.
 
     What a run names is never removed, and the cache knows in which folders its runs lie.
     """
@@ -142,19 +142,19 @@ def _name_entry(root: Path, entry: Path, run: Path) -> None:
 
 @dataclass(frozen=True)
 class Kept:
-    """An entry as it lies on the disk."""
+    """An entry on the disk."""
 
     folder: Path
     step: str
     bytes: int
     seconds: float
-    """Since it was made or last found."""
+    """Since it was made or last used."""
     named: bool
-    """By a run."""
+    """Whether a run names it."""
 
 
 def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
-    """All entries, the last used first.
+    """All entries, the most recently used first.
 
     Args:
         root: of the cache.
@@ -169,7 +169,7 @@ def kept(root: Path, folders: Sequence[Path]) -> list[Kept]:
 
 
 def set_aside(entries: Iterable[Path], aside: Path) -> None:
-    """Move entries into a folder that is going to be removed; the caller holds the cache's lock."""
+    """Move entries into a folder that will be removed; the caller holds the cache's lock."""
     for entry in entries:
         os.rename(entry, aside / f"{entry.parent.name}-{entry.name}")
 
@@ -218,7 +218,7 @@ def _folder(root: Path, step: Step, wanted: Parts) -> Path:
 
 
 def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
-    """The entry for these parts, if it is there and nothing of it is lost or altered."""
+    """The entry for these parts, if it exists and is undamaged."""
     folder = _folder(root, step, wanted)
     try:
         entry = files.read_json(folder / "entry.json")
@@ -232,7 +232,7 @@ def find(root: Path, step: Step, wanted: Parts) -> Entry | None:
 
 
 def digests_of(step: Step, folder: Path) -> dict[str, str]:
-    """Of the artifacts that a step made in a folder; one that it need not make may be missing."""
+    """Digests of the artifacts that a step made in a folder; optional ones may be missing."""
     return {made.name: digest for made in step.makes if (digest := _digest(folder, made))}
 
 
@@ -242,7 +242,7 @@ def _digest(folder: Path, made: Artifact) -> str | None:
 
 
 def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]], tuple[Parameters, float]]) -> Entry:
-    """Let `build` make the step's artifacts in a private folder, then enter that folder in the cache.
+    """Let `build` make the step's artifacts in a temporary folder, then rename it into the cache.
 
     Where another run was first, its entry is the one that stays.
     """
@@ -270,7 +270,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
 
 
 def why(root: Path, step: Step, wanted: Parts) -> list[str]:
-    """The parts of the key that differ from the nearest entry; empty where the step never ran."""
+    """The parts of the key that differ from the most similar entry; empty if the step never ran."""
     known = []
     for path in (root / step.name).glob("*/entry.json"):
         try:

@@ -1,4 +1,4 @@
-"""The graph: what runs after what, what each step reads, takes and makes.
+"""The graph: the steps in their order, with what each reads, takes and makes.
 
 Local runs and cluster systems are functions of this table and a configuration. Add a step here and its
 program `tapeline.steps.<name>`; no other module contains the name of a step or an artifact.
@@ -15,47 +15,47 @@ from typing import Any, Literal, get_type_hints
 from tapeline.config.schema import NO_KEYS, Config
 
 Parameters = dict[str, str]
-"""What a step says beside its artifacts, as text: {"accepted": "true"}."""
+"""Output parameters of a step, as text: {"accepted": "true"}."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What passes from step to step: a file, or a folder."""
+    """A file or folder that a step makes and others take."""
 
     name: str
     file: str
-    """The name that people see in a run's folder; one without ending is a folder."""
+    """Its name in a run folder; a name without an ending is a folder."""
     kept: str | None = ""
-    """What a run's folder has of it: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
+    """The part that a run folder has: all (""), one file of a folder, or nothing (None: it stays in the cache)."""
     kind: Literal["other", "data", "model", "figures", "numbers", "page"] = "other"
-    """As what the page of a cluster shows it."""
+    """Its type on the pages of a cluster system."""
     optional: bool = False
-    """The step may make none."""
+    """Whether the step may not make it."""
 
     @property
     def folder(self) -> bool:
-        """A folder, not a file."""
+        """Whether it is a folder."""
         return "." not in self.file
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step's declaration."""
+    """The declaration of a step."""
 
     name: str
     takes: tuple[str, ...]
-    """Names of artifacts; one that ends in ? may be missing: its step is absent, or made none."""
+    """Names of artifacts; one that ends in ? may be missing: its step is absent, or did not make it."""
     makes: tuple[Artifact, ...]
     parameters: tuple[str, ...] = ()
     """Output parameters."""
     when: str | None = None
-    """Runs only where this output parameter is "true"; nothing may read what it makes."""
+    """Runs only if this output parameter is "true"; no step may take its artifacts."""
     only_with: str | None = None
-    """A section or key of the configuration: where it is null or missing, the graph has no such step."""
+    """A section or key of the configuration: if it is null or missing, the graph does not have the step."""
     map_over: Literal["partitions"] | None = None
     """Its program runs once for each partition, and makes one folder with a part for each."""
     shaped_by: tuple[str, ...] = ()
-    """Keys of the configuration that decide about its partitions."""
+    """Keys of the configuration that determine its partitions."""
     resumes: tuple[str, ...] = ()
     """Keys of the configuration that do not change unfinished work. Where there are some, its program has the argument
     `work`: a folder in the cache, the same for all runs that differ in these keys only."""
@@ -65,11 +65,11 @@ class Step:
     world: Literal["none", "watched", "fresh"] = "none"
     """watched: reads data from outside, and its `seen` is a digest of that; fresh: never from the cache."""
     package: str = "tapeline.steps"
-    """Where its program is."""
+    """The package of its module."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the artifacts without which it cannot run."""
+        """Names of the artifacts that it must have."""
         return tuple(name for name in self.takes if not name.endswith("?"))
 
     @property
@@ -88,13 +88,13 @@ class Step:
 
     @property
     def view(self) -> type[Any]:
-        """The dataclass of what the program sees of the configuration, its `Reads`."""
+        """The dataclass `Reads`: the part of the configuration that the program reads."""
         reads: type[Any] = self.module().Reads
         return reads
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Sections and single keys of the configuration that the program sees, dotted."""
+        """Sections and single keys of the configuration that the program reads, dotted."""
         return tuple(_keys(self.view))
 
 
@@ -122,7 +122,7 @@ REPORT = Artifact("report", "report.html", kind="page")
 PUBLISHED = Artifact("published", "published.json")
 
 FETCHED = (METRICS, REPORT, PUBLISHED)
-"""What a run on a cluster hands over."""
+"""Artifacts that are copied from a run on a cluster."""
 
 STEPS = (
     Step("ingest", takes=(), makes=(RAW,), world="watched"),
@@ -157,7 +157,7 @@ STEPS = (
 
 
 def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
-    """The steps of a configuration, in their order; what no step makes, and none needs, is taken by none."""
+    """The steps of a configuration, in their order; optional artifacts that no step makes are left out."""
     present = [each for each in steps if each.only_with is None or _value(config, each.only_with) is not None]
     made = {artifact.name for each in present for artifact in each.makes}
     return tuple(
@@ -174,17 +174,17 @@ def _value(config: Config, key: str) -> object:
 
 
 def shaping(steps: Iterable[Step] = STEPS) -> set[str]:
-    """Keys of the configuration on which it depends what steps there are, and what partitions."""
+    """Keys of the configuration that determine the steps and partitions."""
     return {key for each in steps for key in (each.only_with, *each.shaped_by) if key}
 
 
 def artifacts(steps: Iterable[Step]) -> dict[str, Artifact]:
-    """All that these steps make, by name."""
+    """All artifacts of these steps, by name."""
     return {made.name: made for each in steps for made in each.makes}
 
 
 def until(artifact: Artifact, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps that an artifact needs, its own the last."""
+    """The steps that lead to an artifact."""
     needed, chosen = {artifact.name}, list[Step]()
     for each in reversed(steps):
         if needed & {made.name for made in each.makes}:

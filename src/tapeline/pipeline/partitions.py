@@ -1,4 +1,4 @@
-"""A step that is mapped over partitions: its program once for each, in processes side by side.
+"""A step that is mapped over partitions: its program runs once for each, in parallel processes.
 
 Each part is `<id>.parquet` and `<id>.json` (rows, first and last time, digest) in one folder.
 """
@@ -53,7 +53,7 @@ def run_parts(
 
 
 def _part(job: tuple[Step, object, dict[str, Path | None], Path, str]) -> Sequence[Finding]:
-    """Make one part in its own process; what is wrong with it."""
+    """Make one part in its own process; return findings about it."""
     step, config, inputs, folder, name = job
     try:
         with files.atomic_path(folder / f"{name}.parquet") as path:

@@ -1,4 +1,4 @@
-"""Run folders as they lie there: whole, unfinished, at work, or damaged."""
+"""Run folders on the disk: finished, unfinished, running or damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tapeline.tables import predictions as forecasts
 from tapeline.tasks import Metric, interval, value
 
 TIMED = re.compile(r"\d{8}-\d{6}_")
-"""Begins the name of a run."""
+"""The start of a run's name."""
 CONFIG, RECORD = "config.yaml", "run.json"
 
 
@@ -42,7 +42,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """metrics.json; empty where it cannot be read, or has not what every one has."""
+        """metrics.json; empty if it cannot be read or is incomplete."""
         try:
             record = metrics_file.current(_read(self.folder / SUMMARY.file))
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -51,12 +51,12 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """run.json; empty where it cannot be read."""
+        """run.json; empty if it cannot be read."""
         return _read(self.folder / RECORD)
 
     @cached_property
     def tested(self) -> Tested:
-        """What its test left, for comparisons."""
+        """Its test rows and scores, for comparisons."""
         predictions = None
         with suppress(OSError, ValueError, KeyError):
             predictions = forecasts.read(self.folder / PREDICTIONS.file)
@@ -81,7 +81,7 @@ class Run:
 
     @cached_property
     def started(self) -> datetime:
-        """By run.json or the folder's name, else when the folder was last changed."""
+        """The start, from run.json or the folder's name, or else the folder's last change."""
         answer = self.record.get("started"), f"{self.name[:8]}T{self.name[9:15]}+00:00"
         for text in answer:
             try:
@@ -93,7 +93,7 @@ class Run:
 
     @cached_property
     def at_work(self) -> bool:
-        """Whether a process is, or may be."""
+        """Whether a process runs it, or may run it."""
         if not (self.folder / RECORD).exists():
             return files.in_use(self.folder)
         # the folder is owned before run.json is there
@@ -101,12 +101,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end; runs of older versions have no state, and wrote run.json last."""
+        """Whether it finished; runs of older versions have no state, and wrote run.json last."""
         return bool(self.record) and self.record.get("state", "finished") == "finished"
 
     @property
     def problem(self) -> str:
-        """What is wrong with it; empty where nothing is."""
+        """Why it is not usable; empty if it is."""
         if self.at_work:
             return "running"
         if not (self.folder / RECORD).exists() or (self.record and not self.finished):
@@ -121,7 +121,7 @@ class Run:
 
     @cached_property
     def metric(self) -> Metric | None:
-        """That the gate asked for; None where the run's dataset is no longer known."""
+        """The gate's metric; None if the run's dataset does not exist any more."""
         try:
             return metric(self.metrics)
         except Refused:
@@ -129,7 +129,7 @@ class Run:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of that metric on the test rows, where there is one."""
+        """The interval of that metric on the test rows, or None."""
         found = interval(self.metrics["test"]["overall"], self.metric) if self.metric else None
         return (float(found["low"]), float(found["high"])) if found else None
 
@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether this has what every metrics.json has, as far as runs are listed by it."""
+    """Whether this has the fields of metrics.json that the list of runs needs."""
     try:
         test = record["test"]["overall"]
         value(test, record["config"]["gate"]["metric"])
@@ -160,7 +160,7 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
 
 
 def runs(folder: Path) -> list[Run]:
-    """The runs in a folder, the newest first; other things that lie there are none."""
+    """The runs in a folder, the newest first; other files are ignored."""
     try:
         inside = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
     except FileNotFoundError:
@@ -179,7 +179,7 @@ def latest(folder: Path) -> str | None:
 
 
 def named(texts: str, folder: Path, key: str) -> list[Run]:
-    """The runs that a person means by `a,b`, each once.
+    """The runs that `a,b` names, each once.
 
     Raises:
         Refused: there is no such run, or several.
@@ -189,7 +189,7 @@ def named(texts: str, folder: Path, key: str) -> list[Run]:
 
 
 def one(text: str, folder: Path, key: str) -> Run:
-    """The run that a person means.
+    """The run that a name, a part of it or `latest` names.
 
     Raises:
         Refused: there is no such run, or several.
@@ -206,7 +206,7 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
         return fitting[0]
     if fitting:
         names = ", ".join(run.name for run in fitting[:5]) + (", ..." if len(fitting) > 5 else "")
-        raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
+        raise refuse(f"{key}={text}", f"matches {len(fitting)} runs ({names})", "write more of the name")
     fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
 

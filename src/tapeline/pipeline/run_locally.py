@@ -1,4 +1,4 @@
-"""The graph in this process: each step once for what it sees, the rest from the cache.
+"""Run the graph in this process; finished steps come from the cache.
 
 tapeline run model=flat         runs/latest holds what came out
 """
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """The progress of a run."""
 
     folder: Path
     """Of the run."""
@@ -46,7 +46,7 @@ class Progress:
     digests: dict[str, str] = field(default_factory=dict)
     parameters: Parameters = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
-    """What run.json says of each step."""
+    """The record of each step for run.json."""
 
 
 def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool = True) -> Path:
@@ -82,7 +82,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
 
 
 def new_folder(config: Config, started: datetime) -> Path:
-    """An empty folder for a run."""
+    """Create an empty folder for a run."""
     what = config.experiment or f"{config.dataset.name}_{config.model.family}"
     parent = Path(config.target.runs)
     parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def new_folder(config: Config, started: datetime) -> Path:
 
 
 def begin(folder: Path, config: Config, started: datetime) -> None:
-    """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
+    """Write run.json of a running run; from now on it names each cache entry that the run uses."""
     record = {
         "state": "running",
         "target": config.target.name,
@@ -125,7 +125,7 @@ def _say_what_it_is(config: Config) -> None:
 
 
 def take(step: Step, config: Config, progress: Progress, *, why: bool = False, publish: bool = True) -> None:
-    """Bring the run past one step: from the cache, by running it, or by leaving it out."""
+    """Take one step from the cache, run it, or skip it."""
     if step.when and progress.parameters.get(step.when) != "true":
         return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")
     if step.store == "write" and not publish:
@@ -158,7 +158,7 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
 
 
 def _taken(step: Step, known: Mapping[str, T]) -> dict[str, T]:
-    """What is known of the artifacts that a step takes; those that it need not have may be missing."""
+    """The known artifacts that a step takes; optional ones may be missing."""
     return {name: known[name] for name in step.inputs if name in known or name in step.needs}
 
 
@@ -179,7 +179,7 @@ def _note(step: Step, progress: Progress, how: str, detail: str, **facts: Any) -
 
 
 def _without_place(record: dict[str, Any], config: Config) -> dict[str, Any]:
-    """The record with text instead of the store's place, where that comes from the environment."""
+    """The record with the interpolation instead of the store's path, if that comes from the environment."""
     text = config.environment.get("serving.store")
     if text is None:
         return record
@@ -190,7 +190,7 @@ def _without_place(record: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def finish(config: Config, progress: Progress, started: datetime, **facts: Any) -> None:
-    """Say the decision, write run.json last, with those facts instead of its own, and let `latest` name this run."""
+    """Log the decision, write run.json with these facts, and let `latest` name this run."""
     folder = progress.folder
     metrics = files.read_json(progress.artifacts[METRICS.name])
     events.write(metrics, folder)

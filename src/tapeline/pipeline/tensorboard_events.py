@@ -1,4 +1,4 @@
-"""A run's curve and scores as TensorBoard reads them: tensorboard --logdir runs."""
+"""Trace and scores of a run for TensorBoard: tensorboard --logdir runs."""
 
 from __future__ import annotations
 

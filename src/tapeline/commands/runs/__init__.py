@@ -1,4 +1,4 @@
-"""Past runs: listed, compared, repeated or removed.
+"""Past runs: list, compare, repeat or remove them.
 
     tapeline runs                       lists them, the newest first
     tapeline runs compare=a,b           what differs between them, in the terminal and as a page
@@ -19,11 +19,11 @@ from tapeline.errors import refuse
 GROUP = "sweep and compare"
 HELP = "list past runs, compare some, repeat one, or remove some"
 OPTIONS = (
-    Option("compare", "RUN,RUN", "print and draw what differs between two or more runs, and how surely"),
-    Option("repeat", "RUN", "run one again from its config.yaml, with overrides on top; it publishes nothing"),
-    Option("remove", "RUN,RUN", "remove these runs, and what only they have in the cache"),
+    Option("compare", "RUN,RUN", "print and draw the differences between two or more runs, with intervals"),
+    Option("repeat", "RUN", "run one again from its config.yaml, with more overrides; it publishes nothing"),
+    Option("remove", "RUN,RUN", "remove these runs, and the cache entries that only they use"),
     Option("keep", "N", "remove all but the newest N runs"),
-    Option("older", "AGE", "remove runs older than this, as in older=30d; m, h, d and w are units"),
+    Option("older", "AGE", "remove runs older than this, for example older=30d; the units are m, h, d and w"),
     Option(
         "yes", "true|false", "really remove; without it remove, keep and older only print what they would do", "false"
     ),
@@ -32,7 +32,7 @@ EXAMPLES = (
     ("tapeline runs", "lists all runs, the newest first; a run is named by its folder, a part of that, or latest"),
     ("tapeline runs compare=snp_flat,latest", "compares two runs in the terminal and as a page with curves"),
     ("tapeline runs repeat=latest seed=7", "runs the latest again with another seed, and prints what changed"),
-    ("tapeline runs keep=10 older=30d yes=true", "removes runs that are neither new nor among the last ten"),
+    ("tapeline runs keep=10 older=30d yes=true", "removes runs that are older than 30 days and not among the last ten"),
 )
 DO = {
     "compare": ("compare",),
@@ -40,11 +40,11 @@ DO = {
     "remove": ("remove", "yes"),
     "keep or older": ("keep", "older", "yes"),
 }
-"""The actions beside listing, and the options of each."""
+"""The actions other than listing, with their options."""
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Do what the options say, on the runs in `target.runs`.
+    """Run the action that the options name, on the runs in `target.runs`.
 
     Raises:
         Refused: options that do not go together, or what is wrong with their values.
@@ -60,7 +60,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     target = configure(folders if "repeat" in options else overrides).target
     folder = Path(target.runs)
     if "repeat" not in options and (unread := [text for text in overrides if text not in folders]):
-        raise refuse(unread[0], "runs does not read it without repeat", "leave it out, or give repeat=RUN")
+        raise refuse(unread[0], "has no effect without repeat", "remove it, or give repeat=RUN")
     if "compare" in options:
         compare_page.show(run_folder.named(options["compare"], folder, "compare"), folder)
     elif "repeat" in options:
@@ -73,5 +73,5 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
 
 def _check_together(options: Mapping[str, str]) -> None:
     if options and not any(set(options) <= set(keys) and options.keys() - {"yes"} for keys in DO.values()):
-        fix = f"give one of: {', '.join(DO)}; yes=true goes with those that remove"
-        raise refuse(" ".join(options), "do not say which one action to take", fix)
+        fix = f"give one of: {', '.join(DO)}; yes=true belongs to those that remove runs"
+        raise refuse(" ".join(options), "do not name exactly one action", fix)

@@ -1,4 +1,4 @@
-"""Runs beside each other: what differs in what went in, what differs in what came out, by how much, how surely.
+"""Comparison of runs: different inputs, and different results with intervals.
 
 tapeline runs compare=a,b,c         the first is what the others are held against
 """
@@ -17,41 +17,41 @@ from tapeline.evaluation.comparison import Change, changes
 from tapeline.pipeline.run_folder import Run
 
 MOST = 8
-"""Runs, of which each has a colour."""
+"""The largest number of runs: each has a colour."""
 ABSENT = "(not there)"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of runs, the first of which is what the others are held against."""
+    """The comparison of runs with the first of them."""
 
     runs: Sequence[Run]
     configuration: Mapping[str, Sequence[str]]
-    """Keys that are not the same in all of them: the value in each, as text."""
+    """Keys whose values differ: the value in each run, as text."""
     circumstances: Mapping[str, Sequence[str]]
-    """The same of data, model and versions."""
+    """The same for data, model and versions."""
     changes: Sequence[Sequence[Change]]
-    """From the first to each other."""
+    """Changes from the first run to each other one."""
 
     @property
     def letters(self) -> str:
-        """What the runs are called, one each."""
+        """Unique labels of the runs."""
         return ascii_lowercase[: len(self.runs)]
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
-    """What there is to say of them.
+    """Compare runs.
 
     Raises:
         Refused: fewer than two or too many, or one of them did not finish.
     """
     if not 2 <= len(runs) <= MOST:
-        raise refuse(f"compare={','.join(run.name for run in runs)}", f"names {len(runs)} runs", f"name 2 to {MOST}")
+        raise refuse(f"compare={','.join(run.name for run in runs)}", f"has {len(runs)} runs", f"give 2 to {MOST}")
     for run in runs:
         if not run.metrics:
             raise refuse(f"compare={run.name}", run.problem or "it has no metrics.json", "choose runs that finished")
     if len(tasks := {run.metrics["ran"]["task"] for run in runs}) > 1:
-        problem = f"the runs forecast different things: {', '.join(sorted(tasks))}"
+        problem = f"the runs have different tasks: {', '.join(sorted(tasks))}"
         raise refuse(f"compare={','.join(run.name for run in runs)}", problem, "choose runs of one task")
     changed = [changes(runs[0].tested, run.tested) for run in runs[1:]]
     return Comparison(runs, _different(runs, lambda run: run.config), _different(runs, _circumstances), changed)
@@ -75,11 +75,11 @@ def _circumstances(run: Run) -> dict[str, Any]:
 
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""Heads, and cells."""
+"""A table: header and cells."""
 
 
 def descriptions(content: Comparison) -> list[Rows]:
-    """The runs, and what of each is not as in the others."""
+    """A table of the runs and of what differs in their configuration."""
     letters = list(content.letters)
     names = [[letter, run.name, run.decision, _note(run)] for letter, run in zip(letters, content.runs, strict=True)]
     same = [["nothing", *[""] * len(letters)]]
@@ -95,7 +95,7 @@ def _note(run: Run) -> str:
 
 
 def scores(content: Comparison) -> Rows:
-    """Each metric of each run, its change from the first with an interval, and by what method."""
+    """A table of the metrics, with their changes from the first run, intervals and methods."""
     heads = ["test score", "run", "value", "change", "95 % interval", "", "method"]
     rows = []
     for name in dict.fromkeys(change.metric.name for each in content.changes for change in each):

@@ -1,4 +1,4 @@
-"""The comparison as a page for people: one HTML file, without network."""
+"""The comparison as a page: one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapeline.report.charts import SERIES, WIDE, picture
 from tapeline.report.page import Figure, Grid, environment
 
 WORDS = ("run", "decision", "", "method")
-"""Columns that hold no numbers."""
+"""Columns without numbers."""
 
 
 def show(runs: Sequence[Run], folder: Path) -> None:
@@ -48,7 +48,7 @@ def page(content: Comparison) -> str:
 
 
 def _curves(content: Comparison) -> Figure:
-    """Training traces over each other."""
+    """The training traces in one chart."""
     traces = {letter: run.metrics["train"]["trace"] for letter, run in zip(content.letters, content.runs, strict=True)}
 
     def draw(figure: Any) -> None:

@@ -13,10 +13,10 @@ HEADS = ("run", "decision", "metric", "score", "interval", "rows", "version", ""
 
 
 def show(folder: Path) -> None:
-    """Print it; a run that is not whole has its row and the reason."""
+    """Print the table; a damaged run has a row with the reason."""
     found, latest = past.runs(folder), past.latest(folder)
     if not found:
-        print(f"{folder} holds no runs yet; tapeline run makes one")
+        print(f"{folder} has no runs yet; tapeline run makes one")
         return
     table(HEADS, [_row(run, latest) for run in found])
 
@@ -36,6 +36,6 @@ def _row(run: Run, latest: str | None) -> list[str]:
 
 
 def _version(run: Run) -> str:
-    """The number that it has in the store, where it was published."""
+    """Its version in the store, if it was published."""
     published = run.record.get("published")
     return str(published.get("number") or "") if isinstance(published, dict) else ""

@@ -1,4 +1,4 @@
-"""Old runs go, and with them what no other run has of the cache; nothing goes before `yes=true`.
+"""Remove old runs and the cache entries that no other run uses; nothing is removed without `yes=true`.
 
 tapeline runs remove=a,b        tapeline runs keep=10        tapeline runs older=30d yes=true
 """
@@ -24,7 +24,7 @@ LOCK_SECONDS = 10
 
 
 def remove(options: Mapping[str, str], target: Target) -> None:
-    """Remove the runs that `remove`, or `keep` and `older`, say; without yes=true only tell which.
+    """Remove the runs that `remove`, or `keep` and `older`, select; without yes=true only list them.
 
     Raises:
         Refused: no such run, a process is at work on it, or a key says nothing that can be done.
@@ -40,7 +40,7 @@ def remove(options: Mapping[str, str], target: Target) -> None:
     for run in going:
         print(f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}")
     done, runs = "removed" if options.get("yes") == "true" else "would go", f"{len(going)} of {len(known)} runs"
-    print(f"{done}: {runs}, and {len(entries)} steps in the cache that no other run has; {size / 1e6:.1f} MB")
+    print(f"{done}: {runs}, and {len(entries)} steps in the cache that no other run uses; {size / 1e6:.1f} MB")
     if options.get("yes") != "true" and (going or entries):
         print("nothing is removed yet: add yes=true")
 
@@ -48,15 +48,15 @@ def remove(options: Mapping[str, str], target: Target) -> None:
 def _named(texts: str, folder: Path) -> list[Run]:
     going = past.named(texts, folder, "remove")
     if busy := [run.name for run in going if run.at_work]:
-        raise refuse(f"remove={busy[0]}", "a process is at work on this run", "wait until it ends, or stop it")
+        raise refuse(f"remove={busy[0]}", "a process is running it", "wait until it ends, or stop it")
     return going
 
 
 def _old(options: Mapping[str, str], known: Sequence[Run], latest: str | None) -> list[Run]:
-    """Of runs, the newest first, those that neither key lets stay; never the latest, nor one at work."""
+    """The runs to remove: neither `keep` nor `older` keeps them; never the latest or a running one."""
     keep = options.get("keep", "0")
     if not re.fullmatch(r"[0-9]{1,9}", keep):
-        raise refuse(f"keep={keep}", "is no number of runs", "write keep=10")
+        raise refuse(f"keep={keep}", "is not a number of runs", "write keep=10")
     before = datetime.now(UTC) - (_age(options["older"]) if "older" in options else timedelta())
     old = [run for run in known[int(keep) :] if run.started < before]
     return [run for run in old if run.name != latest and not run.at_work]
@@ -65,12 +65,14 @@ def _old(options: Mapping[str, str], known: Sequence[Run], latest: str | None) -
 def _age(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
     if not match:
-        raise refuse(f"older={text}", "is no age", "write a number of minutes, hours, days or weeks, as in older=30d")
+        raise refuse(
+            f"older={text}", "is not an age", "write a number of minutes, hours, days or weeks, for example older=30d"
+        )
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def _remove(going: Sequence[Run], folder: Path, root: Path) -> tuple[Collection[Path], int]:
-    """Move runs and entries aside, then delete them; which entries, and how many bytes in all.
+    """Move runs and entries to a temporary folder, then delete them; return the entries and the bytes of all.
 
     What was moved aside belongs to no run, so a kill leaves complete runs, or none. No run links an entry meanwhile:
     `cache.claim` waits for the lock.
@@ -89,7 +91,7 @@ def _remove(going: Sequence[Run], folder: Path, root: Path) -> tuple[Collection[
 
 
 def _point_latest(folder: Path) -> None:
-    """Where `latest` names none any more, let it name the newest that finished."""
+    """Let `latest` name the newest finished run if its run was removed."""
     link = folder / "latest"
     if link.exists() or not link.is_symlink():
         return

@@ -1,4 +1,4 @@
-"""A run once more from its config.yaml, with overrides on top, beside what it gave the first time.
+"""Repeat a run from its config.yaml, with more overrides, and compare the results.
 
     tapeline runs repeat=latest         tapeline runs repeat=a seed=7
 
@@ -24,7 +24,7 @@ SHOWN = 60
 
 
 def repeat(run: Run, overrides: Sequence[str], target: Target) -> None:
-    """Run it again, and say whether metrics.json came out the same, byte for byte, or which keys differ.
+    """Run it again, and print whether metrics.json is the same, byte for byte, or which keys differ.
 
     Args:
         run: that left a config.yaml.
@@ -38,14 +38,14 @@ def repeat(run: Run, overrides: Sequence[str], target: Target) -> None:
     before_run(config)
     before = run.folder / METRICS.file
     if not before.is_file():
-        raise refuse(before, "no such file, so there is nothing to compare with", "repeat a run that finished")
+        raise refuse(before, "there is no such file to compare with", "repeat a finished run")
     again = Run(local.run(config, publish=False))
     steps = [each["step"] for each in again.record["steps"] if each["how"] == "cached"]
     cached = f"; {', '.join(steps)} came from the cache, and a new target.cache=DIR computes all" if steps else ""
     if before.read_bytes() == (again.folder / METRICS.file).read_bytes():
-        print(f"{METRICS.file} is the same as of {printable(run.name)}, byte for byte{cached}")
+        print(f"{METRICS.file} is the same as that of {printable(run.name)}, byte for byte{cached}")
         return
-    print(f"{METRICS.file} is not the same as of {printable(run.name)}:")
+    print(f"{METRICS.file} differs from that of {printable(run.name)}:")
     for line in _differences(run.metrics, again.metrics):
         print(f"  {printable(line)}")
 

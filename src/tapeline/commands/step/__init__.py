@@ -1,4 +1,4 @@
-"""One step as a program, or several in one go, for containers and for a look at what a step does.
+"""One step, or several in their order, as a program, for containers and for debugging.
 
 tapeline step train model=flat --in table=table.parquet --out fitted=fitted
 """
@@ -13,10 +13,10 @@ WORDS = "NAME[,NAME] [--in ARTIFACT=PATH ...] [--out ARTIFACT=PATH ...]"
 OPTIONS = (
     Option("--in", "ARTIFACT=PATH", "an artifact that a step takes; once for each"),
     Option("--out", "ARTIFACT=PATH", "where an artifact or output parameter goes; once for each"),
-    Option("--in-optional", "ARTIFACT=PATH", "the same for one that need not be there"),
-    Option("--built", "JSON", "what a build saw of the configuration; steps refuse to run where conf/ differs"),
-    Option("--submitted", "key=value", "begins the parameters of a submitted run, whose values must be plain"),
-    Option("--executor-input", "JSON", "what KFP gives a task, for the figures on its pages"),
+    Option("--in-optional", "ARTIFACT=PATH", "the same for an artifact that may be missing"),
+    Option("--built", "JSON", "the composed configuration of a build; steps refuse to run if conf/ differs"),
+    Option("--submitted", "key=value", "the parameters of a submitted run follow; their values are plain text"),
+    Option("--executor-input", "JSON", "KFP's description of a task, for the metrics on its pages"),
 )
 EXAMPLES = (
     (
@@ -31,7 +31,7 @@ EXAMPLES = (
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Run the steps that the words name.
+    """Run the named steps.
 
     Raises:
         Refused: a word is out of place, an artifact is missing, or what a step refuses.

@@ -1,4 +1,4 @@
-"""One step as a program, or several in one go, for containers and for a look at what a step does.
+"""One step, or several in their order, as a program, for containers and for debugging.
 
     tapeline step train model=flat --in table=table.parquet --out fitted=fitted
     tapeline step ingest,features --out table=table.parquet
@@ -28,7 +28,7 @@ from tapeline.pipeline.graph import Parameters, Step, artifacts, pipeline
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run the steps one after the other; outputs take their names only when all are complete.
+    """Run the steps in their order; outputs get their names when all are complete.
 
     Where the arguments have what a builder saw of the configuration, it must be what conf/ composes here.
 
@@ -90,13 +90,13 @@ def _wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
             yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")
     for name in given:
         if name not in taken:
-            yield Finding(f"{IN} {name}", f"{what} does not take it", "leave it out")
+            yield Finding(f"{IN} {name}", f"{what} does not take it", "remove it")
     for name in call.optional:
         if name in needed:
             yield Finding(f"{IN_OPTIONAL} {name}", f"{what} cannot run without it", f"write {IN} {name}=PATH")
     for name in call.outputs:
         if name not in outputs:
-            yield Finding(f"{OUT} {name}", f"{what} does not make it", "leave it out")
+            yield Finding(f"{OUT} {name}", f"{what} does not make it", "remove it")
     for name, path in call.inputs.items():
         if not path.exists():
-            yield Finding(f"{IN} {name}={path}", "no such file", "give what a step made")
+            yield Finding(f"{IN} {name}={path}", "there is no such file", "give an output of a step")

@@ -1,4 +1,4 @@
-"""A run handed to a cluster, followed, and fetched: make submit target=argo experiment=snp_deep
+"""A run on a cluster, its progress and its files: make submit target=argo experiment=snp_deep
 
 What `clusters/argo/submit.py` and its like have to offer is `Place`; the rest is the same for all.
 """
@@ -29,7 +29,7 @@ from tapeline.pipeline.graph import artifacts, pipeline
 
 
 def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
-    """Submit, follow and fetch; return the run's folder, which `runs/latest` names.
+    """Start a run, show its progress, and copy its files; return the run's folder, which `runs/latest` names.
 
     Args:
         overrides: as typed.
@@ -51,8 +51,8 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
             _keep(place.fetch(config, name), config, local.Progress(folder, steps=steps), started, name)
     except KeyboardInterrupt:
         shutil.rmtree(folder)
-        print(f"tapeline: {name} goes on; follow it with {place.hint(config, name)}", file=sys.stderr)
-        print(f"tapeline: fetch it with the same line and run={name}", file=sys.stderr)
+        print(f"tapeline: {name} is still running; {place.hint(config, name)} shows its progress", file=sys.stderr)
+        print(f"tapeline: the same command with run={name} copies its files", file=sys.stderr)
         sys.exit(130)
     except BaseException:
         shutil.rmtree(folder)
@@ -63,12 +63,12 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
 def _place(config: Config) -> Place:
     target = config.target
     if not isinstance(target, Cluster):
-        raise refuse(f"target={target.name}", "is no cluster", "choose target=argo, target=kfp or target=tfjob")
+        raise refuse(f"target={target.name}", "is not a cluster", "choose target=argo, target=kfp or target=tfjob")
     return cast(Place, importlib.import_module(f"tapeline.clusters.{target.name}.submit"))
 
 
 def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
-    """Write a line for each task that ends, waits or begins again; what run.json says of them."""
+    """Log a line for each task that ends, waits or restarts; return the tasks for run.json."""
     said: set[tuple[str, State, str]] = set()
     while True:
         seen = place.look(config, name)
@@ -89,7 +89,7 @@ def _follow(place: Place, config: Config, name: str) -> list[dict[str, Any]]:
 
 
 def _keep(fetched: Mapping[str, bytes], config: Config, progress: local.Progress, started: datetime, name: str) -> None:
-    """Leave a folder as `make run` does."""
+    """Write a run folder as `make run` does."""
     names = {made.file: made.name for made in artifacts(pipeline(config)).values()}
     for file, content in fetched.items():
         files.write_bytes(progress.folder / file, content)

@@ -1,4 +1,4 @@
-"""Many runs from one line, and their leaderboard: tapeline sweep model=flat,deep gate.threshold=0.5,0.6"""
+"""A run for each combination of values, and a leaderboard: tapeline sweep model=flat,deep gate.threshold=0.5,0.6"""
 
 from __future__ import annotations
 

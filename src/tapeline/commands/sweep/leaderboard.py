@@ -1,4 +1,4 @@
-"""The jobs of a sweep, the best first: on the terminal, as CSV and as HTML."""
+"""The leaderboard of a sweep: on the terminal, as CSV and as HTML."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COLUMNS = (
     *("rank", "job", "status", "metric", "rows", "score", "test", "low", "high"),
     *("beside the best", "decision", "run"),
 )
-"""`score` is the gate's metric on `rows`; `test` with its interval is the same on the test rows."""
+"""`score` is the gate's metric on `rows`; `test`, with its interval, is the same metric on the test rows."""
 WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run")
-"""Columns that hold no numbers."""
+"""Columns without numbers."""
 
 
 def shown(job: Job) -> str:
-    """A finished job in a few words."""
+    """One line about a finished job."""
     name = _metric(job)
     decision = "accepted" if job["metrics"]["gate"]["accepted"] else "rejected"
     return f"{name} {value(job['metrics']['test']['overall'], name):.6f}, {decision}"
@@ -51,7 +51,7 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
 
 
 def rank(jobs: Sequence[Job]) -> tuple[list[Row], str]:
-    """Rows, the best first and the failed last, and how they were ranked.
+    """The rows, the best first and failed jobs last, and the sentence about the ranking.
 
     By validation score where every finished job has one; otherwise by the test score, which then is
     too high for the first, the more so the more jobs were tried.
@@ -93,7 +93,7 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
 
 
 def _beside(best: float | None, own: Mapping[str, Any] | None) -> str:
-    """What may be said of a job: whether the best one's test score lies in its own interval."""
+    """The comparison with the best job: whether the best test score is inside this job's interval."""
     if best is None or own is None:
         return ""
     return "may be chance" if own["low"] <= best <= own["high"] else "worse"
@@ -108,13 +108,13 @@ def _score(job: Job, rows_of: str) -> float | None:
 
 
 def _loss(job: Job, rows_of: str) -> float:
-    """Less is better; a job without the score comes last."""
+    """The sort key: lower is better; jobs without a score are last."""
     score = _score(job, rows_of)
     return math.inf if score is None else -metric(job["metrics"]).sign * score
 
 
 def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
-    """What fits a terminal; the rest is in the files."""
+    """Print the columns that fit a terminal; the files have all."""
     if common:
         print(f"all with {printable(' '.join(common))}")
     print(chosen)

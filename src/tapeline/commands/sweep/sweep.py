@@ -1,4 +1,4 @@
-"""Many runs from one line: Hydra's multirun over the local target, with a leaderboard.
+"""Sweeps: Hydra's multirun over the local target, with a leaderboard.
 
     tapeline sweep model=flat,deep gate.threshold=0.5,0.6
 
@@ -43,7 +43,7 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
         Refused: an override that no job could have, or no job finished.
     """
     if name is not None and Path(name).name != name:
-        raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
+        raise refuse(f"name={name}", "is not a folder name", "write a name without /, for example name=first")
     expanded = conf.for_hydra(parse(overrides), sweep=True)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
@@ -52,12 +52,12 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     leaderboard.write(jobs, folder)
     files.point(folder.parent / "latest", folder.name)
     if not any(job["status"] == "finished" for job in jobs):
-        raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see there what each ran into")
+        raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see the reasons in this file")
     return folder
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A job's file; a sweep that goes on may have some of an older version."""
+    """The content of a job's file; a continued sweep may have files of an older version."""
     record: dict[str, Any] = files.read_json(path)
     return {**record, "metrics": metrics_file.current(record["metrics"])} if "metrics" in record else record
 
@@ -90,14 +90,14 @@ def _multirun(overrides: Sequence[str], folder: Path) -> None:
 
 
 def _quoted(path: Path) -> str:
-    """A path as Hydra's grammar reads it, whatever it holds."""
+    """A path, quoted for Hydra's grammar."""
     escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 @contextmanager
 def _arguments(words: list[str]) -> Iterator[None]:
-    """What Hydra reads: the command line, and a variable that makes it raise its errors to us."""
+    """Set what Hydra reads: the command line, and a variable that makes it raise its errors."""
     before, sys.argv = sys.argv, words
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -111,7 +111,7 @@ def _arguments(words: list[str]) -> Iterator[None]:
 
 
 def _job(composed: Any, folder: Path) -> float | None:
-    """One job: skipped if its file says that this very job finished; its score, for sweepers that look."""
+    """Run one job unless its file says that it finished; return its score, for sweepers that use it."""
     from hydra.core.hydra_config import HydraConfig
 
     overrides = [each.assignment for each in parse(HydraConfig.get().overrides.task)]
@@ -141,7 +141,7 @@ def _job(composed: Any, folder: Path) -> float | None:
 
 
 def _key(config: Config) -> str | None:
-    """What the job's result depends on; None where only reading the data tells."""
+    """The digest of everything that the job's result depends on; None if only reading the data shows it."""
     watching = [step for step in pipeline(config) if step.world == "watched"]
     outside = [step.module().seen(view(config, step.view)) for step in watching]
     if None in outside:

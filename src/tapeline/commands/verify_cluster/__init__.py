@@ -1,11 +1,11 @@
-"""What an overlay put on a cluster trains, serves and keeps out: tapeline verify-cluster"""
+"""Test an applied overlay: training, serving, network policies: tapeline verify-cluster"""
 
 from __future__ import annotations
 
 from tapeline.commands import Option
 
 GROUP = "clusters"
-HELP = "test what kubectl apply -k made: it trains, it answers clients, nobody else can connect"
+HELP = "test an applied overlay: it trains, answers clients, and refuses other connections"
 OPTIONS = (
     Option("namespace", "NAME", "where the overlay was applied", "tapeline"),
     Option("template", "NAME", "the WorkflowTemplate that is run", "snp-deep-cpu"),
@@ -18,7 +18,7 @@ EXAMPLES = (
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Run a pipeline, ask the server as a client, and try to connect without the client's label.
+    """Run a pipeline, send a request as a client, and try to connect without the client's label.
 
     Raises:
         Refused: all that does not work.

@@ -1,4 +1,4 @@
-"""A cluster after `kubectl apply -k`: does it train, serve and keep out?
+"""Tests of a cluster after `kubectl apply -k`: training, serving, network policies.
 
 tapeline verify-cluster        tapeline verify-cluster namespace=tapeline template=snp-flat-cpu
 
@@ -21,12 +21,12 @@ from tapeline.errors import Finding, Refused, refuse
 Object = dict[str, Any]
 
 CLIENT = {"tapeline.dev/client": "true"}
-"""The label that the NetworkPolicies let in."""
+"""The label of clients, which the NetworkPolicies allow."""
 SECONDS = 2
 """Between two looks."""
 PATIENCE = {"run": 1800.0, "ready": 180.0, "pod": 240.0}
 """Seconds to wait for each."""
-KNOCK = """
+CONNECT = """
 import socket, sys, time
 time.sleep(15)
 for port in (8500, 8501):
@@ -36,36 +36,36 @@ for port in (8500, 8501):
         continue
     sys.exit(f"port {port} answers")
 """
-"""After a while: policies may reach a new pod some seconds late."""
+"""Seconds of delay: NetworkPolicies may apply to a new pod some seconds late."""
 REJECTED = {"gate_threshold": "0.9999", "model_steps": "100"}
-"""Parameters with which no model is accepted, and training is short."""
+"""Parameters for a short training whose model is rejected."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What the overlay put there."""
+class Overlay:
+    """The objects of the overlay."""
 
     namespace: str
     template: str
     model: str
-    """That the server is ready with."""
+    """The model of the readiness probe."""
     image: str
-    """Of the steps."""
+    """The image of the steps."""
     address: str
-    """Of the Service."""
+    """The REST port of the Service."""
 
 
 def run(own: Mapping[str, str]) -> None:
-    """Run a pipeline, ask the server as a client, and try to connect from a pod that may not; a line for each.
+    """Run a pipeline, send a request as a client, and try to connect from another pod; print a line for each.
 
     Raises:
         Refused: all that does not work.
     """
-    place = _place(own.get("namespace", "tapeline"), own.get("template", "snp-deep-cpu"))
+    overlay = _place(own.get("namespace", "tapeline"), own.get("template", "snp-deep-cpu"))
     findings: list[Finding] = []
     for check in (trains, answers, keeps_out):
         try:
-            print(f"ok: {check(place)}", flush=True)
+            print(f"ok: {check(overlay)}", flush=True)
         except Refused as error:
             print(*(f"no: {finding}" for finding in error.findings), sep="\n", flush=True)
             findings += error.findings
@@ -73,37 +73,39 @@ def run(own: Mapping[str, str]) -> None:
         raise Refused(*findings)
 
 
-def _place(namespace: str, template: str) -> Place:
+def _place(namespace: str, template: str) -> Overlay:
     kubectl.need(namespace, {})
     serving, service = kubectl.get(namespace, "deployment", "serving"), kubectl.get(namespace, "service", "serving")
     if serving is None or service is None:
         raise refuse(f"namespace={namespace}", "has no Deployment and Service `serving`", kubectl.OVERLAY)
     pod = serving["spec"]["template"]["spec"]
     model = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].split("/")[3]
-    return Place(namespace, template, model, pod["initContainers"][0]["image"], service["spec"]["clusterIP"])
+    return Overlay(namespace, template, model, pod["initContainers"][0]["image"], service["spec"]["clusterIP"])
 
 
-def trains(place: Place) -> str:
-    """A run of the template ends well, and afterwards a model is served.
+def trains(overlay: Overlay) -> str:
+    """A run of the template succeeds, and then a model is served.
 
     Raises:
         Refused: it fails, or takes too long.
     """
-    template = kubectl.get(place.namespace, "workflowtemplate", place.template)
+    template = kubectl.get(overlay.namespace, "workflowtemplate", overlay.template)
     if template is None:
-        raise refuse(f"template={place.template}", "is not in the cluster", "name one that is there")
-    served = _ready(place)
+        raise refuse(f"template={overlay.template}", "is not on the cluster", "write the name of an existing one")
+    served = _ready(overlay)
     content = REJECTED if served else {}
     known = {each["name"] for each in template["spec"].get("arguments", {}).get("parameters", ())}
     if missing := set(content) - known:
-        fix = "choose a template that has it; this run could replace the model that is live"
-        raise refuse(f"template={place.template}", f"has no parameter {', '.join(sorted(missing))}", fix)
-    run = kubectl.create(place.namespace, _workflow(place.template, content))
-    print(f"    {run} runs; kubectl -n {place.namespace} get workflow {run} --watch", flush=True)
-    _until(lambda: _ended(place, run), PATIENCE["run"], run, "does not end")
-    _until(lambda: _ready(place), PATIENCE["ready"], "deployment/serving", f"does not serve {place.model}")
+        fix = "choose a template that has it; without it this run could replace the live model"
+        raise refuse(f"template={overlay.template}", f"has no parameter {', '.join(sorted(missing))}", fix)
+    run = kubectl.create(overlay.namespace, _workflow(overlay.template, content))
+    print(f"    {run} runs; kubectl -n {overlay.namespace} get workflow {run} --watch", flush=True)
+    _until(lambda: _ended(overlay, run), PATIENCE["run"], run, "does not end")
+    _until(lambda: _ready(overlay), PATIENCE["ready"], "deployment/serving", f"does not serve {overlay.model}")
     what = (
-        "was rejected, as its gate.threshold demands; the live version stays" if served else f"is live as {place.model}"
+        "was rejected, as its gate.threshold demands; the live version stays"
+        if served
+        else f"is live as {overlay.model}"
     )
     return f"{run} trained a model, which {what}"
 
@@ -118,10 +120,10 @@ def _workflow(template: str, parameters: Mapping[str, str]) -> Object:
     }
 
 
-def _ended(place: Place, run: str) -> bool:
-    status = (kubectl.get(place.namespace, "workflow", run) or {}).get("status", {})
+def _ended(overlay: Overlay, run: str) -> bool:
+    status = (kubectl.get(overlay.namespace, "workflow", run) or {}).get("status", {})
     if status.get("phase") in ("Failed", "Error"):
-        fix = f"see kubectl -n {place.namespace} get workflow {run} -o yaml"
+        fix = f"see kubectl -n {overlay.namespace} get workflow {run} -o yaml"
         nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
         content = [each["message"] for each in nodes if each["type"] == "Pod" and each.get("message")]
         problem = outcome.reason(content[-1]) if content else status.get("message") or "failed"
@@ -129,55 +131,55 @@ def _ended(place: Place, run: str) -> bool:
     return bool(status.get("phase") == "Succeeded")
 
 
-def _ready(place: Place) -> bool:
-    serving = kubectl.get(place.namespace, "deployment", "serving") or {}
+def _ready(overlay: Overlay) -> bool:
+    serving = kubectl.get(overlay.namespace, "deployment", "serving") or {}
     return bool(serving.get("status", {}).get("readyReplicas"))
 
 
-def answers(place: Place) -> str:
-    """A pod with the client's label gets an answer through the Service.
+def answers(overlay: Overlay) -> str:
+    """A pod with the label of clients gets an answer through the Service.
 
     Raises:
         Refused: it does not.
     """
-    words = ["predict", "random=true", "host=serving:8501", f"serving.name={place.model}"]
-    phase, said = _told(place, "client", CLIENT, [*pods.COMMAND, *words])
+    words = ["predict", "random=true", "host=serving:8501", f"serving.name={overlay.model}"]
+    phase, said = _told(overlay, "client", CLIENT, [*pods.COMMAND, *words])
     if phase != "Succeeded":
-        fix = f"see kubectl -n {place.namespace} logs deployment/serving"
-        raise refuse("service/serving", f"gives a client no answer ({said})", fix)
+        fix = f"see kubectl -n {overlay.namespace} logs deployment/serving"
+        raise refuse("service/serving", f"does not answer a client ({said})", fix)
     content = json.loads(said)
-    return f"a client asked about {content['date']}, and {place.model} version {content['version']} answered"
+    return f"a client asked about {content['date']}, and {overlay.model} version {content['version']} answered"
 
 
-def keeps_out(place: Place) -> str:
-    """A pod without it cannot even connect.
+def keeps_out(overlay: Overlay) -> str:
+    """A pod without the label cannot connect.
 
     Raises:
         Refused: it can.
     """
-    phase, said = _told(place, "stranger", {}, ["python3", "-c", KNOCK, place.address])
+    phase, said = _told(overlay, "stranger", {}, ["python3", "-c", CONNECT, overlay.address])
     if phase != "Succeeded":
-        fix = "use a network plugin that enforces NetworkPolicies, as kind's own, Calico, Cilium or GKE's Dataplane V2"
-        raise refuse("networkpolicies", f"a pod without the label tapeline.dev/client was not kept out: {said}", fix)
+        fix = "use a network plugin that enforces NetworkPolicies: that of kind, Calico, Cilium or GKE's Dataplane V2"
+        raise refuse("networkpolicies", f"a pod without the label tapeline.dev/client can connect: {said}", fix)
     return "a pod without the label tapeline.dev/client cannot connect"
 
 
-def _told(place: Place, name: str, labels: Mapping[str, str], words: Sequence[str]) -> tuple[str, str]:
-    """Run a pod until it ends, or does not in time; its phase and the last line of its log."""
-    made = kubectl.create(place.namespace, pod(name, place.image, labels, words))
+def _told(overlay: Overlay, name: str, labels: Mapping[str, str], words: Sequence[str]) -> tuple[str, str]:
+    """Run a pod until it ends or a timeout; return its phase and the last line of its log."""
+    made = kubectl.create(overlay.namespace, pod(name, overlay.image, labels, words))
     deadline, phase = time.monotonic() + PATIENCE["pod"], "Pending"
     try:
         while phase in ("Pending", "Running") and time.monotonic() < deadline:
             time.sleep(SECONDS)
-            phase = (kubectl.get(place.namespace, "pod", made) or {}).get("status", {}).get("phase", "gone")
-        log = kubectl.run("-n", place.namespace, "logs", made) if phase != "Pending" else ""
+            phase = (kubectl.get(overlay.namespace, "pod", made) or {}).get("status", {}).get("phase", "gone")
+        log = kubectl.run("-n", overlay.namespace, "logs", made) if phase != "Pending" else ""
         return phase, (log.strip().splitlines() or [f"pod {made} is {phase}"])[-1]
     finally:
-        kubectl.run("-n", place.namespace, "delete", "pod", made, "--wait=false", "--ignore-not-found")
+        kubectl.run("-n", overlay.namespace, "delete", "pod", made, "--wait=false", "--ignore-not-found")
 
 
 def pod(name: str, image: str, labels: Mapping[str, str], words: Sequence[str]) -> Object:
-    """A restricted pod without a token, which runs these words."""
+    """A restricted pod without a token that runs this command."""
     container = {
         "name": name,
         "image": image,
