@@ -113,6 +113,7 @@ def _lines(server: Endpoint, rows: Rows, answer: Response, more: Mapping[str, li
     head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
     lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
     columns = {"date": [date or "-" for date in rows.dates]}
+    columns |= {name: [_text(value) for value in values[:SHOWN].tolist()] for name, values in rows.keys.items()}
     columns |= {name: [_text(value) for value in values[:SHOWN]] for name, values in more.items()}
     for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
         columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
@@ -140,6 +141,7 @@ def _summary(rows: Rows, answer: Response, names: tuple[str, ...], more: Mapping
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: values.tolist() for name, values in rows.keys.items()}
     listed |= {name: json_value(values) for name, values in more.items()}
     listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
