@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import struct
 import zlib
 from collections.abc import Iterator
@@ -80,6 +81,11 @@ def header_of(width: int, height: int) -> bytes:
     )
 
 
+def peak() -> float:
+    """MiB that this process has had in memory at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def test_scores_stand_beside_the_mean_shape(place: Path) -> None:
     metrics = told(place)
     assert metrics["ran"]["task"] == "keypoints"
@@ -132,7 +138,8 @@ def test_all_signatures_answer_equally(place: Path) -> None:
 
 def test_a_png_of_another_size_is_resized(place: Path) -> None:
     large = np.array([png(np.kron(image, np.ones((2, 2), np.uint8))) for image in IMAGES], object)
-    np.testing.assert_allclose(answers(place, "png", large), answers(place, "images", IMAGES), atol=1.0)
+    gaps = answers(place, "png", large) - answers(place, "images", IMAGES)
+    assert 0 < np.abs(gaps).mean() < 0.7
 
 
 @pytest.mark.parametrize(
@@ -157,9 +164,11 @@ def test_the_server_refuses_it_by_both_apis(ports: list[str]) -> None:
         server = client.endpoint(f"127.0.0.1:{port.partition('=')[2]}", {}, "faces-simulated", api)
         good = client.predict(server, {"png": np.array([png(IMAGES[0])], object)}, signature="png")
         images = client.predict(server, {"images": IMAGES[:1]}, signature="images")
-        assert good.outputs["prediction"] == images.outputs["prediction"]
+        np.testing.assert_allclose(good.outputs["prediction"], images.outputs["prediction"], atol=1e-3)
+        before = peak()
         with pytest.raises(Refused, match="more than 2048 pixels"):
             client.predict(server, {"png": np.array([header_of(30_000, 30_000)], object)}, signature="png")
+        assert peak() - before < 100, "MiB; the image has 858"
 
 
 @pytest.mark.parametrize("name", ["face.png", "face.jpg"])
@@ -169,8 +178,8 @@ def test_the_points_of_a_picture_are_drawn(
     """A picture twice as wide and three times as high: the points are in its own pixels."""
     Image.fromarray(IMAGES[0]).convert("RGB").resize((192, 288)).save(place / name, quality=95)
     capsys.readouterr()
-    assert cli.main(["predict", *TINY[:1], *ports, f"image={name}", "out=points.png", "json=true"]) == 0
-    points = json.loads(capsys.readouterr().out)["points"]
+    assert cli.main(["predict", *TINY[:1], *ports, f"image={name}", "out=points.png"]) == 0
+    points = json.loads(capsys.readouterr().out.splitlines()[-1])["points"]
     small = np.asarray(Image.open(place / name).convert("L").resize((96, 96), Image.Resampling.BILINEAR))
     own = answers(place, "images", small[None])[0].reshape(-1, 2) * [2, 3]
     np.testing.assert_allclose([points[name] for name in POINTS], own, atol=0.01)
@@ -193,7 +202,7 @@ def test_what_is_no_picture_is_refused(place: Path, ports: list[str], capsys: py
     faces = [*TINY[:1], *ports]
     assert "image=text.png: is no PNG or JPEG" in refused(capsys, *faces, "image=text.png")
     assert "image=cut.png: cannot be decoded" in refused(capsys, *faces, "image=cut.png")
-    assert "has 30000 x 30000 pixels" in refused(capsys, *faces, "image=large.png")
+    assert "has more than 8192 pixels on a side" in refused(capsys, *faces, "image=large.png")
     assert "image=none.png: no such file" in refused(capsys, *faces, "image=none.png")
     assert "name a file that ends in .png" in refused(capsys, *faces, "image=cut.png", "out=x.jpg")
     assert "give image= alone" in refused(capsys, *faces, "image=cut.png", "rows=x.csv")
@@ -270,7 +279,23 @@ def test_lightgbm_is_refused_before_anything_starts(
     assert "choose model=conv or model=deep or model=flat" in said
 
 
-def test_the_experiment_is_composed() -> None:
-    config = lookup.configure(["experiment=faces_conv"])
+@pytest.mark.parametrize("experiment", ["faces_conv", "faces_tuned"])
+def test_the_experiments_are_composed(experiment: str) -> None:
+    config = lookup.configure([f"experiment={experiment}"])
     assert (config.dataset.name, config.model.family, config.split.name) == ("faces", "conv", "by_group")
     assert config.hw.threads == 2
+    assert (config.tune is not None) == (experiment == "faces_tuned")
+
+
+def test_a_search_ends_in_the_training_with_its_best_values(place: Path) -> None:
+    small = ["model.widths=[4,8]", "tune.space={model.convolutions: {low: 1, high: 2}, model.dropout: [0.0, 0.5]}"]
+    keys = ["tune=optuna", "tune.trials=2", "tune.batch=2", "tune.startup=2", "publish=false"]
+    latest = (place / "runs" / "latest").resolve()
+    try:
+        assert cli.main(["run", *TINY, *small, *keys, "model.steps=4", "model.report_every=2"]) == 0
+        metrics = told(place)
+        best = metrics["tune"]["best"]["params"]
+        assert set(best) == {"model.convolutions", "model.dropout"}
+        assert metrics["trained"]["model"]["convolutions"] == best["model.convolutions"]
+    finally:
+        files.point(place / "runs" / "latest", latest.name)

@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import Composed, compose, flat, name_of, options
+from tapeline import files
+from tapeline.config.compose import Composed, compose, flat, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -31,7 +32,7 @@ from tapeline.config.schema import (
     Tune,
 )
 from tapeline.datasets import DatasetModule
-from tapeline.datasets.sources import SOURCES, Source
+from tapeline.datasets.sources import Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
@@ -79,16 +80,36 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     return tuple(offer(manifest)) if offer else ()
 
 
+def model_name(dataset: Mapping[str, Any]) -> str:
+    """What models of a dataset are served as, unless `serving.name` says otherwise.
+
+    Args:
+        dataset: the keys of the section, not validated yet.
+    """
+    name = str(dataset.get("name"))
+    if name in options("dataset"):
+        offer = getattr(dataset_named(name), "model_name", None)
+        name = offer(dataset) if offer else name
+    return f"{name}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
+
+
 def source(section: Dataset) -> Source:
     """The module of a dataset's source.
 
     Raises:
         Refused: there is none of that name.
     """
-    if section.source not in SOURCES:
-        fix = choose(section.source, SOURCES)
-        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+    known = sources()
+    if section.source not in known:
+        raise refuse(f"dataset.source={section.source}", "unknown source", choose(section.source, list(known)))
+    return known[section.source]
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name: the modules of datasets/sources that have READS."""
+    package = "tapeline.datasets.sources"
+    found = {name: importlib.import_module(f"{package}.{name}") for name in files.modules(package)}
+    return {name: cast(Source, each) for name, each in found.items() if hasattr(each, "READS")}
 
 
 def family(name: str) -> Family:
@@ -177,7 +198,7 @@ def _instead(key: str) -> str:
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
-        section = {**section, "name": name_of(plain.get("dataset") or {})}
+        section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
         section = {**section, "metric": _primary(plain.get("dataset") or {})}
     if group == "tune":

@@ -66,7 +66,7 @@ def test_what_is_trained_is_saved_loaded_and_served(keys: list[str], tmp_path: P
 
 
 def test_it_learns_faces() -> None:
-    keys = ["model.head=flat", "model.steps=60", "model.report_every=60", *STILL, "model.mirror_average=false"]
+    keys = ["model.widths=[8,16,16]", "model.steps=100", "model.report_every=100", "model.learning_rate=0.01", *STILL]
     answer = conv.predict(fit(*keys), IMAGES)["prediction"]
     (mean,) = keypoints.baselines(TARGET, None, 16).values()
     scores = [keypoints.score({"target": TARGET, "prediction": each})["rmse"] for each in (answer, mean)]

@@ -17,6 +17,8 @@ RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(200, 5)).astype(np.float32)
 UP = (FEATURES[:, 0] + FEATURES[:, 1] < 0).astype(np.int64)
 
+DEEP, DEEP_KEYS = deep.Section, compose(["model=deep"]).model.model_dump()
+
 
 def section(*overrides: str) -> flat.Section:
     found = compose(["model=flat", "model.report_every=30", "model.learning_rate=0.01", *overrides]).model
@@ -143,7 +145,8 @@ def test_validation_rows_train_nothing() -> None:
 
 def with_gaps() -> tuple[np.ndarray, np.ndarray]:
     """Features on scales far from 0 and 1, two of them with gaps, and a target that a gap moves by 2."""
-    features = FEATURES * np.float32([1, 1000, 0.001, 1, 1]) + np.float32([0, 5000, 0, 0, 7])
+    scale, middle = (np.array(each, np.float32) for each in ([1, 1000, 0.001, 1, 1], [0, 5000, 0, 0, 7]))
+    features = FEATURES * scale + middle
     features[::4, 1] = np.nan
     features[1::5, 3] = np.inf
     target = FEATURES @ [1, 0, 1, 0, 0] + 2 * np.isnan(features[:, 1])
@@ -195,12 +198,15 @@ def test_features_of_a_dataset_without_missing_ones_are_taken_as_they_are() -> N
 def test_widths_follow_from_the_first_layer_decay_and_depth(
     first: int, decay: float, depth: int, widths: tuple[int, ...]
 ) -> None:
-    shape = [f"model.first={first}", f"model.decay={float(decay)}", f"model.depth={depth}"]
-    told = compose(["model=deep", "model.hidden=null", "model.steps=2", "model.report_every=2", *shape]).model
-    assert isinstance(told, deep.Section)
+    shape = {"hidden": None, "first": first, "decay": float(decay), "depth": depth}
+    told = DEEP.model_validate({**DEEP_KEYS, **shape})
     assert told.widths == widths
-    model, _ = deep.fit(told, Rows(FEATURES, UP), None, training())
-    assert [each.shape[1] for each in model.arrays[::2]] == [*widths, 2]
+
+
+def test_layers_have_these_widths() -> None:
+    shape = {"hidden": None, "first": 8, "decay": 0.5, "depth": 3, "steps": 2, "report_every": 2}
+    model, _ = deep.fit(DEEP.model_validate({**DEEP_KEYS, **shape}), Rows(FEATURES, UP), None, training())
+    assert [each.shape[1] for each in model.arrays[::2]] == [8, 4, 2, 2]
 
 
 @pytest.mark.parametrize(

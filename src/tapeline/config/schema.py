@@ -96,7 +96,7 @@ class Hardware(Section):
 
 
 class Split(Section):
-    """Which rows train and which test; `datasets/splits.py` has the keys of each name."""
+    """Which rows train and which test; each module of `tables/splits` has the keys of one name."""
 
     name: str
 

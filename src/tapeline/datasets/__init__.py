@@ -9,6 +9,7 @@
     signatures(manifest)            optional: signatures that take raw data instead of features, SignatureSpecs
     series(section, raw)            optional: the time series that reports show, a Series
     newest(section, raw)            optional: as table, with the rows whose label is not known yet, for predict
+    model_name(section)             optional: what its models are served as, of the keys as a mapping
 
 and conf/dataset/<name>.yaml.
 """
@@ -28,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 class DatasetModule(Protocol):
-    """The interface of a dataset's module; `signatures`, `series` and `newest` are optional and not listed."""
+    """The interface of a dataset's module; optional functions are not listed."""
 
     SPEC: Spec
 

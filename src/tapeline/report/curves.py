@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Answers:
     """The probability of the second class, where there are two."""
     reference: Array
     """The best baseline's prediction, as target."""
-    context: Mapping[str, Array]
+    context: Mapping[str, Array] = field(default_factory=dict)
     """What metrics read beside target and prediction: context columns."""
 
 

@@ -26,6 +26,11 @@ class Reads:
     dataset: Dataset
 
 
+def space(config: Reads, *, raw: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: a table has more columns than raw data."""
+    return 4 * files.size([raw])
+
+
 def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
     """Write the table that models learn from, its profile, and 64 of its rows."""
     module = kind(config.dataset)

@@ -6,6 +6,7 @@ tapeline predict image=face.jpg out=points.png experiment=faces_conv
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,15 +54,14 @@ def drawn(config: Config, server: Endpoint, number: int | None, options: Mapping
     names = names_of(spec(config.dataset.name).outputs)
     with files.atomic_path(out) as temporary:
         _with_points(image, points).save(temporary, "PNG")
-    if options.get("json") == "true":
-        told = {name: [round(float(each), 3) for each in point] for name, point in zip(names, points, strict=True)}
-        print(json.dumps({"image": str(path), "points": told, "out": str(out), "version": answer.version}))
-        return
-    print(f"{server.model} version {answer.version} on {server}, {server.api}, {answer.milliseconds:.1f} ms")
-    print(f"{'point':<26}{'x':>9}{'y':>9}  pixels of {image.width} x {image.height}")
-    for name, (x, y) in zip(names, points, strict=True):
-        print(f"{name:<26}{x:9.2f}{y:9.2f}")
-    print(f"drawn: {out}")
+    found = {name: [round(float(each), 3) for each in point] for name, point in zip(names, points, strict=True)}
+    told = json.dumps({"image": str(path), "points": found, "out": str(out), "version": answer.version})
+    if options.get("json") != "true":
+        print(f"{server.model} version {answer.version} on {server}, {server.api}, {answer.milliseconds:.1f} ms")
+        print(f"{'point':<26}{'x':>9}{'y':>9}  pixels of {image.width} x {image.height}")
+        print(*(f"{name:<26}{x:9.2f}{y:9.2f}" for name, (x, y) in found.items()), sep="\n")
+        print(f"drawn: {out}")
+    print(told)
 
 
 def shape_of(config: Config, option: str) -> tuple[int, int]:
@@ -87,15 +87,20 @@ def opened(path: Path) -> Image:
 
     where = f"image={path}"
     try:
-        image = Image.open(path, formats=("PNG", "JPEG"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused below
+            image = Image.open(path, formats=("PNG", "JPEG"))
         if max(image.size) > LARGEST:
-            problem = f"has {image.width} x {image.height} pixels, and {LARGEST} a side are the most"
+            problem = f"has more than {LARGEST} pixels on a side"
             raise refuse(where, problem, "make it smaller; the face should fill it")
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise refuse(where, "is no PNG or JPEG", "convert it to PNG") from None
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError:
+        problem = f"has more than {LARGEST} pixels on a side"
+        raise refuse(where, problem, "make it smaller; the face should fill it") from None
+    except (SyntaxError, ValueError) as error:
         raise refuse(where, f"cannot be decoded ({error})", "save it again as PNG") from None
     except OSError as error:
         what = error.strerror or f"cannot be decoded: {error}"

@@ -10,7 +10,8 @@ and low are known only when the day is over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,7 +32,18 @@ from tapeline.tables.writing import Parts
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPEC", "Section", "baselines", "ingest", "newest", "series", "signatures", "simulate", "table"]
+__all__ = [
+    "SPEC",
+    "Section",
+    "baselines",
+    "ingest",
+    "model_name",
+    "newest",
+    "series",
+    "signatures",
+    "simulate",
+    "table",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -106,6 +118,12 @@ def _rows(section: Section, raw: pl.DataFrame) -> tuple[Manifest, pl.DataFrame]:
     note = LEAK if section.target == "same_day" else None
     notes = {"note": note, "unit": section.currency, "target": section.target}
     return header_of(SPEC, section.name, schema, notes), frame
+
+
+def model_name(section: Mapping[str, Any]) -> str:
+    """bitcoin, bitcoin-same_day, ethereum, ...: models of another coin or target are served under another name."""
+    coin = re.sub("[^a-z0-9.]+", "-", str(section.get("coin")).lower()).strip("-.") or "coin"
+    return coin if section.get("target") == "next_day" else f"{coin}-{section.get('target')}"
 
 
 def series(section: Section, raw: pl.DataFrame) -> Series:

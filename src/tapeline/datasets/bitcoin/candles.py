@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapeline.datasets import parsing
 from tapeline.datasets.parsing import RowFinding
-from tapeline.errors import Refused, nearest, refuse
+from tapeline.errors import Finding, Refused, nearest, refuse
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +32,7 @@ ROW, NUMBER = "row of the file", "number of the row"
 LEAST_DAYS = 60
 ROUNDING = 1e-3
 """Open and close may lie outside low and high by this share of the price: vendors round each by itself."""
+END_OF_DAY = r"[T ]23:59:59(\.9+)?(Z|[+-]00:?00)?\s*$"
 SHOWN = 12
 """Coins, or gaps, that a message lists."""
 
@@ -54,15 +56,17 @@ def read(
 
     names = _names(frame, where, columns)
     chosen = _of_coin(frame, where, coin, columns)
+    if not date_format or "%H" not in date_format:
+        frame = _without_end_of_day(frame, names["date"])
     dates = parsing.scan(frame, {names["date"]: parsing.date_reader(date_format)}, where)[names["date"]]
     readers = {names[price]: replace(parsing.price_reader(), complete=True) for price in PRICES}
     readers |= {names["volume"]: parsing.number_reader(), NUMBER: parsing.integer_reader()}
     numbered = frame.with_row_index(ROW, 1).with_columns(pl.col(ROW).alias(NUMBER))
     parsed = parsing.scan(numbered.filter(chosen) if chosen is not None else numbered, readers, where, row=ROW)
-    parsing.refuse_findings(where, [dates, *parsed.values()])
     rows = parsed[NUMBER].values
     if rows.is_empty():
         raise refuse(where, "has a header and no rows", "add rows of dates and prices")
+    parsing.refuse_findings(where, [dates, *parsed.values()])
     days = dates.values.gather(rows - 1)
     values = {name: parsed[names[name]].values for name in (*PRICES, "volume")}
     candles = pl.DataFrame({ROW: rows, "date": days, **values}).sort("date", ROW)
@@ -81,7 +85,7 @@ def _names(frame: pl.LazyFrame, where: str, columns: Mapping[str, str]) -> dict[
     Raises:
         Refused: columns are missing, all of them named.
     """
-    found, findings = dict[str, str](), []
+    found, findings = dict[str, str](), list[Finding]()
     for name in ("date", *PRICES, "volume"):
         default = parsing.DATE_NAMES if name == "date" else (name,)
         fix = f"set its name, as in dataset.columns.{name}=My_{name.capitalize()}"
@@ -92,6 +96,20 @@ def _names(frame: pl.LazyFrame, where: str, columns: Mapping[str, str]) -> dict[
     if findings:
         raise Refused(*findings)
     return found
+
+
+def _without_end_of_day(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """Dates without the time 23:59:59, by which some vendors mark the candle of a day."""
+    import polars as pl
+
+    column, dtype = pl.col(name), frame.collect_schema()[name]
+    if dtype == pl.String:
+        return frame.with_columns(column.str.replace(END_OF_DAY, ""))
+    if isinstance(dtype, pl.Datetime):
+        return frame.with_columns(
+            pl.when(column.dt.time() >= time(23, 59, 59)).then(column.dt.truncate("1d")).otherwise(column)
+        )
+    return frame
 
 
 def _of_coin(frame: pl.LazyFrame, where: str, coin: str, columns: Mapping[str, str]) -> pl.Expr | None:
@@ -116,8 +134,8 @@ def _of_coin(frame: pl.LazyFrame, where: str, coin: str, columns: Mapping[str, s
     for name, column in zip(own, plain, strict=True):
         found = coins.filter(coins[name] == wanted)
         if several := found[own[0]].unique().drop_nulls().sort().to_list()[1:]:
-            first = found[own[0]].drop_nulls().min()
-            problem = f"is the {name.strip().lower()} of {', '.join([str(first), *several])}"
+            first = str(found[own[0]].drop_nulls().sort().to_list()[0])
+            problem = f"is the {name.strip().lower()} of {', '.join([first, *several])}"
             raise refuse(f"dataset.coin={coin}", problem, f"name the one that is meant, as in dataset.coin={first}")
         if len(found):
             return column == wanted

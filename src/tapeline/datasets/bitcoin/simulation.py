@@ -111,14 +111,16 @@ def _returns(n: int, coin: Coin, rng: np.random.Generator) -> tuple[NDArray[np.f
 
 def _opening(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """ln(open / previous close): most days open where the day before closed."""
-    return OPENING * rng.standard_t(TAIL, n) * np.sqrt((TAIL - 2) / TAIL)
+    opening: NDArray[np.float64] = OPENING * rng.standard_t(TAIL, n) * np.sqrt((TAIL - 2) / TAIL)
+    return opening
 
 
 def _log_volume(coin: Coin, moved: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """A trend, noise, and more on days of large returns."""
     known = len(moved) - coin.unknown
     trend = np.r_[np.zeros(coin.unknown), np.linspace(*coin.volume, known)]
-    return trend + VOLUME * rng.standard_normal(len(moved)) + STIR * np.abs(moved)
+    level: NDArray[np.float64] = trend + VOLUME * rng.standard_normal(len(moved)) + STIR * np.abs(moved)
+    return level
 
 
 def _there(n: int, rng: np.random.Generator) -> NDArray[np.bool_]:

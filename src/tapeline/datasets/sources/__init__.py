@@ -1,8 +1,10 @@
-"""Where raw data comes from: one module for each `dataset.source`.
+"""Sources of raw data: one module for each `dataset.source`, found by its name. Modules without READS are helpers.
 
+    READS                             keys of dataset that it alone, or with other sources, reads: ("path",)
     read(dataset, simulate, folder)   a polars LazyFrame, and the name of the source for error messages
     seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
     check(dataset)                    findings about keys that it needs and that are not set
+    size(dataset)                     optional: bytes of the data, decompressed, about
 
 csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan`
 reads in batches.
@@ -29,6 +31,9 @@ Simulate = Callable[..., Any]
 class Source(Protocol):
     """The interface of a source's module."""
 
+    READS: tuple[str, ...]
+    """Keys of dataset that this source reads and that not every source reads; `configure` refuses them with others."""
+
     def read(self, dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
         """The data, and its name for error messages.
 
@@ -43,6 +48,3 @@ class Source(Protocol):
 
     def check(self, dataset: Dataset) -> Iterable[Finding]:
         """Findings about its keys."""
-
-
-SOURCES = ("simulated", "csv", "parquet", "files", "sql", "kaggle")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Bytes that are copied in one step."""
+DECOMPRESSED = 5
+"""Size of decompressed text for each byte of a compressed file, about."""
 
 
 def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyFrame]) -> tuple[pl.LazyFrame, str]:
@@ -216,3 +218,14 @@ def digest(name: str, key: str, member: str | None = None) -> str | None:
         return files.digest_path(_file(name, key, member))
     except PermissionError:
         return None
+
+
+def size(dataset: Dataset) -> int:
+    """Bytes of the file at `dataset.path`, decompressed, about; 0 if only reading shows it."""
+    return size_of(dataset.path or "")
+
+
+def size_of(name: str) -> int:
+    """Bytes of a file, decompressed, about; 0 for a URL or a file that does not exist."""
+    factor = DECOMPRESSED if name.lower().endswith((".gz", ".zip")) else 1
+    return 0 if not name or "://" in name else factor * files.size([Path(name)])

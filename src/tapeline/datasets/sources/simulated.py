@@ -12,6 +12,8 @@ from tapeline.errors import Finding
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ()
+
 
 def read(dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
     """The dataset's simulation with `dataset.seed`."""

@@ -24,6 +24,7 @@ from tapeline.errors import Finding, Refused, refuse, scrub
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ("url", "queries", "password_env", "password_file")
 EXTRAS = {"bigquery": "bigquery", "duckdb": "duckdb", "postgresql": "postgres"}
 """Extras of tapeline that install a database's driver."""
 PSYCOPG = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")

@@ -1,6 +1,7 @@
 """The layers of the network, as functions of weights that are listed in the order of their use.
 
-Blocks of 3 x 3 convolutions, each block with a normalisation, ReLU and a halving of both sides, then a head:
+Blocks of 3 x 3 convolutions, each followed by a normalisation and ReLU; the last one of a block also by a maximum over
+2 x 2 places, which halves both sides. Then a head:
 
     global    the mean of each channel, a linear layer
     flat      all channels and places, a linear layer
@@ -106,11 +107,13 @@ def forward(
     renewed: list[Any] = []
     values = tensorflow.cast(_standardised(images), half or "float32")
     for _ in shape.widths:
-        for _ in range(shape.convolutions):
+        for number in range(shape.convolutions):
             kernel = tensorflow.cast(next(given), values.dtype)
             values = tensorflow.nn.conv2d(values, kernel, 1, "SAME")
+            if number == shape.convolutions - 1:
+                # before what follows, which then has a quarter of the work
+                values = tensorflow.nn.max_pool2d(values, 2, 2, "VALID")
             values = tensorflow.nn.relu(_normalised(shape, values, given, means, renewed, draw))
-        values = tensorflow.nn.max_pool2d(values, 2, 2, "VALID")
     values = tensorflow.cast(values, "float32")
     if shape.head == "heatmap":
         values = _left_out(shape, values, draw, [-1, 1, 1, values.shape[-1]])
