@@ -1,6 +1,7 @@
 """Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
-Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar.
+Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar. Of records
+with the attribute `once` and the same text, only the first one in a command is shown.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     for handler in handlers:
+        handler.addFilter(_Once())
         LOG.addHandler(handler)
     try:
         yield
@@ -52,6 +54,22 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
         for handler in handlers:
             LOG.removeHandler(handler)
             handler.close()
+
+
+class _Once(logging.Filter):
+    """Drops a record that must be shown once, and was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = set[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "once", False):
+            return True
+        text = record.getMessage()
+        new = text not in self.shown
+        self.shown.add(text)
+        return new
 
 
 class _Plain(logging.StreamHandler):  # type: ignore[type-arg]

@@ -34,6 +34,7 @@ from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
+from tapeline.tables.observed import Observed
 from tapeline.tables.spec import Input, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
@@ -75,6 +76,12 @@ def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
     """What the dataset of that name lets clients send instead of these features."""
     offer = getattr(module("datasets", name, "dataset.name"), "served", None)
     return (offer(features),) if offer else ()
+
+
+def observed(section: Dataset, raw: Any) -> tuple[Observed, ...]:
+    """The series of a dataset as they were delivered, to see what looks wrong in them; empty where it has none."""
+    offer = getattr(dataset(section), "observed", None)
+    return tuple(offer(section, raw)) if offer else ()
 
 
 def source(section: Dataset) -> Source:

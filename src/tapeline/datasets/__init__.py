@@ -8,6 +8,7 @@
     baselines(batch, names)         naive predictions for rows of the table, by name
     served(names)                   optional: a signature that takes raw data instead of features, an Input
     series(section, raw)            optional: the time series that reports show, a Series
+    observed(section, raw)          optional: each series as it was delivered, in which defects are looked for: Observed
 
 and conf/dataset/<name>.yaml.
 """
@@ -27,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 class DatasetModule(Protocol):
-    """The interface of a dataset's module; `served` and `series` are optional and not listed."""
+    """The interface of a dataset's module; `served`, `series` and `observed` are optional and not listed."""
 
     SPEC: Spec
 

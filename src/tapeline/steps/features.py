@@ -12,10 +12,10 @@ from typing import Any
 from tapeline import files
 from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import task
+from tapeline.lookup import observed, task
 from tapeline.tables import profile as profiles
+from tapeline.tables import quality, writing
 from tapeline.tables import raw as raws
-from tapeline.tables import writing
 from tapeline.tables.digests import digest_frame
 from tapeline.tables.table import Table
 
@@ -28,8 +28,11 @@ class Reads:
 
 
 def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
-    """Write the table that models learn from, its profile, and 64 of its rows."""
+    """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data."""
     module, frame = kind(config.dataset), raws.read(raw)
+    delivered = observed(config.dataset, frame)
+    defects = quality.records(quality.examine(delivered))
+    quality.say(defects)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
     made = Table(table, writing.write(table, header, parts))
@@ -50,7 +53,8 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
             "digest": digest_frame(frame),
             "table": made.manifest.digest,
             "rows": made.manifest.rows,
-            "quality": [],
+            "examined": len(delivered),
+            "quality": defects,
             "notes": made.manifest.extra,
             "statistics": statistics,
         },
