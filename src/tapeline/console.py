@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tapeline.errors import printable
+from tapeline.redaction import scrub
 
 LOG = logging.getLogger("tapeline")
 
@@ -57,16 +58,17 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
 
 
 class _Once(logging.Filter):
-    """Drops a record that must be shown once, and was."""
+    """Removes secrets from a record, and drops one that must be shown once, and was."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shown = set[str]()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        text = scrub(record.getMessage())
+        record.msg, record.args = text, None
         if not getattr(record, "once", False):
             return True
-        text = record.getMessage()
         new = text not in self.shown
         self.shown.add(text)
         return new

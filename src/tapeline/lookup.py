@@ -31,8 +31,9 @@ from tapeline.config.schema import (
 )
 from tapeline.datasets import DatasetModule
 from tapeline.datasets.sources import SOURCES, Source
-from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
+from tapeline.errors import Finding, Refused, choose, nearest, refuse
 from tapeline.models import Family
+from tapeline.redaction import holds_secret
 from tapeline.tables import splits
 from tapeline.tables.observed import Observed
 from tapeline.tables.spec import Input, Spec
@@ -145,8 +146,9 @@ def validate(composed: Composed) -> Config:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
     plain = composed.values
-    if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
-        raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
+    given = composed.environment
+    if secrets := [key for key, value in flat(plain).items() if key not in given and holds_secret(str(value))]:
+        raise Refused(*(Finding(key, "holds a password, key or token, or may", _secret_fix(key)) for key in secrets))
     findings: list[Finding] = []
     names = ["experiment", "seed", *GROUPS]
     for key in plain:
@@ -170,6 +172,12 @@ def validate(composed: Composed) -> Config:
     if findings:
         raise Refused(*findings)
     return Config(**values, environment=composed.environment, linked=composed.linked)
+
+
+def _secret_fix(key: str) -> str:
+    if key == "dataset.url":
+        return "leave it out, and name its variable, as in dataset.password_env=PGPASSWORD"
+    return f"write it into a variable of the environment, as in {key}='${{oc.env:NAME}}'"
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:

@@ -18,6 +18,7 @@ from tapeline import files
 from tapeline.config.overrides import Override, parse
 from tapeline.config.schema import NO_KEYS, Config, Section
 from tapeline.errors import Finding, Refused, choose, refuse
+from tapeline.redaction import remember
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -143,8 +144,10 @@ def _reads_environment(composed: Any, path: Sequence[str]) -> bool:
     read = list[Any]()
 
     def env(*arguments: Any) -> Any:
+        value = oc.env(*arguments)
         read.append(arguments)
-        return oc.env(*arguments)
+        remember(str(value), f"${{oc.env:{arguments[0]}}}")
+        return value
 
     OmegaConf.register_new_resolver("oc.env", env, replace=True)
     try:
@@ -190,6 +193,11 @@ def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
         yield Finding(text, "Hydra's own keys have no effect on a single run", "leave it out")
     elif override.sweep and not sweep:
         yield Finding(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
+    elif hasattr(override.value, "filter"):  # glob(...)
+        if not is_group(key):
+            yield Finding(text, f"glob chooses among files, and {key} is no group", f"list the values, as in {key}=1,2")
+        elif not override.value.filter(options(key)):
+            yield Finding(text, f"no option of {key} matches", f"choose among: {', '.join(options(key))}")
     elif is_group(key) and override.op != "delete":
         choices = override.value if isinstance(override.value, list) else [override.value]
         for choice in choices if not override.sweep or isinstance(override.value, list) else ():

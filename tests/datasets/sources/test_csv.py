@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tapeline.datasets import parsing
 from tapeline.datasets.sources import csv as source
-from tapeline.datasets.sources import fetch, parquet
+from tapeline.datasets.sources import fetch, header, parquet
 from tapeline.errors import Refused
 
 
@@ -29,7 +29,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_s
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(cells, cells, cells.filter(lambda cell: bool(cell.strip()))), min_size=1, max_size=12),
-    separator=st.sampled_from(source.SEPARATORS),
+    separator=st.sampled_from(header.SEPARATORS),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
     end=st.sampled_from(["\n", "\r\n"]),
     chunk=st.integers(1, 60),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tapeline import files
 from tapeline.config.schema import Dataset
@@ -18,6 +20,27 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Bytes that are copied in one step."""
+GZIP = b"\x1f\x8b"
+CONNECT_SECONDS = 15
+PROBLEMS = {
+    "FileNotFoundError": "no such file on the server",
+    "TooManyRedirects": "the server redirects without end",
+    "ClientConnectorDNSError": "there is no such host",
+}
+"""What exceptions mean whose own text is no sentence."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The largest file that is read, and the longest time for its download."""
+
+    bytes: int = 4_000_000_000
+    seconds: float = 600
+
+
+def bounds(dataset: Dataset) -> Bounds:
+    """The bounds of a dataset's files."""
+    return Bounds(dataset.max_bytes, dataset.max_seconds)
 
 
 def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyFrame]) -> tuple[pl.LazyFrame, str]:
@@ -34,7 +57,7 @@ def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyF
     if findings := list(check(dataset)):
         raise Refused(*findings)
     name = dataset.path or ""
-    return scan(local(name, "dataset.path", folder), name), name
+    return scan(local(name, "dataset.path", folder, bounds(dataset)), name), name
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
@@ -44,27 +67,39 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("dataset.path", f"dataset.source={dataset.source} needs it", fix)
 
 
-def local(name: str, key: str, folder: Path) -> Path:
-    """A local path for `name`; a URL is downloaded to `folder`, and a .gz file decompressed there.
+def local(name: str, key: str, folder: Path, within: Bounds | None = None) -> Path:
+    """A local path for `name`; a URL is downloaded to `folder`, and a file of gzip is decompressed there.
 
     Args:
         name: a path or URL.
         key: the configuration key that holds it, for error messages.
         folder: takes temporary files.
+        within: the bounds of size and time.
 
     Raises:
-        Refused: the file does not exist, cannot be read, is empty, or fsspec does not know the type of URL.
+        Refused: the file does not exist, cannot be read, is empty or too large, a download takes too long, or fsspec
+            does not know the type of URL.
     """
-    path = _fetched(name, key, folder) if "://" in name else _file(name, key)
-    if name.lower().endswith(".gz"):
-        path = _unpacked(path, name, folder)
+    within = within or Bounds()
+    path = _fetched(name, key, folder, within) if "://" in name else _file(name, key)
     try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == GZIP
+        if packed or (urlsplit(name).path if "://" in name else name).lower().endswith(".gz"):
+            path = _unpacked(path, name, folder, within)
+        if path.stat().st_size > within.bytes:
+            raise _too_large(name, within)
         with open(path, "rb") as file:
             if not any(chunk.strip() for chunk in iter(lambda: file.read(CHUNK), b"")):
                 raise refuse(name, "the file is empty", "use a file with a header and rows")
-    except OSError as error:
+    except PermissionError as error:
         raise refuse(f"{key}={name}", str(error.strerror).lower(), "use a file that you may read") from None
     return path
+
+
+def _too_large(name: str, within: Bounds) -> Refused:
+    problem = f"has more than {within.bytes:,} bytes, decompressed"
+    return refuse(name, problem, f"use a smaller file, or set dataset.max_bytes={2 * within.bytes}")
 
 
 def _file(name: str, key: str) -> Path:
@@ -75,27 +110,50 @@ def _file(name: str, key: str) -> Path:
     return path
 
 
-def _fetched(url: str, key: str, folder: Path) -> Path:
+def _fetched(url: str, key: str, folder: Path, within: Bounds) -> Path:
     import fsspec
 
-    path = _new(folder)
+    path, end = _new(folder), time.monotonic() + within.seconds
     with open(path, "wb") as copy:
         try:
-            with fsspec.open(url, "rb") as handle:
+            with fsspec.open(url, "rb", **_options(url, within)) as handle:
                 while chunk := handle.read(CHUNK):
                     copy.write(chunk)
+                    if copy.tell() > within.bytes:
+                        raise _too_large(url, within)
+                    if time.monotonic() > end:
+                        raise TimeoutError
+        except Refused:
+            raise
+        except TimeoutError:
+            problem = f"was not downloaded within {within.seconds:g} s"
+            raise refuse(f"{key}={url}", problem, "download it first, or set a larger dataset.max_seconds") from None
         except Exception as error:  # each file system raises its own exceptions
-            what = " ".join(str(error).split()) or type(error).__name__
+            kind = type(error).__name__
+            what = PROBLEMS.get(kind) or " ".join(str(error).split()) or kind
             raise refuse(f"{key}={url}", f"cannot be read ({what})", "check the address and access to it") from None
     return path
 
 
-def _unpacked(packed: Path, name: str, folder: Path) -> Path:
+def _options(url: str, within: Bounds) -> dict[str, Any]:
+    """Arguments of the file system: a server that sends too slowly ends the download."""
+    if not url.lower().startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    limit = ClientTimeout(total=within.seconds, sock_connect=min(CONNECT_SECONDS, within.seconds))
+    return {"client_kwargs": {"timeout": limit}, "skip_instance_cache": True}
+
+
+def _unpacked(packed: Path, name: str, folder: Path, within: Bounds) -> Path:
     path = _new(folder)
     with open(path, "wb") as copy:
         try:
             with gzip.open(packed) as content:
-                shutil.copyfileobj(content, copy, CHUNK)
+                while chunk := content.read(CHUNK):
+                    copy.write(chunk)
+                    if copy.tell() > within.bytes:
+                        raise _too_large(name, within)
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise refuse(name, "is not a complete gzip file", "download it again") from None
     return path
