@@ -97,7 +97,8 @@ def limits(observed: Iterable[Observed], max_gap_days: int | None, max_move: flo
                 fix = f"complete the data, or set dataset.max_gap_days={longest[2]} or more"
                 yield Finding(each.name, problem, fix)
         if max_move is not None and len(each.values) > 1:
-            moves = np.abs(each.values[1:] / each.values[:-1] - 1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                moves = np.nan_to_num(np.abs(each.values[1:] / each.values[:-1] - 1))
             at = int(np.argmax(moves))
             if moves[at] > max_move:
                 problem = f"{_moved(each, at + 1)}, which is more than dataset.max_move={max_move:g}"

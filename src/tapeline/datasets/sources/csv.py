@@ -93,7 +93,7 @@ def scan(path: Path, name: str, dates: Sequence[str] = DATE_NAMES, most: int = 2
             infer_schema=False,
             skip_lines=head.skipped + 1,
             has_header=False,
-            new_columns=list(head.columns),
+            new_columns=list(head.names),
         )
         if head.names
         else pl.scan_csv(path, separator=head.separator, infer_schema=False, skip_lines=head.skipped)
