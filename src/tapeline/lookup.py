@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import Composed, compose, flat, name_of, options
+from tapeline.config.compose import Composed, compose, flat, name_of, options, secret_at
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -148,7 +148,7 @@ def validate(composed: Composed) -> Config:
     plain = composed.values
     given = composed.environment
     if secrets := [key for key, value in flat(plain).items() if key not in given and holds_secret(str(value))]:
-        raise Refused(*(Finding(key, "holds a password, key or token, or may", _secret_fix(key)) for key in secrets))
+        raise Refused(*map(secret_at, secrets))
     findings: list[Finding] = []
     names = ["experiment", "seed", *GROUPS]
     for key in plain:
@@ -172,12 +172,6 @@ def validate(composed: Composed) -> Config:
     if findings:
         raise Refused(*findings)
     return Config(**values, environment=composed.environment, linked=composed.linked)
-
-
-def _secret_fix(key: str) -> str:
-    if key == "dataset.url":
-        return "leave it out, and name its variable, as in dataset.password_env=PGPASSWORD"
-    return f"write it into a variable of the environment, as in {key}='${{oc.env:NAME}}'"
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:

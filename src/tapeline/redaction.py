@@ -27,7 +27,7 @@ NAMES = (
 """Names of secrets."""
 LOGIN = re.compile(r"(?<=://)([^\s:/@]*:)\S+(?=@)")
 """A password before the host of a URL."""
-USER = re.compile(r"(?i)\b([a-z][a-z0-9.-]*)((?:\+[a-z0-9.-]+)?://)([^\s:/@?#'\"]+)@")
+USER = re.compile(r"(?i)\b([a-z][a-z0-9.-]*)((?:\+[a-z0-9.-]+)?://)([^\s:/@?#'\"]+)(:\*\*\*)?@")
 PARAMETER = re.compile(r"([?&#;])([\w.%-]+)=([^\s&#;'\"<>)\]},]+)")
 PAIR = re.compile(rf"(?i)(?<!\w)({NAMES}\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s;&,)}}\"']+)")
 QUOTED = re.compile(rf"(?i)([\"'](?:{NAMES}|token|secret)[\"']\s*:\s*)(\"[^\"]*\"|'[^']*')")
@@ -49,6 +49,7 @@ PLAIN = re.compile(
     "|start|end|from|to|date|frequency|range|download|raw|version|sheet"
 )
 """Parameters of URLs that are no secrets."""
+REFERENCES = re.compile(r"(\$\{[^{}]*\})")
 REFERENCE = ("$", "{", "***")
 """Beginnings of values that only refer to a secret."""
 SHORTEST = 4
@@ -67,7 +68,9 @@ def scrub(text: str) -> str:
     """The text without secrets, and without values of the environment."""
     for value in sorted(_known, key=len, reverse=True):
         for form in dict.fromkeys((value, quote(value, safe=""), quote_plus(value))):
-            text = text.replace(form, _known[value])
+            if form in text:
+                parts = REFERENCES.split(text)
+                text = "".join(each if at % 2 else each.replace(form, _known[value]) for at, each in enumerate(parts))
     return without_secrets(text)
 
 
@@ -89,9 +92,9 @@ def without_secrets(text: str) -> str:
 
 
 def _user(found: re.Match[str]) -> str:
-    scheme, rest, user = found.groups()
+    scheme, rest, user, password = found.groups()
     known = LOGINS.fullmatch(scheme.lower()) or user.startswith(REFERENCE)
-    return found[0] if known else f"{scheme}{rest}{HIDDEN}@"
+    return found[0] if known else f"{scheme}{rest}{HIDDEN}{password or ''}@"
 
 
 def _parameter(found: re.Match[str]) -> str:

@@ -236,7 +236,7 @@ def test_a_series_that_ends_early_and_one_that_is_weekly_are_named(tmp_path: Pat
     found = quality.examine(observed(dataset, ingest("dataset.source=files", *overrides)))
     named = {(each.series, each.kind) for each in found}
     assert {("dax", "end"), ("nikkei", "sparse")} <= named
-    assert not {("dax", "sparse"), ("nikkei", "hole"), ("ftse", "hole")} & named
+    assert not {("dax", "sparse"), ("nikkei", "hole")} & named
 
 
 def test_a_table_for_the_rest_is_not_read_where_all_have_files(tmp_path: Path) -> None:

@@ -129,10 +129,17 @@ def _fetched(url: str, key: str, folder: Path, within: Bounds) -> Path:
             problem = f"was not downloaded within {within.seconds:g} s"
             raise refuse(f"{key}={url}", problem, "download it first, or set a larger dataset.max_seconds") from None
         except Exception as error:  # each file system raises its own exceptions
-            kind = type(error).__name__
-            what = PROBLEMS.get(kind) or " ".join(str(error).split()) or kind
+            what = _problem(error)
             raise refuse(f"{key}={url}", f"cannot be read ({what})", "check the address and access to it") from None
     return path
+
+
+def _problem(error: BaseException) -> str:
+    """What the first cause of an exception says; fsspec reports most as a file that is not found."""
+    while error.__cause__:
+        error = error.__cause__
+    kind = type(error).__name__
+    return PROBLEMS.get(kind) or " ".join(str(error).split()) or kind
 
 
 def _options(url: str, within: Bounds) -> dict[str, Any]:
