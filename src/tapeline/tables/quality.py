@@ -187,15 +187,12 @@ def _jump(kind: str, each: Observed, first: int, last: int, what: str) -> Defect
 def _moved(each: Observed, at: int) -> str:
     """The move to a value, as a clause: falls 99.0 % on 2012-07-30 (5,500 to 55)."""
     before, after = float(each.values[at - 1]), float(each.values[at])
-    move = after / before - 1
-    how = (
-        f"falls {-move:.1%}"
-        if move < 0
-        else f"rises {move:.1%}"
-        if move < 1
-        else f"rises to {after / before:.3g} times"
-    )
-    return f"{how.replace('%', ' %')} on {moment(each.time[at])} ({_number(before)} to {_number(after)})"
+    with np.errstate(divide="ignore"):
+        times = float(np.divide(after, before))
+    how = f"falls {100 * (1 - times):.1f} %" if times < 1 else f"rises {100 * (times - 1):.1f} %"
+    if times >= 2:
+        how = f"rises to {times:.3g} times its value"
+    return f"{how} on {moment(each.time[at])} ({_number(before)} to {_number(after)})"
 
 
 def _frozen(each: Observed) -> Iterator[Defect]:
