@@ -36,7 +36,7 @@ from tapeline.models import Family
 from tapeline.redaction import holds_secret
 from tapeline.tables import splits
 from tapeline.tables.observed import Observed
-from tapeline.tables.spec import Input, Spec
+from tapeline.tables.spec import Manifest, SignatureSpec, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
 
@@ -73,10 +73,10 @@ def dataset(section: Dataset) -> DatasetModule:
     return dataset_named(section.name)
 
 
-def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
-    """What the dataset of that name lets clients send instead of these features."""
-    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
-    return (offer(features),) if offer else ()
+def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
+    """What clients may send instead of the features of this table: its dataset's signatures."""
+    offer = getattr(dataset_named(manifest.dataset), "signatures", None)
+    return tuple(offer(manifest)) if offer else ()
 
 
 def observed(section: Dataset, raw: Any) -> tuple[Observed, ...]:
