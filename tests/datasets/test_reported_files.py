@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -204,10 +206,18 @@ def test_a_number_cut_off_at_the_end_is_refused(tmp_path: Path, cut: int) -> Non
         ingest("dataset.source=csv", f"dataset.path={path}")
 
 
+def excel() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"PK\x03\x04rest", "is a ZIP archive or an Excel file"),
+        (excel(), "is a document of Excel"),
         (b"PAR1rest", "is a Parquet file"),
         (b'{"error": "sign in"}', "is JSON"),
         (b"\n <!DOCTYPE html><p>Sign in", "is an HTML page"),

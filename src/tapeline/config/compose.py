@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
     *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
-    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "tune.storage"),
+    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
+    *("tune.storage", "tune.password_*"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""
 
@@ -190,8 +191,8 @@ def _option(override: Override) -> str:
 def secret_at(key: str) -> Finding:
     """The finding about a key whose value is, or may be, a secret."""
     fix = f"write it into a variable of the environment, as in {key}='${{oc.env:NAME}}'"
-    if key == "dataset.url":
-        fix = "leave it out, and name its variable, as in dataset.password_env=PGPASSWORD"
+    if key in ("dataset.url", "tune.storage"):
+        fix = f"leave it out, and name its variable, as in {key.partition('.')[0]}.password_env=PGPASSWORD"
     return Finding(key, "holds a password, key or token, or may", fix)
 
 
@@ -227,11 +228,6 @@ def _option_digest(folder: Path, read: str, group: str, option: str) -> str:
     """Of the option of this folder, while its files are as they were read."""
     section = compose([f"{group}={option}"]).unresolved[group]
     return files.digest(_without_places({group: section}, ""))[:16]
-
-
-def name_of(dataset: Mapping[str, Any]) -> str:
-    """What models of a dataset are served as, unless `serving.name` says otherwise."""
-    return f"{dataset.get('name')}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
 
 
 def plain(config: DataclassInstance, *, places: bool = True) -> dict[str, Any]:

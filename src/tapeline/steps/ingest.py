@@ -26,6 +26,12 @@ def seen(config: Reads) -> str | None:
     return source(config.dataset).seen(config.dataset)
 
 
+def space(config: Reads) -> int:
+    """Bytes of disk that `run` needs at most, about: a decompressed copy of the source, and the raw data."""
+    measure = getattr(source(config.dataset), "size", None)
+    return 2 * measure(config.dataset) if measure else 0
+
+
 def run(config: Reads, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique; log what looks wrong in it.
 
@@ -35,10 +41,10 @@ def run(config: Reads, *, raw: Path) -> None:
     module, dataset = kind(config.dataset), config.dataset
     with files.scratch(raw.parent, "source") as folder:
         frame, where = source(dataset).read(dataset, module.simulate, folder)
-        checked = module.ingest(dataset, frame, where)
-        series = observed(dataset, checked)
-        quality.say(quality.records(quality.examine(series)))
-        beyond = quality.limits(series, dataset.max_gap_days, dataset.max_move)
-        if findings := [Finding(f"{where}, {each.where}", each.problem, each.fix) for each in beyond]:
-            raise Refused(*findings)
-        raws.write(raw, [("all", checked)])
+        made = module.ingest(dataset, frame, where)
+        raws.write(raw, made if module.SPEC.partition else [("all", made)])
+    series = observed(dataset, raws.scan(raw) if module.SPEC.partition else raws.read(raw))
+    quality.say(quality.records(quality.examine(series)))
+    beyond = quality.limits(series, dataset.max_gap_days, dataset.max_move)
+    if findings := [Finding(f"{where}, {each.where}", each.problem, each.fix) for each in beyond]:
+        raise Refused(*findings)

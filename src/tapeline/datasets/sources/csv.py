@@ -19,18 +19,19 @@ import numpy as np
 from tapeline.config.schema import Dataset
 from tapeline.datasets.parsing import DATE_NAMES
 from tapeline.datasets.sources import header
-from tapeline.datasets.sources.fetch import check, scanned, seen
+from tapeline.datasets.sources.fetch import check, scanned, seen, size
 from tapeline.datasets.sources.header import Header, records
 from tapeline.errors import Finding, Refused, refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check", "read", "scan", "seen"]
+__all__ = ["check", "read", "scan", "seen", "size"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
 
+READS = ("path",)
 HEAD = 1 << 20
 """Bytes in which the header must end."""
 CHUNK = 1 << 24

@@ -15,10 +15,13 @@ from tapeline import files
 from tapeline.config.schema import Dataset
 from tapeline.datasets.parsing import DATE_NAMES
 from tapeline.datasets.sources import csv, fetch, parquet, series
+from tapeline.datasets.sources.archives import bounds
 from tapeline.errors import Finding, Refused
 
 if TYPE_CHECKING:
     import polars as pl
+
+READS = ("path", "files")
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
@@ -46,7 +49,7 @@ def _rest(section: series.Section) -> list[str]:
 
 
 def _table(section: series.Section, name: str, key: str, folder: Path, date_column: str | None = None) -> pl.LazyFrame:
-    path = fetch.local(name, key, folder, fetch.bounds(section))
+    path = fetch.local(name, key, folder, within=bounds(section))
     if name.lower().endswith(".parquet"):
         return parquet.scan(path, name)
     own = date_column or section.date_column
@@ -71,3 +74,9 @@ def seen(dataset: Dataset) -> str | None:
         paths["dataset.path"] = section.path
     digests = {key: fetch.digest(name, key) for key, name in paths.items()}
     return None if None in digests.values() else files.digest(digests)
+
+
+def size(dataset: Dataset) -> int:
+    """Bytes of all files, decompressed, about; without those of URLs."""
+    section = series.section(dataset)
+    return sum(fetch.size_of(name) for name in {section.path or "", *(each.path for each in section.files.values())})

@@ -26,7 +26,6 @@ VALUE = re.compile(r"[+-]?[.,]?\d")
 """The beginning of a number or a date."""
 BOM = b"\xef\xbb\xbf"
 BINARY = {
-    b"PK\x03\x04": ("is a ZIP archive or an Excel file, not a table of text", "save the table as CSV"),
     b"PAR1": ("is a Parquet file, not a table of text", "set dataset.source=parquet"),
     b"{": ("is JSON, not a table of text", "download or save the table as CSV"),
     b"[": ("is JSON, not a table of text", "download or save the table as CSV"),
