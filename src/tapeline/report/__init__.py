@@ -89,5 +89,6 @@ def _rendered(template: str, profile: Values, number: Any, **more: Any) -> str:
         "data": data.figures(profile, number),
         "summaries": data.summaries(profile, number),
         "late": data.late(profile),
+        "quality": data.quality(profile),
     }
     return environment().get_template(template).render(n=number, profile=profile, **shown, **more)
