@@ -25,6 +25,7 @@ from tapeline.errors import Finding, Refused, refuse
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ()
 KEYS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
 """Variables of the environment, or keys of a Secret: a token, or the two others."""
 RETRIES = 5
@@ -48,7 +49,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     inside = folder / "kaggle"
     inside.mkdir()
     with _without_credentials(inside):
-        path = _downloaded(dataset.COMPETITION or "", file, inside, credentials)
+        path = _downloaded(dataset.COMPETITION or "", dataset.PACKED or file, inside, credentials)
     return csv.scan(fetch.decompressed(path, name, folder, file), name), name
 
 
