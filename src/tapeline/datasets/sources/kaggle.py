@@ -25,7 +25,7 @@ from tapeline.errors import Finding, Refused, refuse
 if TYPE_CHECKING:
     import polars as pl
 
-READS = ()
+READS: tuple[str, ...] = ()
 KEYS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
 """Variables of the environment, or keys of a Secret: a token, or the two others."""
 RETRIES = 5
