@@ -203,7 +203,7 @@ def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
     page = Page(data_page(profile))
     assert len(page.numbers) > 500
     assert all(is_shown(at(key, {"profile": profile}), text) for key, _, text in page.numbers)
-    assert "Simulated markets" in page.text
+    assert "Simulated data" in page.text
     assert "ROC" not in page.text
     assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
 

@@ -50,7 +50,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     inside = folder / "kaggle"
     inside.mkdir()
     with _without_credentials(inside):
-        path = _downloaded(dataset.COMPETITION or "", file, inside, credentials)
+        path = _downloaded(dataset.COMPETITION or "", dataset.PACKED or file, inside, credentials)
     return csv.scan(decompressed(path, name, folder, file, bounds(dataset)), name), name
 
 
