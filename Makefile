@@ -20,9 +20,17 @@ ifneq ($(filter-out $(OWN) .venv/% .venv-k80/%,$(MAKECMDGOALS)),)
 # One call for the whole line, also if files have the names of goals: it refuses a second goal before anything starts.
 override TAPELINE_GOALS := $(MAKECMDGOALS)
 export TAPELINE_GOALS
+COMMANDS := $(subst _,-,$(filter-out __init__,$(notdir $(patsubst %.py,%,$(patsubst %/__init__.py,%,$(wildcard \
+  src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))))))
+# Only a line that can be understood makes the environment: one command, or help and one command.
+ONE := $(filter 1,$(words $(MAKECMDGOALS)))$(and $(filter help,$(firstword $(MAKECMDGOALS))),$(filter 2,$(words $(MAKECMDGOALS))))
+UNDERSTOOD := $(and $(ONE),$(filter $(COMMANDS),$(lastword $(MAKECMDGOALS))))
 .PHONY: forward
-forward: $(if $(filter $(FOR_CLUSTERS),$(MAKECMDGOALS)),.venv/.dev,.venv/.steps)
-	@$(BIN)/tapeline --from-make $(OWN)
+forward: $(if $(UNDERSTOOD),$(if $(filter $(FOR_CLUSTERS),$(MAKECMDGOALS)),.venv/.dev,.venv/.steps))
+	@if [ ! -x $(BIN)/tapeline ]; then \
+	  printf 'tapeline: make %s: is not one command; write one command and its options, as in make run model=flat, or see make help\n' \
+	    "$$TAPELINE_GOALS" >&2; exit 2; \
+	fi; $(BIN)/tapeline --from-make $(OWN)
 %: forward ; @:
 Makefile pyproject.toml requirements.lock requirements-dev.lock: ;
 
@@ -30,13 +38,18 @@ else
 
 .PHONY: $(OWN)
 
-# Each command in src/tapeline/commands has its HELP on one line, so this needs no Python.
-COMMAND_HELP := /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
-  gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); printf "  make %-15s %s\n", name, $$0 }
+# Each command in src/tapeline/commands has GROUP and HELP on one line each, so this needs no Python.
+COMMAND_HELP := /^GROUP = "/ { group = $$0; gsub(/^GROUP = "|"$$/, "", group) } \
+  /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
+  gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); lines[group] = lines[group] sprintf("  make %-15s %s\n", name, $$0) } \
+  END { split("run and look,sweep and compare,serve,clusters,maintenance", groups, ","); \
+  for (at = 1; at <= 5; at++) printf "%s\n%s\n", groups[at], lines[groups[at]] }
 
 help: ## all commands; make help run explains the command run
 	@awk '$(COMMAND_HELP)' $(sort $(wildcard src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))
+	@echo 'test and develop'
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@echo; echo 'Options follow as key=value: make run model=flat seed=7. make config group=model lists the keys of a group.'
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile

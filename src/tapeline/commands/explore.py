@@ -25,15 +25,13 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         Refused: the data is not what the dataset takes.
     """
     from tapeline import files
-    from tapeline.checks import before_run
+    from tapeline.checks import configured
     from tapeline.console import LOG, logged
-    from tapeline.lookup import configure
     from tapeline.pipeline import run_locally
     from tapeline.pipeline.graph import PROFILE, pipeline, until
     from tapeline.report import data_page
 
-    config = configure(overrides)
-    before_run(config)
+    config = configured(overrides)
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():

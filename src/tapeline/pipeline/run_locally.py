@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from tapeline.config import compose as conf
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged
-from tapeline.errors import Refused
+from tapeline.errors import Refused, scrub
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
@@ -49,7 +49,9 @@ class Progress:
     """What run.json says of each step."""
 
 
-def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool = True) -> Path:
+def run(
+    config: Config, *, why: bool = False, publish: bool = True, shown: bool = True, overrides: Sequence[str] = ()
+) -> Path:
     """Run the graph; return the run's folder, which `runs/latest` names once it is complete.
 
     Args:
@@ -57,6 +59,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
         why: say of each step that runs what part of its key has changed.
         publish: let an accepted model go live.
         shown: write to standard output what also stands in log.txt.
+        overrides: as typed, for run.json; they are in `config` already.
 
     Raises:
         Refused, OSError: by a step; then no folder is left.
@@ -66,7 +69,7 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
-            begin(folder, config, started)
+            begin(folder, config, started, overrides)
             _say_what_it_is(config)
             progress = Progress(folder)
             for step in pipeline(config):
@@ -96,7 +99,7 @@ def new_folder(config: Config, started: datetime) -> Path:
     raise RuntimeError(f"no free name for a run in {parent}")
 
 
-def begin(folder: Path, config: Config, started: datetime) -> None:
+def begin(folder: Path, config: Config, started: datetime, overrides: Sequence[str] = ()) -> None:
     """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
     record = {
         "state": "running",
@@ -104,6 +107,7 @@ def begin(folder: Path, config: Config, started: datetime) -> None:
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
+        "overrides": [scrub(text) for text in overrides],
         "entries": [],
     }
     files.write_json(folder / cache.RECORD, record)

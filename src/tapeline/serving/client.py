@@ -55,8 +55,8 @@ class Client(Protocol):
     def metadata(self, version: int | None) -> tuple[int, int]:
         """The version number (None: of the live version) and its number of features; -1: any number."""
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
-        """The outputs of a version for float32 [rows, features]."""
+    def predict(self, rows: Array, version: int, signature: str | None = None) -> dict[str, list[Any]]:
+        """The outputs of a version for the input of a signature (None: features, float32 [rows, features])."""
 
 
 def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint:
@@ -76,25 +76,31 @@ def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint
     return Endpoint(parts.hostname, port, model, "grpc" if api == "grpc" else "rest")
 
 
-def predict(server: Endpoint, rows: Array, version: int | None = None) -> Response:
-    """Send float32 [rows, features] to a version of the model (None: the live version).
+def predict(server: Endpoint, rows: Array, version: int | None = None, signature: str | None = None) -> Response:
+    """Send rows to a version of the model (None: the live version).
+
+    Args:
+        server: and the name of the model there.
+        rows: float32 [rows, features], or what the input of `signature` takes.
+        version: a number.
+        signature: that takes raw data by an input of the same name; None: the default one.
 
     Raises:
         Refused: the server does not answer, does not serve the model or version, or refuses the rows.
     """
     client: Client = GrpcClient(server) if server.api == "grpc" else RestClient(server)
     found, features = client.metadata(version)
-    _check_features(server, found, features, rows.shape[1])
+    _check_features(server, found, -1 if signature else features, rows.shape[1])
     start = time.perf_counter()
     try:
-        outputs = client.predict(rows, found)
+        outputs = client.predict(rows, found, signature)
     except NotFound:
         # another version became live after the metadata request
         if version is not None:
             raise
         found, features = client.metadata(None)
-        _check_features(server, found, features, rows.shape[1])
-        outputs = client.predict(rows, found)
+        _check_features(server, found, -1 if signature else features, rows.shape[1])
+        outputs = client.predict(rows, found, signature)
     return Response(found, outputs, (time.perf_counter() - start) * 1e3)
 
 
@@ -141,9 +147,10 @@ class RestClient:
         except (KeyError, TypeError, ValueError):
             raise _not_tf_serving(self._server) from None
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+    def predict(self, rows: Array, version: int, signature: str | None = None) -> dict[str, list[Any]]:
         """See Client. The request is in TF Serving's column format, which is smaller than its row format."""
-        body = json.dumps({"inputs": {PREDICTORS: rows.astype(np.float64).tolist()}})
+        inputs = {"inputs": {signature or PREDICTORS: rows.astype(np.float64).tolist()}}
+        body = json.dumps({**inputs, "signature_name": signature} if signature else inputs)
         outputs = self._call("POST", self._path(version) + ":predict", body, version).get("outputs")
         if not isinstance(outputs, dict):
             raise _not_tf_serving(self._server)
@@ -195,12 +202,14 @@ class GrpcClient:
             return int(response.model_spec.version.value), sizes[1] if len(sizes) == 2 else -1
         raise _not_tf_serving(self._server)
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+    def predict(self, rows: Array, version: int, signature: str | None = None) -> dict[str, list[Any]]:
         """See Client."""
         from tapeline.serving.protos import tf_serving_pb2 as protos
 
         request = protos.PredictRequest()
-        tensors.to_proto(rows, request.inputs[PREDICTORS])
+        tensors.to_proto(rows, request.inputs[signature or PREDICTORS])
+        if signature:
+            request.model_spec.signature_name = signature
         response = self._call("Predict", request, protos.PredictResponse, version)
         arrays = {name: tensors.from_proto(tensor) for name, tensor in response.outputs.items()}
         return {name: tensors.to_json(array, name) for name, array in arrays.items()}

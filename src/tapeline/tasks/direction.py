@@ -129,6 +129,22 @@ def sentence(metric: str) -> str:
     return plain_sentence(metric)
 
 
+def words(answer: Mapping[str, Any]) -> str:
+    """One row's answer for people: the class, and its probability where there is one."""
+    down = answer["prediction"]
+    if down not in (0, 1):
+        return "no answer, since a value that it needs is missing"
+    probability = answer.get("probability")
+    text = "down" if down else "up or flat"
+    return f"{text}, {sure(probability[down])}" if probability else text
+
+
+def sure(probability: float) -> str:
+    """A probability in whole percent; a forecast is never certain."""
+    percent = round(100 * probability)
+    return "more than 99 %" if percent == 100 else f"{percent} %"
+
+
 def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
     """The confusion of up and down, and the ROC curve of the probability of down."""
     shown: dict[str, Any] = {}

@@ -11,38 +11,39 @@ from tapeline.commands import Option
 
 if TYPE_CHECKING:
     from tapeline.commands.predict.rows import Rows
-    from tapeline.serving.client import Endpoint, Response
+    from tapeline.serving.client import Response
 
 GROUP = "serve"
 HELP = "ask a server about a date, a random row or a file of rows; without them about the latest day"
 OPTIONS = (
     Option("date", "YYYY-MM-DD", "a day of the data", "the latest"),
     Option("random", "true|false", "a random row of the train rows, drawn with the seed", "false"),
-    Option("rows", "FILE.csv", "a file with a header and a column for each feature"),
+    Option("rows", "FILE.csv", "a file with a header: a column for each feature, or raw data such as closes"),
     Option("host", "HOST[:PORT]", "the server; without a port, serving.rest_port or serving.grpc_port", "127.0.0.1"),
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
     Option("version", "N", "a version of the store", "the live one"),
+    Option("json", "true|false", "print one JSON object instead of words", "false"),
 )
 READS = ("dataset", "experiment", "seed", "serving", "split", "target")
 EXAMPLES = (
+    ("tapeline predict rows=closes.csv", "asks about each day of a file with a date and the last closes"),
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
-    ("tapeline predict rows=new.csv host=models:8500 api=grpc", "sends all rows of a file to another machine"),
+    ("tapeline predict rows=new.csv host=models:8500 api=grpc json=true", "sends features to another machine"),
 )
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts whose models lie in this machine's store."""
-SHOWN = 20
-"""Rows printed for people."""
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Ask, print the answers for people, and one JSON object in the last line.
+    """Ask, and print the answers in words, or as one JSON object.
 
     Raises:
         Refused: the options do not fit together, there is no such row, or the server refuses.
     """
     import json
 
-    from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
+    from tapeline.commands.predict import live, words
+    from tapeline.commands.predict.rows import chosen_rows
     from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
     from tapeline.serving.store import operations
@@ -51,34 +52,19 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
     server = client.endpoint(host, ports, config.serving.name, api)
-    rows = chosen_rows(config, options)
-    names = served_features(config, number) if server.host in LOCAL else None
-    answer = client.predict(server, in_order(rows, names), number)
-    print(*_lines(server, rows, answer), sep="\n")
-    print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
-
-
-def _lines(server: Endpoint, rows: Rows, answer: Response) -> list[str]:
-    """A small table."""
-    version = _one(answer.outputs.get("model_version"))
-    head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
-    lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
-    columns = {"date": [date or "-" for date in rows.dates]}
-    for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
-        columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
-    widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
-    lines.append("  ".join(name.ljust(width) for name, width in widths.items()).rstrip())
-    for row in range(min(len(rows.dates), SHOWN)):
-        lines.append("  ".join(columns[name][row].ljust(width) for name, width in widths.items()).rstrip())
-    if len(rows.dates) > SHOWN:
-        lines.append(f"... and {len(rows.dates) - SHOWN} more")
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_text, value))
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+    local = server.host in LOCAL
+    rows = chosen_rows(config, options, live.features(config.serving, number) if local else None)
+    try:
+        answer = client.predict(server, rows.values, number, rows.signature)
+    except client.NotFound as error:
+        raise live.named(error, config.serving) if local and number is None else error from None
+    of = task(spec(config.dataset.name).task)
+    if options.get("json") == "true":
+        print(json.dumps(_summary(rows, answer, of.OUTPUTS)))
+        return
+    print(*words.lines(server, rows, answer, of, spec(config.dataset.name).outputs), sep="\n")
+    if local and (others := live.others(config.serving)):
+        print(f"also live: {', '.join(others)}; ask one with serving.name={others[0]}")
 
 
 def _one(values: Any) -> Any:
@@ -86,7 +72,7 @@ def _one(values: Any) -> Any:
 
 
 def _summary(rows: Rows, answer: Response, names: tuple[str, ...]) -> dict[str, Any]:
-    """The object of the last line: values for one row, lists for several."""
+    """The answer as JSON: values for one row, lists for several."""
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}

@@ -1,6 +1,7 @@
 """The rows that a server is asked about: of a date, drawn at random, or from a file.
 
-Rows of a date or drawn at random are made by the dataset's own functions, as for training.
+Rows of a date or drawn at random are made by the dataset's own functions, as for training. A file has the features
+themselves, or what a signature of the model takes instead, as the last closes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,19 @@ import numpy as np
 
 from tapeline import files
 from tapeline.config.schema import Config
-from tapeline.errors import refuse
+from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import source
-from tapeline.serving import saved_model as servable
+from tapeline.lookup import served, source
 from tapeline.tables import splits, writing
+from tapeline.tables.spec import Input
 from tapeline.tables.table import Table, open_table
 
 Array = np.ndarray[Any, Any]
 
 NO_FEATURES = ("date", "time", "target")
 """Columns of a file of rows that are not sent."""
+MOST = 20
+"""Findings about a file's cells that are listed."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,20 @@ class Rows:
 
     dates: list[str | None]
     names: tuple[str, ...]
-    """Of the features."""
-    features: Array
-    """float32 [rows, features]."""
+    """Of the features, or of the columns of the signature's input."""
+    values: Array
+    """float32 [rows, features], or what the signature takes."""
+    signature: str | None = None
+    """That takes them; None: the default one, which takes features."""
 
 
-def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
+def chosen_rows(config: Config, options: Mapping[str, str], wanted: Sequence[str] | None) -> Rows:
     """The rows that date, rows or random name; without them that of the latest day.
+
+    Args:
+        config: says which data, and where from.
+        options: of the command.
+        wanted: the model's features in its order; None where they are not known.
 
     Raises:
         Refused: the options do not fit together, or there is no such row.
@@ -52,13 +63,14 @@ def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
     if chosen == ["rows"]:
-        return read(Path(options["rows"]))
+        return from_file(Path(options["rows"]), wanted, served(config.dataset.name, wanted or ()))
     module = kind(config.dataset)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
         header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
         writing.write(folder / "rows", header, parts)
-        return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
+        found = _chosen(config, open_table(folder / "rows"), options, chosen, origin)
+        return in_order(found, wanted)
 
 
 def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
@@ -91,12 +103,46 @@ def _dated(time: Array, text: str, origin: str) -> Array:
     return picked
 
 
-def read(path: Path) -> Rows:
-    """A CSV file with a header: a column for each feature, and `date` if one likes.
+@dataclass(frozen=True)
+class _File:
+    """A CSV file of cells."""
+
+    path: Path
+    header: list[str]
+    lines: list[list[str]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns that hold values."""
+        return tuple(name for name in self.header if name not in NO_FEATURES)
+
+    @property
+    def dates(self) -> list[str | None]:
+        """Of each row; None where the file has no such column."""
+        day = next((self.header.index(name) for name in ("date", "time") if name in self.header), None)
+        return [line[day] if day is not None else None for line in self.lines]
+
+
+def from_file(path: Path, wanted: Sequence[str] | None, inputs: Sequence[Input]) -> Rows:
+    """The rows of a CSV file with a header: features by name, or the columns of one of these inputs; and `date`.
 
     Raises:
-        Refused: it is no such file, or holds what is no finite number.
+        Refused: it is no such file, or holds what is no finite number: each cell that is wrong, at once.
     """
+    file = _read(path)
+    for each in inputs:
+        columns = _columns_of(file, each)
+        if columns is not None and not set(wanted or ()) <= set(file.names):
+            return _windows(file, each, columns)
+    if wanted is not None and not set(wanted) & set(file.names):
+        choices = [f"a column for each feature ({', '.join(wanted)})"]
+        choices += [f"or date and {', '.join(each.about.get('columns', ()))}" for each in inputs]
+        raise refuse(f"rows={path}", "has none of the columns that the model takes", f"give {' '.join(choices)}")
+    values = _numbers(file, list(file.names), missing=False).astype(np.float32)
+    return in_order(Rows(file.dates, file.names, values), wanted)
+
+
+def _read(path: Path) -> _File:
     try:
         lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -107,23 +153,62 @@ def read(path: Path) -> Rows:
         raise refuse(f"rows={path}", "has no rows", "give a header and one row or more")
     header, *body = [[cell.strip() for cell in line] for line in lines]
     if any(_is_number(name) for name in header):
-        raise refuse(f"rows={path}", "has no header", "name the features in the first line")
+        raise refuse(f"rows={path}", "has no header", "name the columns in the first line")
     if len(set(header)) < len(header):
         raise refuse(f"rows={path}", "names a column twice", "give each column a name of its own")
-    names = tuple(name for name in header if name not in NO_FEATURES)
-    day = next((header.index(name) for name in ("date", "time") if name in header), None)
-    features = np.empty((len(body), len(names)), np.float32)
-    for number, line in enumerate(body, 1):
-        if len(line) != len(header):
-            problem = f"has {len(line)} values, and the header {len(header)}"
-            raise refuse(f"rows={path}, row {number}", problem, "complete it")
-        values = dict(zip(header, line, strict=True))
-        for column, name in enumerate(names):
-            if not _is_number(values[name]) or not math.isfinite(float(values[name])):
-                place = f"rows={path}, row {number}, column {name}"
-                raise refuse(place, f"{values[name]!r} is no finite number", "correct it")
-            features[number - 1, column] = float(values[name])
-    return Rows([line[day] if day is not None else None for line in body], names, features)
+    uneven = [
+        Finding(f"rows={path}, row {number}", f"has {len(line)} values, and the header {len(header)}", "complete it")
+        for number, line in enumerate(body, 1)
+        if len(line) != len(header)
+    ]
+    if uneven:
+        raise Refused(*uneven[:MOST])
+    return _File(path, header, body)
+
+
+def _columns_of(file: _File, taken: Input) -> list[str] | None:
+    """The file's columns in the order of the input's, named as there or with _close behind; None where one lacks."""
+    known = {name.lower(): name for name in file.names}
+    wanted = [str(name).lower() for name in taken.about.get("columns", ())]
+    found = [known.get(name) or known.get(f"{name}_close") for name in wanted]
+    return [name for name in found if name] if found and all(found) and len(taken.shape) == 2 else None
+
+
+def _windows(file: _File, taken: Input, columns: list[str]) -> Rows:
+    """Consecutive rows of the file, as many as the input takes, for each row that has enough before it."""
+    length, dates = taken.shape[0], file.dates
+    if len(file.lines) < length:
+        fix = f"give the row that you ask about and the {length - 1} before it"
+        raise refuse(f"rows={file.path}", f"has {len(file.lines)} rows, and an answer needs {length}", fix)
+    for before, after in pairwise(dates):
+        if before is not None and after is not None and before >= after:
+            fix = "sort the rows by date, the oldest first, with dates as in 2015-10-01"
+            raise refuse(f"rows={file.path}", f"{after} stands below {before}", fix)
+    values = _numbers(file, columns, missing=True)
+    known = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], 0), axis=0)
+    filled = np.nan_to_num(np.take_along_axis(values, known, axis=0))  # 0 is no price, so it stands for a missing one
+    windows = np.stack([filled[end - length : end] for end in range(length, len(filled) + 1)])
+    return Rows(dates[length - 1 :], tuple(columns), windows.astype(taken.dtype), taken.name)
+
+
+def _numbers(file: _File, columns: Sequence[str], *, missing: bool) -> Array:
+    """Cells of some columns, float64 [rows, columns]; NaN for an empty one, where it may be `missing`."""
+    values = np.full((len(file.lines), len(columns)), np.nan)
+    findings = []
+    for number, line in enumerate(file.lines, 1):
+        cells = dict(zip(file.header, line, strict=True))
+        for column, name in enumerate(columns):
+            if missing and not cells[name]:
+                continue
+            if not _is_number(cells[name]) or not math.isfinite(float(cells[name])):
+                place = f"rows={file.path}, row {number}, column {name}"
+                findings.append(Finding(place, f"{cells[name]!r} is no finite number", "correct it"))
+                continue
+            values[number - 1, column] = float(cells[name])
+    if findings:
+        more = [Finding(f"rows={file.path}", f"has {len(findings) - MOST} more such cells", "correct them, too")]
+        raise Refused(*findings[:MOST], *(more if len(findings) > MOST else ()))
+    return values
 
 
 def _is_number(text: str) -> bool:
@@ -134,28 +219,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def served_features(config: Config, number: int | None) -> tuple[str, ...] | None:
-    """The served model's features in its order; None where its store is not on this machine."""
-    store = Path(config.serving.store)
-    if number is None:
-        from tapeline.serving.store.versions import read
-
-        version = read(store, config.serving.name).live() if "://" not in config.serving.store else None
-        number = version.number if version else 0
-    try:
-        return tuple(servable.read_metadata(store / config.serving.name / str(number))["features"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def in_order(rows: Rows, wanted: Sequence[str] | None) -> Array:
+def in_order(rows: Rows, wanted: Sequence[str] | None) -> Rows:
     """The features in the model's order."""
     if wanted is None or tuple(wanted) == rows.names:
-        return rows.features
+        return rows
     missing = [name for name in wanted if name not in rows.names]
     strange = [name for name in rows.names if name not in wanted]
     if missing or strange:
         content = [f"lack {', '.join(missing)}"] if missing else []
         content += [f"have {', '.join(strange)}, which it does not know"] if strange else []
         raise refuse("the model's features", f"the rows {' and '.join(content)}", f"give these: {', '.join(wanted)}")
-    return np.ascontiguousarray(rows.features[:, [rows.names.index(name) for name in wanted]])
+    order = [rows.names.index(name) for name in wanted]
+    return Rows(rows.dates, tuple(wanted), np.ascontiguousarray(rows.values[:, order]))

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tapeline import files, lookup
-from tapeline.checks import before_run
+from tapeline.checks import before_run, configured
 from tapeline.commands.sweep import leaderboard
 from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
-from tapeline.errors import Refused, refuse
+from tapeline.errors import Finding, Refused, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
@@ -45,6 +45,7 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     if name is not None and Path(name).name != name:
         raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
     expanded = conf.for_hydra(parse(overrides), sweep=True)
+    _refuse_hopeless(overrides)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
     _multirun(expanded, folder)
@@ -54,6 +55,32 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     if not any(job["status"] == "finished" for job in jobs):
         raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see there what each ran into")
     return folder
+
+
+def _refuse_hopeless(overrides: Sequence[str]) -> None:
+    """Refuse a sweep of which every job would be refused, before one starts.
+
+    Jobs are known beforehand with Hydra's basic sweeper only.
+
+    Raises:
+        Refused: what is wrong with the jobs, each mistake once.
+    """
+    if any(text.startswith("hydra/sweeper") for text in overrides):
+        return
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    ours = [each.text for each in parse(overrides) if not each.key.startswith(("hydra.", "hydra/"))]
+    jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(ours), None)
+    findings = dict[Finding, None]()
+    for job in (job for batch in jobs for job in batch):
+        try:
+            configured(list(job))
+        except Refused as error:
+            findings |= dict.fromkeys(error.findings)
+        else:
+            return
+    raise Refused(*findings)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,7 +153,7 @@ def _job(composed: Any, folder: Path) -> float | None:
         if record["key"] and known.get("key") == record["key"] and Path(known.get("run", "")).is_dir():
             print(f"  {' '.join(overrides) or 'as configured'}: finished before", flush=True)
             return _score(known)
-        run = local.run(config, publish=False, shown=False)
+        run = local.run(config, publish=False, shown=False, overrides=overrides)
         record |= {"status": "finished", "run": str(run.absolute()), "metrics": files.read_json(run / METRICS.file)}
     except Refused as error:
         record["problem"] = "; ".join(str(finding) for finding in error.findings)
