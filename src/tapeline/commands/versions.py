@@ -36,7 +36,13 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     print(printable(config.serving.name))
     heads = ["", "published", "run", metric, "live since"]
     cells = [
-        [str(row["number"]), row["published"][:10], runs.get(row["model_version"], ""), _score(row, metric), _state(row)]
+        [
+            str(row["number"]),
+            row["published"][:10],
+            runs.get(row["model_version"], ""),
+            _score(row, metric),
+            _state(row),
+        ]
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
@@ -75,6 +81,8 @@ def _state(row: Mapping[str, Any]) -> str:
 
 
 def _details(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    from textwrap import wrap
+
     from tapeline.errors import printable
 
     for row in rows:
@@ -82,4 +90,4 @@ def _details(rows: list[Mapping[str, Any]]) -> Iterator[str]:
         facts = [row["model_version"], row["decision"], f"data {row['data']}"]
         facts += [f"as of {row['as of']}"] if row["as of"] else []
         yield f"version {row['number']}: {printable(', '.join(facts))}"
-        yield f"{row['features']} features: {printable(', '.join(row['names']))}"
+        yield from wrap(f"{row['features']} features: {printable(', '.join(row['names']))}", 80, subsequent_indent="  ")

@@ -63,7 +63,7 @@ def chosen_rows(config: Config, options: Mapping[str, str], wanted: Sequence[str
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
     if chosen == ["rows"]:
-        return from_file(Path(options["rows"]), wanted, served(config.dataset.name, wanted or ()))
+        return from_file(Path(options["rows"]), wanted, served(config.dataset.name, ()))
     module = kind(config.dataset)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)

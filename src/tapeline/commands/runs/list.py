@@ -33,13 +33,20 @@ def show(folder: Path, wanted: str = "") -> None:
         print(f"{folder} holds no runs yet; {program()} run makes one")
         return
     chosen = query.fitting(found, wanted)
+    if not chosen:
+        print(f"none of {len(found)} runs fits")
+        return
     rows = [_row(run) for run in chosen]
     widths = [max(map(len, cells)) for cells in zip(HEADS, *rows, strict=True)]
     _print(HEADS, widths)
     for run, cells in zip(chosen, rows, strict=True):
         _print(cells, widths)
         notes = "; ".join(_notes(run, latest))
-        print(*textwrap.wrap(notes, WIDTH, initial_indent="  ", subsequent_indent="    "), sep="\n", end="\n" * bool(notes))
+        print(
+            *textwrap.wrap(notes, WIDTH, initial_indent="  ", subsequent_indent="    "),
+            sep="\n",
+            end="\n" * bool(notes),
+        )
     if len(chosen) < len(found):
         print(f"{len(chosen)} of {len(found)} runs")
 

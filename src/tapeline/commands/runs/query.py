@@ -1,8 +1,8 @@
 """Which runs are meant: query='model.family=flat accuracy>0.6 snp'
 
-Words are separated by blanks, and a run must fit all of them: KEY=VALUE, KEY>NUMBER or KEY<NUMBER, where KEY is a key of
-the configuration, a metric of the test rows, or one of state, simulated and seconds; any other word must stand in the
-run's name.
+Words are separated by blanks, and a run must fit all of them: KEY=VALUE, KEY>NUMBER or KEY<NUMBER, where KEY is a key
+of the configuration, a metric of the test rows, or one of state, simulated and seconds; any other word must stand in
+the run's name.
 """
 
 from __future__ import annotations

@@ -56,14 +56,29 @@ def html(page: Page) -> str:
         gate = row["decision"] or row["status"]
         beside = _beside(row)
         cells.append(
-            [str(row["rank"]), own(row["job"], page.common), score, _picture(row, span), ends, beside, gate, _link(page, row)]
+            [
+                str(row["rank"]),
+                own(row["job"], page.common),
+                score,
+                _picture(row, span),
+                ends,
+                beside,
+                gate,
+                _link(page, row),
+            ]
         )
     kept = [at for at, head in enumerate(heads) if at < 3 or _varies([line[at] for line in cells])]
-    grid = Grid([heads[at] for at in kept], [[line[at] for at in kept] for line in cells], text_columns=heads[1:2] + heads[3:])
+    grid = Grid(
+        [heads[at] for at in kept], [[line[at] for at in kept] for line in cells], text_columns=heads[1:2] + heads[3:]
+    )
     seeds = Grid(
         ["job", "seeds", "mean", "sd", "least", "most"],
         [
-            [own(each.job, page.common), str(each.seeds), *(f"{x:.4f}" for x in (each.mean, each.sd, each.low, each.high))]
+            [
+                own(each.job, page.common),
+                str(each.seeds),
+                *(f"{x:.4f}" for x in (each.mean, each.sd, each.low, each.high)),
+            ]
             for each in page.groups
         ],
     )
@@ -101,7 +116,9 @@ def _picture(row: Mapping[str, Any], span: tuple[float, float] | None) -> Markup
     """The interval as a line and the score as a dot, on the same scale in all rows."""
     if span is None or not isinstance(row["low"], float) or not isinstance(row["test"], float):
         return ""
-    low, high, score = ((float(row[key]) - span[0]) / (span[1] - span[0]) * (WIDTH - 12) + 6 for key in ("low", "high", "test"))
+    low, high, score = (
+        (float(row[key]) - span[0]) / (span[1] - span[0]) * (WIDTH - 12) + 6 for key in ("low", "high", "test")
+    )
     return Markup(
         '<svg class="interval" role="img" aria-label="{}" viewBox="0 0 {} {}"><path d="M{:.1f} 6H{:.1f}"/>'
         '<circle cx="{:.1f}" cy="6" r="4"/></svg>'
