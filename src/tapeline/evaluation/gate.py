@@ -102,11 +102,10 @@ def _over_baseline(
     name, reference = found
     ahead = metric.sign * (score - reference)
     met = ahead >= margin
-    yield Verdict(
-        met,
-        f"it leads the best baseline, {name} ({reference:.6f}), by {ahead:.6f}, "
-        f"{'enough' if met else 'too little'} for {margin:g}",
-    )
+    place = "it leads" if ahead >= 0 else "it is behind"
+    enough = "enough" if met else "too little"
+    need = f"{enough} for {margin:g}" if ahead >= 0 else f"{enough}: the lead must be {margin:g} or more"
+    yield Verdict(met, f"{place} the best baseline, {name} ({reference:.6f}), by {abs(ahead):.6f}, {need}")
     if confidence is None:
         return
     interval = lead(name, confidence)

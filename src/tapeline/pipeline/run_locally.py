@@ -28,6 +28,7 @@ from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
+from tapeline.pipeline.stamp import stamp
 from tapeline.serving.store.location import absolute
 from tapeline.versions import versions
 
@@ -200,6 +201,7 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
     served = _without_place(files.read_json(published), config) if published else None
     if served:
         LOG.info("%s", served["sentence"])
+    stamp(folder / REPORT.file, metrics["gate"]["accepted"], served, started)
     LOG.info("report: %s", folder / REPORT.file)
     written = conf.plain(config)
     store = written["serving"]["store"]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tapeline.models.fitted import Fitted
-from tapeline.report.page import environment, numbers
+from tapeline.report import opening
+from tapeline.report.page import SLOT, environment, numbers
 from tapeline.report.sections import Inputs, data, model
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import interval_key
@@ -35,21 +36,27 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
     number = numbers({"metrics": metrics, "scores": scores, "profile": profile})
     inputs = Inputs(metrics, scores, fitted, predictions, number)
     every = profile["statistics"].get("series", {}).get("every")
+    rivals = opening.rivals(inputs)
     alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(
         "report.html",
         profile,
         number,
+        slot=SLOT,
         metrics=metrics,
         scores=scores,
         metric=inputs.metric,
         note=inputs.task.NOTE,
+        question=opening.question(inputs, profile),
+        tested=opening.tested(inputs, profile),
+        rivals=rivals,
+        caveats=list(opening.caveats(inputs, profile, rivals)),
         rival=model.rival(inputs),
         between=interval_key(metrics["test"]["overall"], inputs.metric),
         sentence=model.sentence(inputs, f"{every}s" if every and alone else "rows"),
         beside=model.beside(inputs),
         model=model.figures(inputs),
-        others=model.others(inputs),
+        other_metrics=model.others(inputs),
         intervals=model.intervals(inputs),
         configuration=[
             yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()

@@ -23,6 +23,10 @@ Number = Callable[..., Markup]
 Cell = str | int | Markup | None
 
 
+SLOT = Markup('<div class="run" id="run"></div>')
+"""Where a page says which run it is of, when it was, and whether its model is live."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table; columns after the first hold numbers, unless they are named in `text_columns`."""
@@ -57,6 +61,12 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def stamped(page: str, lines: Sequence[Markup]) -> str:
+    """The page with lines about the run that made it, where it has the place for them; a step leaves it empty."""
+    body = "".join(f"<p>{line}</p>" for line in lines)
+    return page.replace(SLOT, Markup('<div class="run" id="run">{}</div>').format(Markup(body)), 1)  # noqa: S704
 
 
 def numbers(files: Mapping[str, Any]) -> Number:

@@ -24,7 +24,7 @@ METRICS: tuple[Metric, ...] = (
 PRIMARY = TRACE = "accuracy"
 OUTPUTS: tuple[str, ...] = ("prediction", "probability")
 LIGHTGBM = "binary"
-FIGURES: tuple[str, ...] = ("over_time", "confusion", "probabilities")
+FIGURES: tuple[str, ...] = ("over_time", "signal", "breakdown", "confusion", "confidence", "probabilities")
 NOTE = "Positive is down, as the original system counts."
 
 
