@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tapeline import files
@@ -87,15 +88,19 @@ def aged(path: Path, seconds: float = 3600) -> Path:
 def test_runs_are_listed_the_newest_first(tapeline: Tapeline, past: Path) -> None:
     code, out, err = tapeline("runs")
     assert (code, err) == (0, "")
-    head, *rows = out.splitlines()
-    assert head.split() == ["run", "decision", "metric", "score", "interval", "rows", "version"]
+    head, *lines = out.splitlines()
+    assert head.split() == ["run", "state", "score", "interval", "time"]
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [line for line in lines if not line.startswith(" ")]
     assert [row.split()[0][-1] for row in rows] == list("dcba")
     test = json.loads((run(past, "b") / "metrics.json").read_text())["test"]["overall"]
     interval = test["intervals"]["accuracy"]
-    told = f"accepted  accuracy  {test['accuracy']:.4f}  {interval['low']:.4f} to {interval['high']:.4f}"
-    assert told in rows[2]
-    assert rows[2].rstrip().endswith("2        simulated")
-    assert rows[0].rstrip().endswith("latest")
+    told = f"{test['accuracy']:.4f}  {interval['low']:.3g} to {interval['high']:.3g}"
+    assert " ".join(told.split()) in " ".join(rows[2].split())
+    assert [" live " in row for row in rows] == [True, True, False, False]
+    notes = " ".join(" ".join(lines[lines.index(rows[2]) + 1 : lines.index(rows[3])]).split())
+    assert notes.startswith("accuracy on 288 test rows; simulated; version 2; model=flat model.steps=40")
+    assert lines[1].startswith("  latest; ")
 
 
 def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path) -> None:
@@ -109,14 +114,47 @@ def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path)
     (run(past, "d") / "metrics.json").write_text(json.dumps(metrics))
     code, out, err = tapeline("runs")
     assert (code, err) == (0, "")
-    rows = {line.split()[0][-1]: line for line in out.splitlines()[1:]}
+    rows, last = dict[str, str](), ""
+    for line in out.splitlines()[1:]:
+        last = last if line.startswith(" ") else line.split()[0][-1]
+        rows[last] = " ".join([rows.get(last, ""), *line.split()])
     assert len(rows) == 5
-    assert rows["e"].rstrip().endswith("stopped")
+    assert rows["e"].endswith("stopped")
     assert "damaged: metrics.json cannot be read" in rows["a"]
-    assert "accepted" in rows["b"]
+    assert "accuracy on 288 test rows" in rows["b"]
     assert "damaged: run.json cannot be read" in rows["b"]
     assert "notes" not in out
-    assert rows["d"].rstrip().endswith("latest, damaged: metrics.json cannot be read")
+    assert " latest; " in rows["d"]
+    assert rows["d"].endswith("damaged: metrics.json cannot be read")
+
+
+def test_a_query_filters(tapeline: Tapeline, past: Path) -> None:
+    def found(query: str) -> str:
+        code, out, _ = tapeline("runs", f"query={query}")
+        assert code == 0
+        return "".join(sorted(line.split()[0][-1] for line in out.splitlines()[1:-1] if line.startswith("2")))
+
+    accuracy = json.loads((run(past, "b") / "metrics.json").read_text())["test"]["overall"]["accuracy"]
+    assert found("model.steps=400") == "b"
+    assert found(f"accuracy>{accuracy - 1e-9} accuracy<{accuracy + 1e-9} model.steps=400") == "b"
+    assert found("model.steps<100 simulated=true split.train=0.7") == "c"
+    assert found("_a") == "a"
+    assert found("dataset.path=null model.family=flat") == "abc"
+    assert tapeline("runs", "query=nothing-like-that")[1] == "none of 4 runs fits\n"
+    for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is no number")):
+        code, _, err = tapeline("runs", f"query={query}")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert says in err
+
+
+def test_predictions_as_csv(tapeline: Tapeline, past: Path) -> None:
+    code, out, _ = tapeline("runs", "predictions=_a,latest")
+    assert (code, len(out.splitlines())) == (0, 2)
+    frame = pl.read_csv(out.splitlines()[0], try_parse_dates=True)
+    own = pl.read_parquet(run(past, "a") / "predictions.parquet")
+    assert frame.columns == own.columns
+    assert frame["time"].to_list() == own["time"].to_list()
+    assert frame["probability.1"].to_list() == pytest.approx(own["probability.1"].to_list(), abs=1e-12)
 
 
 def test_an_empty_folder_says_so(tapeline: Tapeline) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,29 +26,27 @@ def stamp(report: Path, accepted: bool, served: Mapping[str, Any] | None, starte
     if not report.is_file():
         return
     page = report.read_text(encoding="utf-8", errors="surrogateescape")
-    after = stamped(page, list(_lines(report.parent.name, accepted, served, started)))
+    after = stamped(page, _lines(report.parent.name, accepted, served, started))
     if after != page:
         files.write_bytes(report, after.encode("utf-8", errors="surrogateescape"))
 
 
-def _lines(run: str, accepted: bool, served: Mapping[str, Any] | None, started: datetime) -> Iterator[Markup]:
-    make = program()
-    state = _state(accepted, served)
-    yield Markup("Run <code>{}</code>, {}. {}").format(run, f"{started:%Y-%m-%d %H:%M} UTC", state)
-    yield Markup("Next: ") + Markup(", ").join(
-        Markup("<code>{}</code>").format(line) for line in _next(run, accepted, served)
-    )
-    again, rows = f"{make} runs repeat={run}", f"{make} runs predictions={run}"
-    yield Markup("The same run again: <code>{}</code>. Its predictions as CSV: <code>{}</code>.").format(again, rows)
+def _lines(run: str, accepted: bool, served: Mapping[str, Any] | None, started: datetime) -> dict[str, list[Markup]]:
+    commands = [Markup("<code>{}</code>").format(line) for line in _next(run, accepted, served)]
+    again, rows = (f"{program()} runs {option}={run}" for option in ("repeat", "predictions"))
+    top = Markup("{} Next: {}.").format(_state(accepted, served), Markup(", ").join(commands))
+    of = Markup("Run <code>{}</code>, {}.").format(run, f"{started:%Y-%m-%d %H:%M} UTC")
+    more = Markup("The same run again: <code>{}</code>. Its predictions as CSV: <code>{}</code>.").format(again, rows)
+    return {"top": [top, of], "end": [more]}
 
 
 def _state(accepted: bool, served: Mapping[str, Any] | None) -> str:
     """Whether its model is live after this run."""
     if served and "number" in served:
-        return f"Its model is live as version {served['number']} of {served['name']}."
+        return f"Live as version {served['number']} of {served['name']}."
     if served:
         return f"{str(served['sentence'])[:1].upper()}{str(served['sentence'])[1:]}."
-    return "Its model was accepted, but is not published." if accepted else "Its model is not published."
+    return "Not live: accepted, but not published." if accepted else "Not live."
 
 
 def _next(run: str, accepted: bool, served: Mapping[str, Any] | None) -> list[str]:

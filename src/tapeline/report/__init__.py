@@ -12,7 +12,7 @@ import numpy as np
 
 from tapeline.models.fitted import Fitted
 from tapeline.report import opening
-from tapeline.report.page import SLOT, environment, numbers
+from tapeline.report.page import SLOTS, environment, numbers
 from tapeline.report.sections import Inputs, data, model
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import interval_key
@@ -42,7 +42,7 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
         "report.html",
         profile,
         number,
-        slot=SLOT,
+        slot=SLOTS,
         metrics=metrics,
         scores=scores,
         metric=inputs.metric,

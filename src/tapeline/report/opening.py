@@ -40,16 +40,14 @@ class Rival:
         share = metric.interval == "wilson"
         size = points(abs(ahead)) if share else formed(abs(ahead), metric.form)
         score = formed(self.change.before, ".1%" if share else metric.form)
-        if ahead == 0:
-            lead = f"equals {self.kind}, “{self.name}” ({score})"
-        else:
-            lead = f"{'is ahead of' if ahead > 0 else 'is behind'} {self.kind}, “{self.name}” ({score}), by {size}"
+        lead = "is as good as" if ahead == 0 else "leads" if ahead > 0 else "is behind"
+        by = f" by {size}" if ahead else ""
         if interval is None:
-            return f"The model {lead}."
+            return f"It {lead} {self.kind}, “{self.name}” ({score}){by}."
         ends = sorted((metric.sign * interval.low, metric.sign * interval.high))
         low, high = (signed(each) if share else formed(each, f"+{metric.form}") for each in ends)
-        chance = "; that may be chance" if self.may_be_chance and ahead else ""
-        return f"The model {lead} (95 % paired interval {low} to {high}){chance}."
+        chance = "; may be chance" if self.may_be_chance and ahead else ""
+        return f"It {lead} {self.kind}, “{self.name}” ({score}){by} (95 %: {low} to {high}{chance})."
 
     @property
     def may_be_chance(self) -> bool:
@@ -78,7 +76,7 @@ def rivals(inputs: Inputs) -> list[Rival]:
     metric = inputs.of_baselines
     found = best(metric, inputs.metrics["baselines"])
     simple = next((name for name in inputs.predictions.baselines if name in inputs.metrics["baselines"]), None)
-    names = {simple: "the simplest forecast", found[0] if found else None: "the best rule without training"}
+    names = {simple: "the simplest rule", found[0] if found else None: "the best rule"}
     horizon = inputs.scores.get("horizon")
     model = comparison.answers(inputs.task, inputs.predictions, None if horizon is None else timedelta(seconds=horizon))
     naive = comparison.of_baselines(model)

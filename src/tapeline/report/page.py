@@ -23,8 +23,8 @@ Number = Callable[..., Markup]
 Cell = str | int | Markup | None
 
 
-SLOT = Markup('<div class="run" id="run"></div>')
-"""Where a page says which run it is of, when it was, and whether its model is live."""
+SLOTS = {name: Markup('<div class="run" id="run-{}"></div>').format(name) for name in ("top", "end")}
+"""Where a page says which run it is of, whether its model is live and what to type next; and how to repeat it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ def environment(*folders: Path) -> Environment:
     )
 
 
-def stamped(page: str, lines: Sequence[Markup]) -> str:
-    """The page with lines about the run that made it, where it has the place for them; a step leaves it empty."""
-    body = "".join(f"<p>{line}</p>" for line in lines)
-    return page.replace(SLOT, Markup('<div class="run" id="run">{}</div>').format(Markup(body)), 1)  # noqa: S704
+def stamped(page: str, lines: Mapping[str, Sequence[Markup]]) -> str:
+    """The page with lines about the run that made it, by slot, where it has slots; a step leaves them empty."""
+    for name, slot in SLOTS.items():
+        body = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines[name])
+        page = page.replace(slot, f'<div class="run" id="run-{name}">{body}</div>', 1)
+    return page
 
 
 def numbers(files: Mapping[str, Any]) -> Number:

@@ -22,7 +22,7 @@ def lines(server: Endpoint, rows: Rows, answer: Response, task: Task, outputs: S
     made = f" ({version})" if version else ""
     yield f"{server.model} version {answer.version}{made} on {server}, {answer.milliseconds:.1f} ms"
     if rows.signature:
-        yield f"from {', '.join(rows.names)}, each row with the rows before it"
+        yield f"answers from {rows.signature}: {len(rows.names)} columns of each row and of the rows before it"
     first = max(0, len(rows.dates) - SHOWN)
     if first:
         yield f"the last {SHOWN} of {len(rows.dates):,} rows; json=true prints all"

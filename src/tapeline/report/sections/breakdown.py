@@ -12,8 +12,11 @@ from tapeline.report.charts import SERIES, SOFT, bare, picture, short
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
-THIRDS = {"volatility": "volatility before", "move": "size of the move"}
-"""Context columns whose thirds are compared, and what they are called."""
+THIRDS = {
+    "volatility": ("low volatility", "middle volatility", "high volatility"),
+    "move": ("small moves", "middle moves", "large moves"),
+}
+"""Context columns, and what their thirds are called; the size of the value counts."""
 
 
 def figures(inputs: Inputs) -> Iterator[Figure]:
@@ -31,7 +34,7 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
                 axes.hlines(at, group.low, group.high, color=SERIES[0], linewidth=1.2)
             axes.plot(group.score, at, "o", color=SERIES[0], markersize=5, label=None if at else "this model")
         axes.axvline(whole, color=SERIES[0], linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(groups)), [f"{short(group.name, 26)}" for group in groups])
+        axes.set_yticks(range(len(groups)), [short(group.name, 26) for group in groups])
         axes.set(xlabel=metric.label, ylim=(len(groups) - 0.4, -0.6))
         bare(axes)
         axes.grid(visible=True, axis="x")
@@ -70,12 +73,12 @@ def _groups(inputs: Inputs) -> Iterator[curves.Group]:
         years = answers.time.astype("datetime64[Y]")
         for year in np.unique(years):
             yield curves.group(answers, str(year), years == year)
-    for name, text in THIRDS.items():
+    for name, words in THIRDS.items():
         values = np.abs(scored[name].astype(float)) if name in scored else np.array([])
         if len(values) < 3 or not np.isfinite(values).any():
             continue
         edges = np.nanquantile(values, [1 / 3, 2 / 3])
         which = np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), -1)
-        for at, word in enumerate(("low", "middle", "high")):
+        for at, word in enumerate(words):
             if (which == at).any():
-                yield curves.group(answers, f"{text}: {word} third", which == at)
+                yield curves.group(answers, word, which == at)

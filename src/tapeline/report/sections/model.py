@@ -104,7 +104,7 @@ def _gap(inputs: Inputs) -> str:
     """What the training score says beside the test score, as numbers."""
     name = inputs.task.TRACE
     known, trained = metric(inputs.task, name), inputs.metrics["train"]["trace"][-1]["score"]
-    text = f"{name} on the rows it learns from: {trained:{known.form}} in the end"
+    text = f"{name[0].upper()}{name[1:]} on the rows it learns from: {trained:{known.form}} in the end"
     found = value(inputs.metrics["test"]["overall"], name)
     if found is None:
         return f"{text}."
