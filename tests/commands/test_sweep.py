@@ -138,7 +138,7 @@ def job(
 
 
 def test_a_difference_is_judged_row_by_row_as_in_comparisons(tmp_path: Path) -> None:
-    """b is right on 8 rows more than c, and c on none: the intervals of both scores overlap, the paired one has no 0."""
+    """b is right on 8 rows on which c is not: the intervals of both scores overlap, and the paired one has no 0."""
     jobs = [job(tmp_path, "a", 120), job(tmp_path, "b", 140), job(tmp_path, "c", 132), job(tmp_path, "d", 138)]
     rows, chosen = leaderboard.rank(jobs)
     assert [(row["job"], row["beside the best"]) for row in rows] == [
