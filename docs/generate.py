@@ -30,8 +30,9 @@ def pages() -> dict[str, str]:
 
 def _commands() -> Iterator[str]:
     yield "# Commands\n"
-    yield "In a checkout, `make COMMAND key=value` does the same as `tapeline COMMAND key=value`, and installs what it needs."
-    yield "Only `tapeline store` and `tapeline step` have no form for make. This page is made from `tapeline COMMAND --help`."
+    yield "In a checkout, `make COMMAND key=value` does the same as `tapeline COMMAND key=value`, and installs what it"
+    yield "needs. Only `tapeline store` and `tapeline step` have no form for make. This page is made from"
+    yield "`tapeline COMMAND --help`."
     listed = {name: commands.load(name) for name in commands.names()}
     for group in commands.GROUPS:
         yield f"\n## {group[0].upper()}{group[1:]}\n"

@@ -28,6 +28,7 @@ DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TAPELINE_LOCAL"] = "false"
 
 
 @pytest.fixture(scope="session")

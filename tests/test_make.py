@@ -40,7 +40,13 @@ def checkout(folder: Path) -> Path:
     """The Makefile beside an environment that is up to date, whose command is the one under test."""
     shutil.copy(ROOT / "Makefile", folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
-    for stamp in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", ".venv/.steps", ".venv/.dev"):
+    for stamp in (
+        "requirements.lock",
+        "requirements-clusters.lock",
+        "pyproject.toml",
+        ".venv/.steps",
+        ".venv/.clusters",
+    ):
         (folder / stamp).touch()
     installed(folder, TAPELINE)
     return folder
@@ -167,4 +173,6 @@ def test_each_command_makes_the_environment_that_it_needs(checkout: Path, goal: 
     done = make(checkout, "-n", goal)
     assert done.returncode == 0, done.stderr
     assert "touch .venv/.steps" in done.stdout
-    assert ("touch .venv/.dev" in done.stdout) == (goal not in ("run", "cache"))
+    assert ("touch .venv/.clusters" in done.stdout) == (goal not in ("run", "cache"))
+    assert "touch .venv/.dev" not in done.stdout
+    assert "GB" in done.stdout, "the size is said beforehand"

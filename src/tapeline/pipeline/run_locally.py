@@ -51,7 +51,13 @@ class Progress:
 
 
 def run(
-    config: Config, *, why: bool = False, publish: bool = True, shown: bool = True, overrides: Sequence[str] = ()
+    config: Config,
+    *,
+    why: bool = False,
+    publish: bool = True,
+    shown: bool = True,
+    overrides: Sequence[str] = (),
+    machine: Sequence[Path] = (),
 ) -> Path:
     """Run the graph; return the run's folder, which `runs/latest` names once it is complete.
 
@@ -61,6 +67,7 @@ def run(
         publish: let an accepted model go live.
         shown: write to standard output what also stands in log.txt.
         overrides: as typed, for run.json; they are in `config` already.
+        machine: the files of conf/local that some of them are from.
 
     Raises:
         Refused, OSError: by a step; then no folder is left.
@@ -70,8 +77,8 @@ def run(
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
-            begin(folder, config, started, overrides)
-            _say_what_it_is(config)
+            begin(folder, config, started, overrides, machine)
+            _say_what_it_is(config, machine)
             progress = Progress(folder)
             for step in pipeline(config):
                 take(step, config, progress, why=why, publish=publish)
@@ -100,7 +107,9 @@ def new_folder(config: Config, started: datetime) -> Path:
     raise RuntimeError(f"no free name for a run in {parent}")
 
 
-def begin(folder: Path, config: Config, started: datetime, overrides: Sequence[str] = ()) -> None:
+def begin(
+    folder: Path, config: Config, started: datetime, overrides: Sequence[str] = (), machine: Sequence[Path] = ()
+) -> None:
     """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
     record = {
         "state": "running",
@@ -109,6 +118,7 @@ def begin(folder: Path, config: Config, started: datetime, overrides: Sequence[s
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
         "overrides": [scrub(text) for text in overrides],
+        "local": [str(path) for path in machine],
         "entries": [],
     }
     files.write_json(folder / cache.RECORD, record)
@@ -118,8 +128,9 @@ def _yaml(value: Mapping[str, Any]) -> bytes:
     return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True).encode()
 
 
-def _say_what_it_is(config: Config) -> None:
+def _say_what_it_is(config: Config, machine: Sequence[Path]) -> None:
     what = f"{config.dataset.name} ({config.dataset.source}), {config.model.family}, {config.hw.name}"
+    what += f"; with {', '.join(map(str, machine))}" if machine else ""
     LOG.info("tapeline %s: %s", __version__, what)
     unmet = ["requests and limits"]
     if config.hw.accelerator:

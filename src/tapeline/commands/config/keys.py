@@ -60,7 +60,9 @@ def lines(group: str) -> Iterator[str]:
 
 def groups() -> list[str]:
     """All groups with files in conf/."""
-    return sorted(path.name for path in folder().iterdir() if path.is_dir() and options(path.name))
+    return sorted(
+        path.name for path in folder().iterdir() if path.is_dir() and path.name != "local" and options(path.name)
+    )
 
 
 def choices(group: str) -> list[Choice]:

@@ -21,6 +21,7 @@ from tapeline import files, lookup
 from tapeline.checks import before_run, configured
 from tapeline.commands.sweep import leaderboard
 from tapeline.config import compose as conf
+from tapeline.config import local as local_files
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, refuse
@@ -44,10 +45,13 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     """
     if name is not None and Path(name).name != name:
         raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
+    overrides = local_files.with_typed(list(overrides))
     expanded = conf.for_hydra(parse(overrides), sweep=True)
     _refuse_hopeless(overrides)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
+    if machine := local_files.files():
+        print(f"with the overrides of {', '.join(map(str, machine))}")
     _multirun(expanded, folder)
     jobs = [_read(path) for path in sorted((folder / "jobs").glob("*.json"))]
     leaderboard.write(jobs, folder)
