@@ -44,8 +44,8 @@ def _commands() -> Iterator[str]:
 def _configuration() -> Iterator[str]:
     yield "# Configuration\n"
     yield "Each group is a folder of `conf/`, and each option a file in it. `make run model=flat` chooses an option,"
-    yield "`make run model.steps=500` sets a key, and `make config` prints the result. This page is made from the files of"
-    yield "`conf/` and from the schema; `make config group=model` prints the same in a terminal.\n"
+    yield "`make run model.steps=500` sets a key, and `make config` prints the result. This page is made from the files"
+    yield "of `conf/` and from the schema; `make config group=model` prints the same in a terminal.\n"
     for group in (*GROUPS, *(name for name in keys.groups() if name not in GROUPS)):
         yield f"## {group}\n"
         for choice in keys.choices(group):
@@ -56,7 +56,8 @@ def _configuration() -> Iterator[str]:
                 yield from (_row(group if group in GROUPS else "", key) for key in choice.keys)
                 yield ""
     yield "## The graph of steps\n"
-    yield f"`make config graph=true` prints it for any configuration.\n\n```mermaid\n{graph.mermaid(configure([]))}\n```"
+    yield "`make config graph=true` prints it for any configuration.\n"
+    yield f"```mermaid\n{graph.mermaid(configure([]))}\n```"
 
 
 def _row(group: str, key: keys.Key) -> str:
