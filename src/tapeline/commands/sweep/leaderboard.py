@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
     page = board_page.Page(folder, reports, rows, groups, common, chosen, simulated)
     files.write_bytes(folder / "leaderboard.html", board_page.html(page).encode())
     _print(rows, groups, chosen, common)
-    print(f"leaderboard: {folder / 'leaderboard.html'}")
+    print(f"leaderboard: {os.path.relpath(folder / 'leaderboard.html')}")
 
 
 def _pairs(rows: Sequence[Row], jobs: Sequence[Job]) -> list[tuple[Row, Job]]:
