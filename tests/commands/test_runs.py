@@ -139,7 +139,7 @@ def test_a_query_filters(tapeline: Tapeline, past: Path) -> None:
     assert found(f"accuracy>{accuracy - 1e-9} accuracy<{accuracy + 1e-9} model.steps=400") == "b"
     assert found("model.steps<100 simulated=true split.train=0.7") == "c"
     assert found("_a") == "a"
-    assert found("dataset.path=null model.family=flat") == "abc"
+    assert found("dataset.cutoff_year=null dataset.source=simulated") == "abc"
     assert tapeline("runs", "query=nothing-like-that")[1] == "none of 4 runs fits\n"
     for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is no number")):
         code, _, err = tapeline("runs", f"query={query}")
@@ -202,8 +202,8 @@ def test_other_test_rows_are_compared_as_such_and_three_runs_at_once(tapeline: T
         "nearly latest": (["compare=_a,latset"], "did you mean latest?"),
         "several": (["compare=_a,flat"], "compare=flat: fits 4 runs ("),
         "nothing": (["compare=_a,"], "compare=: no run in runs"),
-        "two things": (["compare=_a", "keep=3"], "give one of: compare, repeat, remove"),
-        "yes to nothing": (["yes=true"], "give one of: compare, repeat, remove"),
+        "two things": (["compare=_a", "keep=3"], "give one of: query, compare, predictions, repeat"),
+        "yes to nothing": (["yes=true"], "give one of: query, compare, predictions, repeat"),
         "no number": (["keep=ten"], "keep=ten: is no number of runs; write keep=10"),
         "no age": (["older=30"], "older=30: is no age"),
         "no key": (["kep=3"], "did you mean keep?"),

@@ -76,15 +76,16 @@ def _refuse_hopeless(overrides: Sequence[str]) -> None:
 
     ours = [each.text for each in parse(overrides) if not each.key.startswith(("hydra.", "hydra/"))]
     jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(ours), None)
-    findings = dict[Finding, None]()
+    findings = dict[tuple[str, str], Finding]()
     for job in (job for batch in jobs for job in batch):
         try:
             configured(list(job))
         except Refused as error:
-            findings |= dict.fromkeys(error.findings)
+            for each in error.findings:
+                findings.setdefault((each.problem, each.fix), each)
         else:
             return
-    raise Refused(*findings)
+    raise Refused(*findings.values())
 
 
 def _read(path: Path) -> dict[str, Any]:
