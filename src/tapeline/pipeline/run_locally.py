@@ -21,7 +21,7 @@ from tapeline import __version__, files
 from tapeline.config import compose as conf
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
-from tapeline.console import LOG, logged
+from tapeline.console import LOG, logged, running
 from tapeline.errors import Refused, scrub
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
@@ -157,6 +157,7 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
 
     def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
+        running(f"{step.name}: {_about(step)}")
         begun = time.perf_counter()
         return execute(step, config, _taken(step, progress.artifacts), outputs), time.perf_counter() - begun
 
@@ -168,6 +169,12 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         for made in (each for each in step.makes if each.name in digests):
             os.replace(scratch / made.file, progress.folder / made.file)
     return _settle(step, progress, cache.Entry(progress.folder, digests, parameters, seconds), "ran")
+
+
+def _about(step: Step) -> str:
+    """What a step does: the first line of its program's docstring."""
+    lines = (step.module().__doc__ or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else step.name
 
 
 def _taken(step: Step, known: Mapping[str, T]) -> dict[str, T]:
