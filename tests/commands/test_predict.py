@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tapeline.cli.main import main
-from tapeline.commands.predict.rows import from_file
+from tapeline.commands.predict.rows import Served, from_file
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tapeline.serving.servers.server import Server, follow_store
@@ -123,16 +123,16 @@ def test_files_that_hold_no_rows(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(text)
     with pytest.raises(Refused, match=said):
-        from_file(path, None, ())
+        from_file(path, Served(None))
     with pytest.raises(Refused, match="cannot be read"):
-        from_file(tmp_path / "none.csv", None, ())
+        from_file(tmp_path / "none.csv", Served(None))
 
 
 def test_every_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n" + "x,1\n" * 30 + "1,y\n")
     with pytest.raises(Refused) as refused:
-        from_file(path, None, ())
+        from_file(path, Served(None))
     assert len(refused.value.findings) == 21
     assert "has 11 more such cells" in str(refused.value)
 

@@ -43,7 +43,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     import json
 
     from tapeline.commands.predict import live, words
-    from tapeline.commands.predict.rows import chosen_rows
+    from tapeline.commands.predict.rows import Served, chosen_rows, of_dataset
     from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
     from tapeline.serving.store import operations
@@ -53,9 +53,11 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
     server = client.endpoint(host, ports, config.serving.name, api)
     local = server.host in LOCAL
-    rows = chosen_rows(config, options, live.features(config.serving, number) if local else None)
+    model = live.served(config.serving, number) if local else None
+    model = model or Served(None, of_dataset(config.dataset.name))
+    rows = chosen_rows(config, options, model)
     try:
-        answer = client.predict(server, rows.values, number, rows.signature)
+        answer = client.predict(server, {rows.input: rows.values}, number, rows.signature)
     except client.NotFound as error:
         raise live.named(error, config.serving) if local and number is None else error from None
     of = task(spec(config.dataset.name).task)

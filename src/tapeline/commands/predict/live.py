@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tapeline.commands.predict.rows import Served, of_signatures
 from tapeline.config.schema import Serving
 from tapeline.errors import Refused, refuse
 from tapeline.serving import saved_model as servable
@@ -12,14 +13,16 @@ from tapeline.serving.store.state import CANARY
 from tapeline.serving.store.versions import read
 
 
-def features(serving: Serving, number: int | None) -> tuple[str, ...] | None:
-    """The features of a version (None: of the live one) in its order; None where its store is not on this machine."""
+def served(serving: Serving, number: int | None) -> Served | None:
+    """What a version (None: the live one) takes; None where its store is not on this machine."""
     store = Path(serving.store)
     if number is None:
         version = read(store, serving.name).live() if "://" not in serving.store else None
         number = version.number if version else 0
     try:
-        return tuple(servable.read_metadata(store / serving.name / str(number))["features"])
+        metadata = servable.read_metadata(store / serving.name / str(number))
+        raw = tuple(of_signatures(metadata.get("signatures", {})))
+        return Served(tuple(metadata["features"]), raw)
     except (OSError, ValueError, KeyError):
         return None
 

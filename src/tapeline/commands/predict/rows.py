@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +20,10 @@ from tapeline import files
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import served, source
+from tapeline.lookup import signatures, source, spec
+from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables import splits, writing
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Manifest
 from tapeline.tables.table import Table, open_table
 
 Array = np.ndarray[Any, Any]
@@ -42,17 +43,57 @@ class Rows:
     """Of the features, or of the columns of the signature's input."""
     values: Array
     """float32 [rows, features], or what the signature takes."""
-    signature: str | None = None
-    """That takes them; None: the default one, which takes features."""
+    signature: str = DEFAULT
+    input: str = PREDICTORS
+    """Of the signature."""
 
 
-def chosen_rows(config: Config, options: Mapping[str, str], wanted: Sequence[str] | None) -> Rows:
+@dataclass(frozen=True)
+class Raw:
+    """A signature with one input of raw data: consecutive rows of some columns, for each answer."""
+
+    signature: str
+    input: str
+    rows: int
+    columns: tuple[str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a model takes."""
+
+    features: tuple[str, ...] | None
+    """In its order; None where they are not known."""
+    raw: tuple[Raw, ...] = ()
+
+
+def of_signatures(described: Mapping[str, Any]) -> Iterator[Raw]:
+    """The signatures of a servable's metadata whose one input has rows of named columns."""
+    for name, about in described.items():
+        inputs, columns = about.get("inputs", {}), tuple(about.get("columns", ()))
+        if len(inputs) == 1 and columns:
+            ((key, spec),) = inputs.items()
+            if len(spec["shape"]) == 2 and spec["shape"][1] == len(columns):
+                yield Raw(name, key, spec["shape"][0], columns, spec["dtype"])
+
+
+def of_dataset(name: str) -> tuple[Raw, ...]:
+    """The same of a dataset, for servers whose store is not on this machine."""
+    described = {
+        each.name: {"inputs": {one.name: {"shape": one.shape, "dtype": one.dtype} for one in each.inputs}, **each.about}
+        for each in signatures(Manifest(spec(name).task, name, (), ()))
+    }
+    return tuple(of_signatures(described))
+
+
+def chosen_rows(config: Config, options: Mapping[str, str], model: Served) -> Rows:
     """The rows that date, rows or random name; without them that of the latest day.
 
     Args:
         config: says which data, and where from.
         options: of the command.
-        wanted: the model's features in its order; None where they are not known.
+        model: that is asked.
 
     Raises:
         Refused: the options do not fit together, or there is no such row.
@@ -63,14 +104,14 @@ def chosen_rows(config: Config, options: Mapping[str, str], wanted: Sequence[str
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
     if chosen == ["rows"]:
-        return from_file(Path(options["rows"]), wanted, served(config.dataset.name, ()))
+        return from_file(Path(options["rows"]), model)
     module = kind(config.dataset)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
         header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
         writing.write(folder / "rows", header, parts)
         found = _chosen(config, open_table(folder / "rows"), options, chosen, origin)
-        return in_order(found, wanted)
+        return in_order(found, model.features)
 
 
 def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
@@ -123,20 +164,20 @@ class _File:
         return [line[day] if day is not None else None for line in self.lines]
 
 
-def from_file(path: Path, wanted: Sequence[str] | None, inputs: Sequence[Input]) -> Rows:
-    """The rows of a CSV file with a header: features by name, or the columns of one of these inputs; and `date`.
+def from_file(path: Path, model: Served) -> Rows:
+    """The rows of a CSV file with a header: features by name, or raw data by the columns of a signature; and `date`.
 
     Raises:
         Refused: it is no such file, or holds what is no finite number: each cell that is wrong, at once.
     """
-    file = _read(path)
-    for each in inputs:
+    file, wanted = _read(path), model.features
+    for each in model.raw:
         columns = _columns_of(file, each)
         if columns is not None and not set(wanted or ()) <= set(file.names):
             return _windows(file, each, columns)
     if wanted is not None and not set(wanted) & set(file.names):
         choices = [f"a column for each feature ({', '.join(wanted)})"]
-        choices += [f"or date and {', '.join(each.about.get('columns', ()))}" for each in inputs]
+        choices += [f"or date and {', '.join(each.columns)}" for each in model.raw]
         raise refuse(f"rows={path}", "has none of the columns that the model takes", f"give {' '.join(choices)}")
     values = _numbers(file, list(file.names), missing=False).astype(np.float32)
     return in_order(Rows(file.dates, file.names, values), wanted)
@@ -166,17 +207,17 @@ def _read(path: Path) -> _File:
     return _File(path, header, body)
 
 
-def _columns_of(file: _File, taken: Input) -> list[str] | None:
-    """The file's columns in the order of the input's, named as there or with _close behind; None where one lacks."""
+def _columns_of(file: _File, taken: Raw) -> list[str] | None:
+    """The file's columns in the order of the input's, named as there or with _close behind; None if one is missing."""
     known = {name.lower(): name for name in file.names}
-    wanted = [str(name).lower() for name in taken.about.get("columns", ())]
+    wanted = [name.lower() for name in taken.columns]
     found = [known.get(name) or known.get(f"{name}_close") for name in wanted]
-    return [name for name in found if name] if found and all(found) and len(taken.shape) == 2 else None
+    return [name for name in found if name] if all(found) else None
 
 
-def _windows(file: _File, taken: Input, columns: list[str]) -> Rows:
+def _windows(file: _File, taken: Raw, columns: list[str]) -> Rows:
     """Consecutive rows of the file, as many as the input takes, for each row that has enough before it."""
-    length, dates = taken.shape[0], file.dates
+    length, dates = taken.rows, file.dates
     if len(file.lines) < length:
         fix = f"give the row that you ask about and the {length - 1} before it"
         raise refuse(f"rows={file.path}", f"has {len(file.lines)} rows, and an answer needs {length}", fix)
@@ -188,7 +229,7 @@ def _windows(file: _File, taken: Input, columns: list[str]) -> Rows:
     known = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], 0), axis=0)
     filled = np.nan_to_num(np.take_along_axis(values, known, axis=0))  # 0 is no price, so it stands for a missing one
     windows = np.stack([filled[end - length : end] for end in range(length, len(filled) + 1)])
-    return Rows(dates[length - 1 :], tuple(columns), windows.astype(taken.dtype), taken.name)
+    return Rows(dates[length - 1 :], tuple(columns), windows.astype(taken.dtype), taken.signature, taken.input)
 
 
 def _numbers(file: _File, columns: Sequence[str], *, missing: bool) -> Array:

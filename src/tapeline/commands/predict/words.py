@@ -8,6 +8,7 @@ from typing import Any
 from tapeline.commands.predict.rows import Rows
 from tapeline.errors import printable
 from tapeline.serving.client import Endpoint, Response
+from tapeline.serving.signatures import DEFAULT
 from tapeline.tasks import Task
 
 SHOWN = 20
@@ -21,7 +22,7 @@ def lines(server: Endpoint, rows: Rows, answer: Response, task: Task, outputs: S
     version = next(iter(answer.outputs.get("model_version", [])), None)
     made = f" ({version})" if version else ""
     yield f"{server.model} version {answer.version}{made} on {server}, {answer.milliseconds:.1f} ms"
-    if rows.signature:
+    if rows.signature != DEFAULT:
         yield f"answers from {rows.signature}: {len(rows.names)} columns of each row and of the rows before it"
     first = max(0, len(rows.dates) - SHOWN)
     if first:
