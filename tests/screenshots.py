@@ -8,10 +8,11 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 WIDTHS = {390: 844, 1440: 900}
 """Width and height of the window, in pixels."""
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def shoot(folder: Path, pages: list[Path], *, full: bool = False) -> list[Path]:

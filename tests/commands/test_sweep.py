@@ -148,7 +148,8 @@ def test_a_difference_is_judged_row_by_row_as_in_comparisons(tmp_path: Path) -> 
     assert rows[2]["high"] > rows[0]["low"]
     assert rows[2]["change low"] < rows[2]["change"] < rows[2]["change high"] < 0
     assert chosen == "chosen on test, 4 jobs tried"
-    (told,) = changes(*(Run(Path(jobs[at]["run"])).tested for at in (1, 2)), only="accuracy")
+    best, third = (Run(Path(jobs[at]["run"])).tested for at in (1, 2))
+    (told,) = changes(best, third, only="accuracy")
     assert told.interval is not None
     assert (told.interval.low, told.interval.high) == (rows[2]["change low"], rows[2]["change high"])
 

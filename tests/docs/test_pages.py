@@ -124,7 +124,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("Makefile", "pyproject.toml", "conf", "deploy", "src", "workflows"):
         source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)  # type: ignore[operator]
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / ".venv" / "bin").mkdir(parents=True)
     for lock in ROOT.glob("requirements*.lock"):
         shutil.copy(lock, folder)

@@ -78,7 +78,7 @@ def choices(group: str) -> list[Choice]:
 
 def _choice(group: str, name: str) -> Choice:
     text = (folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    about, rest = [], []
+    about, rest = list[str](), list[str]()
     for line in text:
         if line.startswith("#") and not rest:
             about += [] if "@package" in line else [line.lstrip("# ")]

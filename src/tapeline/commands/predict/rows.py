@@ -73,9 +73,9 @@ def of_signatures(described: Mapping[str, Any]) -> Iterator[Raw]:
     for name, about in described.items():
         inputs, columns = about.get("inputs", {}), tuple(about.get("columns", ()))
         if len(inputs) == 1 and columns:
-            ((key, spec),) = inputs.items()
-            if len(spec["shape"]) == 2 and spec["shape"][1] == len(columns):
-                yield Raw(name, key, spec["shape"][0], columns, spec["dtype"])
+            ((key, one),) = inputs.items()
+            if len(one["shape"]) == 2 and one["shape"][1] == len(columns):
+                yield Raw(name, key, one["shape"][0], columns, one["dtype"])
 
 
 def of_dataset(name: str) -> tuple[Raw, ...]:

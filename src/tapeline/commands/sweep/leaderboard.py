@@ -78,7 +78,7 @@ def rank(jobs: Sequence[Job]) -> tuple[list[Row], str]:
     chosen = "ranked by validation score" if rows_of == "validation" else f"chosen on test, {len(jobs)} jobs tried"
     losses = [_loss(job, rows_of) for job in order]
     rows = [_row(losses.index(_loss(job, rows_of)) + 1, job, order[0], rows_of) for job in order]
-    if losses.count(losses[0] if losses else None) > 1:
+    if losses and losses.count(losses[0]) > 1:
         chosen += f"; {losses.count(losses[0])} jobs share the first rank"
     rows += [_row("", job, None, rows_of) for job in jobs if job["status"] != "finished"]
     return rows, chosen

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapeline.report import curves
-from tapeline.report.charts import SERIES, SOFT, dates, picture
+from tapeline.report.charts import SERIES, SOFT, dates, picture, short
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
@@ -25,7 +25,7 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
         return
     time, held, followed = curves.returns(answers, scored[MOVE].astype(float))
     as_of = inputs.metrics["data"].get("as_of")
-    warning = "no costs" + (f"; decided at {as_of},\npart of the move may be over" if as_of else "")
+    warning = "no costs" + (f"; decided at {short(as_of, 30)},\npart of the move may be over" if as_of else "")
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
