@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from tapeline import files
@@ -126,35 +125,6 @@ def test_what_is_broken_has_a_row_and_the_reason(tapeline: Tapeline, past: Path)
     assert "notes" not in out
     assert " latest; " in rows["d"]
     assert rows["d"].endswith("damaged: metrics.json cannot be read")
-
-
-def test_a_query_filters(tapeline: Tapeline, past: Path) -> None:
-    def found(query: str) -> str:
-        code, out, _ = tapeline("runs", f"query={query}")
-        assert code == 0
-        return "".join(sorted(line.split()[0][-1] for line in out.splitlines()[1:-1] if line.startswith("2")))
-
-    accuracy = json.loads((run(past, "b") / "metrics.json").read_text())["test"]["overall"]["accuracy"]
-    assert found("model.steps=400") == "b"
-    assert found(f"accuracy>{accuracy - 1e-9} accuracy<{accuracy + 1e-9} model.steps=400") == "b"
-    assert found("model.steps<100 simulated=true split.train=0.7") == "c"
-    assert found("_a") == "a"
-    assert found("dataset.cutoff_year=null dataset.source=simulated") == "abc"
-    assert tapeline("runs", "query=nothing-like-that")[1] == "none of 4 runs fits\n"
-    for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is no number")):
-        code, _, err = tapeline("runs", f"query={query}")
-        assert (code, len(err.splitlines())) == (2, 1)
-        assert says in err
-
-
-def test_predictions_as_csv(tapeline: Tapeline, past: Path) -> None:
-    code, out, _ = tapeline("runs", "predictions=_a,latest")
-    assert (code, len(out.splitlines())) == (0, 2)
-    frame = pl.read_csv(out.splitlines()[0], try_parse_dates=True)
-    own = pl.read_parquet(run(past, "a") / "predictions.parquet")
-    assert frame.columns == own.columns
-    assert frame["time"].to_list() == own["time"].to_list()
-    assert frame["probability.1"].to_list() == pytest.approx(own["probability.1"].to_list(), abs=1e-12)
 
 
 def test_an_empty_folder_says_so(tapeline: Tapeline) -> None:

@@ -1,4 +1,4 @@
-"""Versions, and the names of runs that every command takes, on two small runs that were published."""
+"""Lists of versions and runs, and the names of runs that every command takes, on two small runs that were published."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from tapeline import files
 from tapeline.cli import main as cli
 from tests.conftest import Tapeline
 
@@ -76,3 +78,34 @@ def test_runs_are_whole_without_the_cache_and_elsewhere(tapeline: Tapeline, past
         for name in ("report.html", "scores.json", "metrics.json", "predictions.parquet"):
             assert (past / runs / first / name).is_file()
             assert not (past / runs / first / name).is_symlink()
+
+
+def test_a_query_filters(tapeline: Tapeline, past: Path) -> None:
+    first, last = sorted(path.name for path in (past / "runs").glob("2*"))
+    accuracy = files.read_json(past / "runs" / last / "metrics.json")["test"]["overall"]["accuracy"]
+
+    def found(query: str) -> list[str]:
+        code, out, _ = tapeline("runs", f"query={query}")
+        assert code == 0
+        return sorted(line.split()[0] for line in out.splitlines()[1:] if line.startswith("2") and "_" in line)
+
+    assert found("model.steps=20") == [last]
+    assert found(f"accuracy>{accuracy - 1e-9} accuracy<{accuracy + 1e-9} model.steps>15") == [last]
+    assert found(f"model.steps<15 simulated=true seed=0 {first}") == [first]
+    assert found("dataset.cutoff_year=null dataset.source=simulated") == [first, last]
+    assert tapeline("runs", "query=nothing-like-that")[1] == "none of 2 runs fits\n"
+    for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is no number")):
+        code, _, err = tapeline("runs", f"query={query}")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert says in err
+
+
+def test_predictions_as_csv(tapeline: Tapeline, past: Path) -> None:
+    code, out, _ = tapeline("runs", "predictions=latest")
+    assert (code, len(out.splitlines())) == (0, 1)
+    frame = pl.read_csv(out.splitlines()[0], try_parse_dates=True)
+    own = pl.read_parquet(past / "runs" / "latest" / "predictions.parquet")
+    assert frame.columns == own.columns
+    assert {"time", "move", "volatility", "target", "prediction", "baseline:majority"} <= set(frame.columns)
+    assert frame["time"].to_list() == own["time"].to_list()
+    assert frame["probability.1"].to_list() == pytest.approx(own["probability.1"].to_list(), abs=1e-12)
