@@ -109,3 +109,8 @@ def test_predictions_as_csv(tapeline: Tapeline, past: Path) -> None:
     assert {"time", "move", "volatility", "target", "prediction", "baseline:majority"} <= set(frame.columns)
     assert frame["time"].to_list() == own["time"].to_list()
     assert frame["probability.1"].to_list() == pytest.approx(own["probability.1"].to_list(), abs=1e-12)
+
+
+def test_an_empty_folder_says_so(tapeline: Tapeline) -> None:
+    assert tapeline("runs") == (0, "runs holds no runs yet; tapeline run makes one\n", "")
+    assert tapeline("runs", "keep=3", "yes=true")[0] == 0
