@@ -122,7 +122,7 @@ TAPELINE = "import sys\nfrom tapeline.cli.main import main\nsys.exit(main())\n"
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's files, with an environment whose command is the one under test, and the reader's CSV file."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Makefile", "pyproject.toml", "conf", "deploy", "src", "workflows"):
+    for name in ("LICENSE", "Makefile", "README.md", "pyproject.toml", "conf", "deploy", "src", "workflows"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / ".venv" / "bin").mkdir(parents=True)
@@ -146,6 +146,8 @@ def shell(checkout: Path, line: str) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("page", [page for page in OURS if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_runs(page: Path, checkout: Path) -> None:
     background: list[subprocess.Popen[bytes]] = []
+    for name in ("runs", "store", "sweeps"):  # the cache stays, so that a page does not compute what another did
+        shutil.rmtree(checkout / name, ignore_errors=True)
     try:
         for block in blocks(page):
             for line in block.lines:
