@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -107,6 +108,11 @@ def metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of the latest run."""
     told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     return told
+
+
+def without_run(page: str) -> str:
+    """A report as the step makes it: without what a run adds to its own copy."""
+    return re.sub(r'(<div class="run" id="run-\w+">).*?(</div>)', r"\1\2", page)
 
 
 def artifact(run: Path, name: str, cache: Path) -> Path:

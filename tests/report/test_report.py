@@ -15,7 +15,7 @@ import pytest
 from tapeline import files
 from tapeline.config.compose import flat
 from tapeline.report import data_page
-from tests.conftest import ROOT, subprocess_tapeline
+from tests.conftest import ROOT, subprocess_tapeline, without_run
 from tests.report.conftest import HOSTILE, Run
 
 
@@ -73,11 +73,6 @@ def is_shown(value: float | None, text: str) -> bool:
     if decimals is None:
         return float(plain) == pytest.approx(factor * value, rel=1e-3)
     return abs(float(plain) - factor * value) <= 0.5000001 * 0.1**decimals
-
-
-def without_run(page: str) -> str:
-    """A report as the step makes it: without what the run adds."""
-    return re.sub(r'(<div class="run" id="run-\w+">).*?(</div>)', r"\1\2", page)
 
 
 def test_every_number_is_the_one_in_the_files(run: Run) -> None:
