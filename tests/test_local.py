@@ -63,3 +63,11 @@ def test_a_file_that_is_no_configuration_is_refused(tapeline: Tapeline, machine:
     assert (code, len(err.splitlines())) == (2, 1)
     assert f"{machine}: {says}" in err
     assert not Path("runs").exists()
+
+
+def test_no_secret_is_written_with_the_overrides(tapeline: Tapeline, folder: Path, without_report: None) -> None:
+    query = "dataset.query='SELECT {ticker} -- password=hunter2'"
+    assert tapeline("run", "model=flat", *SMALL, query)[0] == 0
+    record = Path("runs/latest/run.json").read_text()
+    assert "hunter2" not in record
+    assert "dataset.query=***" in record

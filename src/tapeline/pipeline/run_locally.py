@@ -19,6 +19,7 @@ import yaml
 
 from tapeline import __version__, files
 from tapeline.config import compose as conf
+from tapeline.config import secrets
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
@@ -117,11 +118,17 @@ def begin(
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
-        "overrides": [scrub(text) for text in overrides],
+        "overrides": [_written(text) for text in overrides],
         "local": [str(path) for path in machine],
         "entries": [],
     }
     files.write_json(folder / cache.RECORD, record)
+
+
+def _written(override: str) -> str:
+    """An override as run.json may hold it: without what may be a secret."""
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}***" if list(secrets.suspects({key.lstrip("+~"): value})) else scrub(override)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
