@@ -1,7 +1,7 @@
 """Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
-Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar; one with the
-attribute `running`, a text, shows on a terminal what is going on until the next line.
+Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar; with `label`
+the bar has this text. A record with the attribute `running`, a text, shows what is going on until the next line.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class _Terminal(logging.Handler):
         if self.task is None:
             self.bar.start()
             self.task = self.bar.add_task(record.name.rpartition(".")[2], total=total)
-        self.bar.update(self.task, completed=done, total=total)  # type: ignore[arg-type]
+        label = getattr(record, "label", None)
+        self.bar.update(self.task, completed=done, total=total, description=label)  # type: ignore[arg-type]
         if done >= total:
             self._stop()
 

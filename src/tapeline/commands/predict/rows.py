@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables import splits, writing
 from tapeline.tables.spec import Manifest
 from tapeline.tables.table import Table, open_table
+from tapeline.tables.windows import rows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -41,8 +42,12 @@ class Rows:
     dates: list[str | None]
     names: tuple[str, ...]
     """Of the features, or of the columns of the signature's input."""
-    values: Array
-    """float32 [rows, features], or what the signature takes."""
+    features: Array
+    """float32 [rows, features], NaN where the dataset allows a missing one; or what the signature takes."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """Context columns of the same rows, which are not sent; none of a file."""
+    keys: Mapping[str, Array] = field(default_factory=dict)
+    """What says which row of a file of raw data it is."""
     signature: str = DEFAULT
     input: str = PREDICTORS
     """Of the signature."""
@@ -103,12 +108,13 @@ def chosen_rows(config: Config, options: Mapping[str, str], model: Served) -> Ro
     )
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
-    if chosen == ["rows"]:
-        return from_file(Path(options["rows"]), model)
     module = kind(config.dataset)
+    if chosen == ["rows"]:
+        return from_file(Path(options["rows"]), model, missing=module.SPEC.missing_features)
+    newest = getattr(module, "newest", module.table)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
-        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        header, parts = newest(config.dataset, module.ingest(config.dataset, frame, origin))
         writing.write(folder / "rows", header, parts)
         found = _chosen(config, open_table(folder / "rows"), options, chosen, origin)
         return in_order(found, model.features)
@@ -120,14 +126,17 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
     time = table.times(part)
     if chosen == ["random"]:
         window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
-        train = np.arange(len(time))[window.rows(time, "train")]
+        train = np.arange(len(time))[rows_of(window, table, "train")[part]]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
         picked = _dated(time, options["date"], origin)
     else:
         picked = np.array([len(time) - 1])
-    features = table.read(("feature",), {part: picked})["feature"]
-    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
+    context = table.manifest.names("context")
+    arrays = table.read(("feature", *context), {part: picked})
+    names, features = table.manifest.names("feature"), arrays.pop("feature").reshape(len(picked), -1)
+    features = features.astype(np.float32)  # of an image, bytes
+    return Rows([str(each) for each in time[picked]], names, features, arrays)
 
 
 def _dated(time: Array, text: str, origin: str) -> Array:
@@ -164,8 +173,13 @@ class _File:
         return [line[day] if day is not None else None for line in self.lines]
 
 
-def from_file(path: Path, model: Served) -> Rows:
+def from_file(path: Path, model: Served, *, missing: bool = False) -> Rows:
     """The rows of a CSV file with a header: features by name, or raw data by the columns of a signature; and `date`.
+
+    Args:
+        path: the file.
+        model: that is asked.
+        missing: whether a feature may be empty.
 
     Raises:
         Refused: it is no such file, or holds what is no finite number: each cell that is wrong, at once.
@@ -179,7 +193,7 @@ def from_file(path: Path, model: Served) -> Rows:
         choices = [f"a column for each feature ({', '.join(wanted)})"]
         choices += [f"or date and {', '.join(each.columns)}" for each in model.raw]
         raise refuse(f"rows={path}", "has none of the columns that the model takes", f"give {' '.join(choices)}")
-    values = _numbers(file, list(file.names), missing=False).astype(np.float32)
+    values = _numbers(file, list(file.names), missing=missing).astype(np.float32)
     return in_order(Rows(file.dates, file.names, values), wanted)
 
 
@@ -229,7 +243,8 @@ def _windows(file: _File, taken: Raw, columns: list[str]) -> Rows:
     known = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], 0), axis=0)
     filled = np.nan_to_num(np.take_along_axis(values, known, axis=0))  # 0 is no price, so it stands for a missing one
     windows = np.stack([filled[end - length : end] for end in range(length, len(filled) + 1)])
-    return Rows(dates[length - 1 :], tuple(columns), windows.astype(taken.dtype), taken.signature, taken.input)
+    found = windows.astype(taken.dtype)
+    return Rows(dates[length - 1 :], tuple(columns), found, signature=taken.signature, input=taken.input)
 
 
 def _numbers(file: _File, columns: Sequence[str], *, missing: bool) -> Array:
@@ -262,7 +277,7 @@ def _is_number(text: str) -> bool:
 
 def in_order(rows: Rows, wanted: Sequence[str] | None) -> Rows:
     """The features in the model's order."""
-    if wanted is None or tuple(wanted) == rows.names:
+    if wanted is None or tuple(wanted) == rows.names or rows.signature != DEFAULT:
         return rows
     missing = [name for name in wanted if name not in rows.names]
     strange = [name for name in rows.names if name not in wanted]
@@ -271,4 +286,4 @@ def in_order(rows: Rows, wanted: Sequence[str] | None) -> Rows:
         content += [f"have {', '.join(strange)}, which it does not know"] if strange else []
         raise refuse("the model's features", f"the rows {' and '.join(content)}", f"give these: {', '.join(wanted)}")
     order = [rows.names.index(name) for name in wanted]
-    return Rows(rows.dates, tuple(wanted), np.ascontiguousarray(rows.values[:, order]))
+    return replace(rows, names=tuple(wanted), features=np.ascontiguousarray(rows.features[:, order]))

@@ -17,8 +17,24 @@ OUTPUTS = 6
 """Numbers printed for a row."""
 
 
-def lines(server: Endpoint, rows: Rows, answer: Response, task: Task, outputs: Sequence[str]) -> Iterator[str]:
-    """Who answers, and a line for each of the last rows."""
+def lines(
+    server: Endpoint,
+    rows: Rows,
+    answer: Response,
+    task: Task,
+    outputs: Sequence[str],
+    more: Mapping[str, Sequence[object]],
+) -> Iterator[str]:
+    """Who answers, and a line for each of the last rows.
+
+    Args:
+        server: that was asked.
+        rows: about which.
+        answer: what it said.
+        task: that knows words for it.
+        outputs: names of the targets.
+        more: what the task makes of the outputs, by name, one value for each row.
+    """
     version = next(iter(answer.outputs.get("model_version", [])), None)
     made = f" ({version})" if version else ""
     yield f"{server.model} version {answer.version}{made} on {server}, {answer.milliseconds:.1f} ms"
@@ -29,7 +45,12 @@ def lines(server: Endpoint, rows: Rows, answer: Response, task: Task, outputs: S
         yield f"the last {SHOWN} of {len(rows.dates):,} rows; json=true prints all"
     for at in range(first, len(rows.dates)):
         given = {name: values[at] for name, values in answer.outputs.items()}
-        yield f"{printable(rows.dates[at] or f'row {at + 1}')}: {of_row(task, given, outputs)}"
+        told = ", ".join(f"{name} {_text(values[at])}" for name, values in more.items())
+        yield f"{printable(rows.dates[at] or f'row {at + 1}')}: {told or of_row(task, given, outputs)}"
+
+
+def _text(value: object) -> str:
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
 def of_row(task: Task, given: Mapping[str, Any], outputs: Sequence[str]) -> str:

@@ -32,6 +32,8 @@ class Page:
     chosen: str
     """How jobs were ranked."""
     simulated: bool
+    notes: Sequence[str]
+    """What must be known of the data."""
 
 
 def own(job: str, common: Sequence[str]) -> str:

@@ -46,12 +46,15 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(folder / "leaderboard.csv", text.getvalue().encode())
-    simulated = any(job["status"] == "finished" and job["metrics"]["data"]["simulated"] for job in jobs)
+    data = [job["metrics"]["data"] for job in jobs if job["status"] == "finished"]
+    notes = [str(note) for note in dict.fromkeys(each.get("note") for each in data) if note]
+    simulated = any(each["simulated"] for each in data)
     common = _common(jobs)
     groups = by_seed(rows, {row["job"]: _loss(job) for row, job in _pairs(rows, jobs)})
     reports = {Path(job["run"]).name: Path(job["run"]) / REPORT.file for job in jobs if job["status"] == "finished"}
-    page = board_page.Page(folder, reports, rows, groups, common, chosen, simulated)
+    page = board_page.Page(folder, reports, rows, groups, common, chosen, simulated, notes)
     files.write_bytes(folder / "leaderboard.html", board_page.html(page).encode())
+    print(*notes, sep="\n", end="\n" if notes else "")
     _print(rows, groups, chosen, common)
     print(f"leaderboard: {os.path.relpath(folder / 'leaderboard.html')}")
 
