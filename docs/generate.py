@@ -53,7 +53,7 @@ def _configuration() -> Iterator[str]:
             yield f"{_escaped(choice.about)}\n"
             if choice.keys:
                 yield "| key | value | type and range | meaning |\n|---|---|---|---|"
-                yield from (_row(group if group in GROUPS else "", key) for key in choice.keys)
+                yield from (_row(group, key) for key in choice.keys)
                 yield ""
     yield "## The graph of steps\n"
     yield "`make config graph=true` prints it for any configuration.\n"
@@ -61,8 +61,12 @@ def _configuration() -> Iterator[str]:
 
 
 def _row(group: str, key: keys.Key) -> str:
-    name = f"{group}.{key.name}" if group else key.name
-    cells = [f"`{name}`", f"`{key.value}`" if key.value else "", _escaped(key.kind), _escaped(key.meaning)]
+    cells = [
+        f"`{keys.full(group, key)}`",
+        f"`{key.value}`" if key.value else "",
+        _escaped(key.kind),
+        _escaped(key.meaning),
+    ]
     return f"| {' | '.join(cells)} |"
 
 

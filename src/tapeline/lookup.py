@@ -258,10 +258,10 @@ def schema_of(group: str, option: str) -> type[Section] | None:
     Raises:
         Refused: there is no such option.
     """
-    if group not in GROUPS:
+    if group not in GROUPS or (group, option) == ("tune", "none"):
         return None
     if group == "split":
-        return splits.section(option)
+        return splits.section(compose([f"split={option}"]).values["split"]["name"])
     if group == "target":
         return TARGETS.get(option)
     if group not in MODULES:

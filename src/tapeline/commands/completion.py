@@ -66,7 +66,7 @@ def _keys() -> list[str]:
     found = ["seed=", *(f"{group}=" for group in keys.groups())]
     for group in keys.groups():
         for choice in keys.choices(group):
-            found += [f"{group}.{key.name}=" for key in choice.keys if group not in ("experiment", "debug", "target")]
+            found += [f"{keys.full(group, key)}=" for key in choice.keys if group not in ("experiment", "debug")]
     return list(dict.fromkeys(found))
 
 

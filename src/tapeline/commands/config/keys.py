@@ -52,10 +52,15 @@ def lines(group: str) -> Iterator[str]:
         for key in choice.keys:
             value = f"={key.value}" if key.value else ""
             kind = f"  ({key.kind})" if key.kind else ""
-            yield f"  {group}.{key.name}{value}{kind}" if group in GROUPS else f"  {key.name}{value}"
+            yield f"  {full(group, key)}{value}{kind}"
             if key.meaning:
                 yield f"      {key.meaning}"
         yield ""
+
+
+def full(group: str, key: Key) -> str:
+    """The key as an override has it; files that set keys of all sections have the section in their keys."""
+    return key.name if group not in GROUPS or key.name.startswith(f"{group}.") else f"{group}.{key.name}"
 
 
 def groups() -> list[str]:
@@ -85,10 +90,10 @@ def _choice(group: str, name: str) -> Choice:
         else:
             rest.append(line)
     schema = schema_of(group, name)
-    return Choice(name, "\n".join(about), tuple(_keys(rest, schema)))
+    return Choice(name, "\n".join(about), tuple(_keys(rest, schema, group)))
 
 
-def _keys(text: list[str], schema: type[Section] | None) -> Iterator[Key]:
+def _keys(text: list[str], schema: type[Section] | None, group: str) -> Iterator[Key]:
     """The keys of a file, nested ones dotted; `defaults` is Hydra's own."""
     parents: list[tuple[int, str]] = []
     before = ""
@@ -106,7 +111,7 @@ def _keys(text: list[str], schema: type[Section] | None) -> Iterator[Key]:
         dotted = ".".join([*(each for _, each in parents), name])
         parents.append((indent, name))
         if value or comment:
-            yield Key(dotted, value, kind_of(schema, dotted), comment)
+            yield Key(dotted, value, kind_of(schema, dotted.removeprefix(f"{group}.")), comment)
 
 
 def kind_of(schema: type[Section] | None, dotted: str) -> str:
