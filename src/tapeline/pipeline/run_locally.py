@@ -23,13 +23,14 @@ from tapeline.config import secrets
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
-from tapeline.errors import Refused, scrub
+from tapeline.errors import Refused
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
 from tapeline.pipeline.stamp import stamp
+from tapeline.redaction import scrub
 from tapeline.serving.store.location import absolute
 from tapeline.tables import quality
 from tapeline.versions import versions
