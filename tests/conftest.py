@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TAPELINE_LOCAL"] = "false"
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +150,11 @@ def metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     SCHEMA.validate(content)
     return content
+
+
+def without_run(page: str) -> str:
+    """A report as the step makes it: without what a run adds to its own copy."""
+    return re.sub(r'(<div class="run" id="run-\w+">).*?(</div>)', r"\1\2", page)
 
 
 def artifact(run: Path, name: str, cache: Path) -> Path:

@@ -27,7 +27,7 @@ WRONG = {
     "misspelt key with ++": (["run", "++gate.treshold=3"], "gate.treshold: unknown key; did you mean threshold?"),
     "misspelt option": (["run", "model=dep"], "model=dep: model has no option dep; choose one of:"),
     "misspelt experiment": (["run", "experiment=snp"], "experiment=snp: experiment has no option snp"),
-    "no key=value": (["run", "deep"], "deep: is no key=value; write as in model=deep"),
+    "no key=value": (["run", "deep"], "deep: is not a key=value; write it as in model=deep"),
     "a sweep": (["run", "model=choice(flat,deep)"], "several values make a sweep, not a run"),
     "not Hydra's grammar": (["run", "dataset.path=it's"], "dataset.path=it's: Hydra cannot read this override"),
     "Hydra's own keys": (["run", "hydra.run.dir=x"], "hydra.run.dir=x: Hydra's own keys have no effect"),
@@ -36,7 +36,7 @@ WRONG = {
     "a float for a whole number": (["run", "model.steps=1e3"], "model.steps=1000.0: must be a valid integer"),
     "below its range": (["run", "model.steps=0"], "model.steps=0: must be greater than or equal to 1"),
     "NaN": (["run", "model.learning_rate=nan"], "model.learning_rate=nan: must be a finite number"),
-    "a bad own key": (["run", "why=maybe"], "why=maybe: is no value of this option; choose one of: true, false"),
+    "a bad own key": (["run", "why=maybe"], "why=maybe: is not a value of this option; choose one of: true, false"),
     "an option twice": (["run", "why=true", "why=false"], "why=false: why has two values"),
     "a misspelt option of the command": (["run", "pubish=false"], "unknown option of run; did you mean publish?"),
     "a flag": (["run", "--why=true"], "--why=true: options are key=value; did you mean why?"),
@@ -58,15 +58,15 @@ WRONG = {
     "a path without its source": (["run", "dataset.path=a.csv"], "since dataset.source=simulated"),
     "a name that is no folder": (["run", "serving.name=../x"], "serving.name='../x'"),
     "no code for the card": (["run", "hw=gpu", "hw.tensorflow=2.20.0"], "does not support nvidia-tesla-k80"),
-    "a trainer later than servers": (["run", "hw.tensorflow=2.21.0"], "is later than the servers' 2.20"),
+    "a trainer later than servers": (["run", "hw.tensorflow=2.21.0"], "is later than TensorFlow 2.20 of the servers"),
     "nothing to test": (["run", "split.train=0.0001"], "leaves none to one side"),
     "missing file": (["run", "dataset.source=csv", "dataset.path=a.csv"], "dataset.path=a.csv: no such file"),
     "a folder": (["run", "dataset.source=csv", "dataset.path=."], "dataset.path=.: is a folder"),
     "no such URL": (["run", "dataset.source=csv", "dataset.path=nope://a/b.csv"], "cannot be read"),
-    "no such step": (["step", "trian"], "step trian: no such step; choose one of:"),
-    "a build for no cluster": (["build"], "target=local: is no cluster; choose target=argo"),
+    "no such step": (["step", "trian"], "step trian: there is no such step; choose one of:"),
+    "a build for no cluster": (["build"], "target=local: is not a cluster; choose target=argo"),
     "pods and a file of a laptop": (
-        ["build", "target=kfp", "dataset.source=csv", "dataset.path=a.csv"], "=a.csv: pods do not see this"),
+        ["build", "target=kfp", "dataset.source=csv", "dataset.path=a.csv"], "=a.csv: pods cannot read this"),
     "a step without its files": (["step", "features", "--out", "table=t"], "--in raw: features needs it; add --in"),
     "a cache below a file": (["run", "target.cache=/dev/null/x"], "a part of this path is a file"),
     "runs nowhere": (["run", "target.runs=/proc/x/y"], "does not exist and cannot be created"),
@@ -96,6 +96,24 @@ def test_all_mistakes_are_told_at_once(tapeline: Tapeline) -> None:
     code, _, err = tapeline("run", "model.stepz=1", "seed=-1", "gate.threshold=x", "dataset.seeds=2", "nope=1")
     assert code == 2
     assert len(err.splitlines()) == 5
+
+
+def test_mistakes_of_all_kinds_are_told_at_once(tapeline: Tapeline) -> None:
+    code, out, err = tapeline("run", "model.stepz=5", "gate.threshold=70", "pubish=false", "foo")
+    assert (code, out) == (2, "")
+    assert [line.split(":")[1] for line in err.splitlines()] == [
+        " pubish=false", " foo", " model.stepz", " gate.threshold=70",
+    ]  # fmt: skip
+    for first, second in (("model=dep", "split.trian=1"), ("hw.threads=0", "gate.threshold=70")):
+        code, _, err = tapeline("run", first, second)
+        assert (code, len(err.splitlines())) == (2, 2)
+
+
+def test_a_mistake_that_decides_about_others_is_told_alone(tapeline: Tapeline) -> None:
+    """A rule about the path would be wrong where only the source is misspelt."""
+    for line in (["dataset.source=cvs", "dataset.path=a.csv"], ["dataset=indizes", "gate.metric=rmse"]):
+        code, _, err = tapeline("run", *line)
+        assert (code, len(err.splitlines())) == (2, 1)
 
 
 def text_table() -> pl.DataFrame:

@@ -19,7 +19,11 @@ OPTIONS = [
     if group.is_dir()
     for option in sorted(group.glob("*.yaml"))
 ]
-OF_OTHER_TABLES = {"split=by_group": "split=by_group", "split=by_row": "split=by_row", "model=conv": "model.family=conv"}
+OF_OTHER_TABLES = {
+    "split=by_group": "split=by_group",
+    "split=by_row": "split=by_row",
+    "model=conv": "model.family=conv",
+}
 """Options that the default dataset cannot have, and what their refusal names."""
 RUN = [option for option in OPTIONS if option.split("=")[0] in ("model", "split", "gate", "serving")] + ["hw=gpu"]
 """Options that change what a run on this machine does; test_matrix.py runs each dataset."""

@@ -145,7 +145,7 @@ def test_raw_parameters_are_refused_by_the_first_step_and_nothing_else_runs(
         pods = [each for each in nodes if each["type"] == "Pod" and each["templateName"] != "summary"]
         assert [(each["templateName"], each["phase"]) for each in pods] == [("ingest", "Failed")], name
         assert f"tapeline: {name.replace('_', '.', 1)}=" in pods[0]["message"]
-        assert "a submitted parameter has letters, digits" in pods[0]["message"]
+        assert "a submitted parameter may contain only letters, digits" in pods[0]["message"]
         assert "exit code 2" in pods[0]["message"]
 
 

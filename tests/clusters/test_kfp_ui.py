@@ -84,5 +84,5 @@ def test_other_artifacts_are_files_and_nothing_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": {"artifacts": {"a": {"artifacts": []}}}}'])
 def test_what_kfp_does_not_write_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="--executor-input: is not what KFP gives a task"):
+    with pytest.raises(Refused, match="--executor-input: is not the executor input of KFP"):
         Launched.read(text)

@@ -90,9 +90,9 @@ def test_parameters_say_what_they_are_and_what_was_built() -> None:
 
 
 def test_a_parameter_that_is_no_key_is_refused() -> None:
-    with pytest.raises(Refused, match=r"target.parameters: model.stepz: no key of the configuration"):
+    with pytest.raises(Refused, match=r"target.parameters: model.stepz: is not a key of the configuration"):
         _plan("target=argo", "target.parameters=[model.stepz]")
-    with pytest.raises(Refused, match=r"target.parameters: dataset.pith: no key of the configuration"):
+    with pytest.raises(Refused, match=r"target.parameters: dataset.pith: is not a key of the configuration"):
         _plan("target=argo", "target.parameters=[dataset.pith]")
 
 
@@ -131,7 +131,7 @@ MORE = (
 
 @pytest.mark.parametrize("value", [*MORE, "\\1", "a=b", "\u0661"])
 def test_anything_more_is_refused(value: str) -> None:
-    with pytest.raises(Refused, match="a submitted parameter has letters, digits and any of"):
+    with pytest.raises(Refused, match="a submitted parameter may contain only letters, digits and"):
         check_plain(f"seed={value}")
 
 
@@ -140,7 +140,7 @@ def test_a_step_takes_plain_values_only_behind_the_word_that_says_so(tapeline: T
         "step", "ingest", "dataset.as_of='17:00 Europe/London'", SUBMITTED, "seed=${model.steps}"
     )
     assert code == 2
-    assert problem.startswith("tapeline: seed=${model.steps}: a submitted parameter has letters")
+    assert problem.startswith("tapeline: seed=${model.steps}: a submitted parameter may contain only letters")
     arguments = _plan("target=argo", "model=flat").tasks[0].arguments
     assert (arguments[:2], arguments[-1]) == (("step", "ingest"), SUBMITTED)
     assert SUBMITTED not in next(task for task in _plan("target=argo").tasks if not task.parameters).arguments

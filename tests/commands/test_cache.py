@@ -96,9 +96,9 @@ def test_the_oldest_go_that_no_run_names(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["keep=20"], "keep=20: is no size with a unit"),
-        (["keep=-1GB"], "is no size with a unit"),
-        (["keep="], "is no size with a unit"),
+        (["keep=20"], "keep=20: is not a size with a unit"),
+        (["keep=-1GB"], "is not a size with a unit"),
+        (["keep="], "is not a size with a unit"),
         (["yes=true"], "yes=true: does nothing without keep"),
         (["kep=1GB"], "did you mean keep?"),
         (["model=flat"], "cache does not read model"),

@@ -93,4 +93,4 @@ def test_without_run_nothing_runs(tapeline: Tapeline, tmp_path: Path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tapeline("cluster-down", "provider=kind")[:2] == (0, "kind delete cluster --name tapeline\n")
     code, _, err = tapeline("cluster-down", "provider=kind", "run=true")
-    assert (code, err) == (2, "tapeline: kind: is not installed here; install it, or paste the commands where it is\n")
+    assert (code, err) == (2, "tapeline: kind: is not installed; install it, or run the printed commands where it is\n")

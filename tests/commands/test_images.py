@@ -107,17 +107,17 @@ def test_a_name_of_ones_own(tapeline: Tapeline, tools: Path) -> None:
     code, out, err = tapeline("images", "hw.image=registry.example/mine:7")
     assert (code, out) == (2, "")
     assert (
-        "hw.image=registry.example/mine:7: is one name for several images; choose one with image=cpu, gpu, gpu-k80"
+        "hw.image=registry.example/mine:7: is the name of several images; choose one with image=cpu, gpu, gpu-k80"
         in err
     )
 
 
 def test_what_cannot_be_built_is_said_in_a_sentence(tapeline: Tapeline, tools: Path) -> None:
     for line, says in (
-        ([], "builder: none of docker, podman, buildah works here; start one, or name a command"),
-        (["builder=nope build"], "builder=nope build: is no command that is here"),
-        (["builder='"], "builder=': is no command that is here"),
-        (["image=k80"], "image=k80: is no value of this option; choose one of: cpu, gpu, gpu-k80"),
+        ([], "builder: none of docker, podman, buildah works on this machine; start one, or set builder="),
+        (["builder=nope build"], "builder=nope build: is not a program on this machine"),
+        (["builder='"], "builder=': is not a program on this machine"),
+        (["image=k80"], "image=k80: is not a value of this option; choose one of: cpu, gpu, gpu-k80"),
     ):
         code, out, err = tapeline("images", *line)
         assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -104,7 +104,7 @@ def test_apply_brings_the_template_along(cluster: Fake) -> None:
 def test_a_parameter_that_is_not_plain_is_refused_before_anything_is_sent(cluster: Fake, text: str) -> None:
     source = ("dataset.source=csv", "dataset.path=/data/x.csv")
     _has(cluster, *TYPED, *source[:1])
-    with pytest.raises(Refused, match="a submitted parameter has letters, digits and any of"):
+    with pytest.raises(Refused, match="a submitted parameter may contain only letters, digits and"):
         _begin(*TYPED, *source, text)
     assert cluster.sent == []
 
@@ -169,14 +169,14 @@ def test_without_kubectl_there_is_a_sentence(tapeline: Tapeline, monkeypatch: py
     code, _, problem = tapeline("submit", "target=argo")
     assert (code, problem) == (
         2,
-        "tapeline: kubectl: is not here; install it; make submit speaks to clusters through it\n",
+        "tapeline: kubectl: is not here; install it; make submit needs it\n",
     )
 
 
 def test_a_laptop_is_no_cluster(tapeline: Tapeline) -> None:
     code, _, problem = tapeline("submit")
     assert code == 2
-    assert "target=local: is no cluster; choose target=argo" in problem
+    assert "target=local: is not a cluster; choose target=argo" in problem
 
 
 def test_how_far_a_workflow_is(cluster: Fake) -> None:
@@ -310,7 +310,7 @@ def test_files_come_whole_through_a_log_or_not_at_all(tmp_path: Path) -> None:
     lines.insert(len(lines) // 2, 'time=2026 level=INFO msg="a line of Argo"')
     found = outcome.unpack("\n".join(lines), "x")
     assert found == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(Refused, match=r"its log does not hold metrics.json whole"):
+    with pytest.raises(Refused, match=r"its log has no complete metrics.json"):
         outcome.unpack("\n".join(lines[:50]), "x")
 
 

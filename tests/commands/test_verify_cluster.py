@@ -117,8 +117,8 @@ def test_only_the_client_has_the_label_and_neither_has_rights(verified: Any) -> 
     ("answers", "said"),
     [
         ({"run": "Failed"}, "verify-: no; see kubectl"),
-        ({"client": "Failed"}, "service/serving: gives a client no answer"),
-        ({"stranger": "Failed"}, "networkpolicies: a pod without the label tapeline.dev/client was not kept out"),
+        ({"client": "Failed"}, "service/serving: does not answer a client"),
+        ({"stranger": "Failed"}, "networkpolicies: a pod without the label tapeline.dev/client can connect"),
     ],
 )
 def test_what_does_not_work_is_said_and_the_rest_still_tried(verified: Any, answers: dict[str, str], said: str) -> None:

@@ -187,16 +187,16 @@ def test_init_keeps_what_is_served(models: dict[str, Path], store: Location) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["store"], "store: names no action; write store init [STORE], or store sync URL DIR"),
-        (["store", "sync", "a"], "store sync a: names no action"),
-        (["store", "init", "a", "seed=1"], "seed=1: has no effect on a store that is named"),
-        (["store", "sync", "a", "b", "seconds=0"], "seconds=0: is no number of seconds"),
-        (["store", "sync", "a", "b", "seconds=nan"], "seconds=nan: is no number of seconds"),
+        (["store"], "store: is not an action; write store init [STORE], or store sync URL DIR"),
+        (["store", "sync", "a"], "store sync a: is not an action"),
+        (["store", "init", "a", "seed=1"], "seed=1: has no effect if the store is given"),
+        (["store", "sync", "a", "b", "seconds=0"], "seconds=0: is not a number of seconds"),
+        (["store", "sync", "a", "b", "seconds=nan"], "seconds=nan: is not a number of seconds"),
         (
             ["store", "sync", "a", "b", "follow=yes"],
-            "follow=yes: is no value of this option; choose one of: true, false",
+            "follow=yes: is not a value of this option; choose one of: true, false",
         ),
-        (["store", "sync", "a", "b", "tail=1"], "tail=1: is no option of store sync"),
+        (["store", "sync", "a", "b", "tail=1"], "tail=1: is not an option of store sync"),
         (["store", "sync", "a", "b"], "a: has no models.config; publish a model, or: tapeline store init a"),
     ],
 )

@@ -18,7 +18,7 @@ from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.lookup import GROUPS, module
+from tapeline.lookup import GROUPS, module, source
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
 
 MODELS, DATA = "/models", "/data"
@@ -256,7 +256,7 @@ def _parameter(key: str, config: Config) -> Parameter:
     section = getattr(config, key).model_dump() if choices else {}
     value = section.get("family") or section.get("name") if choices else conf.flat(conf.plain(config))[key]
     what = f"{key}: one of {', '.join(choices)}" if choices else key
-    return Parameter(key, f"{what}; empty means as built: {_shown(value)}")
+    return Parameter(key, f"{what}; empty means the value of the build: {_shown(value)}")
 
 
 def _shown(value: Any) -> str:
@@ -336,5 +336,6 @@ def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str])
         keys[target.store_secret] = S3_KEYS
     if fetches and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
-        keys[target.data_secret] = (*S3_KEYS, password) if password else S3_KEYS
+        credentials = getattr(source(config.dataset), "KEYS", ())
+        keys[target.data_secret] = (*S3_KEYS, *([password] if password else []), *credentials)
     return (Secret(name, variables) for name, variables in keys.items())

@@ -133,7 +133,7 @@ def test_a_kfp_that_hands_out_no_files_still_tells_the_decision(
     assert code == 2
     assert err == (
         f"tapeline: {RUN}: it succeeded, and the model was accepted, but this KFP does not return files; set "
-        f"target.artifacts to where it keeps them, as s3://mlpipeline/v2/artifacts, and add run={RUN}\n"
+        f"target.artifacts to the root of its artifacts, for example s3://mlpipeline/v2/artifacts, and add run={RUN}\n"
     )
     assert list((folder / "runs").iterdir()) == []
 
@@ -175,7 +175,7 @@ NOES: dict[str, tuple[dict[str, list[tuple[int, Any]]], str]] = {
     ),
     "another server": (
         {"/healthz": [(200, "<html>login</html>")]},
-        "is no API of Kubeflow Pipelines, or wants a login",
+        "is not the API of Kubeflow Pipelines, or needs a login",
     ),
     "no such API": ({"/healthz": [(404, "")]}, "has no such resource (Not Found)"),
     "broken": ({"/experiments": [(500, "<html>")]}, "failed (500: Internal Server Error); try again"),
@@ -205,5 +205,5 @@ def test_nobody_there_is_one_sentence(tapeline: Tapeline) -> None:
 def test_a_parameter_that_is_not_plain_runs_nothing(tapeline: Tapeline, backend: Backend) -> None:
     code, _, err = tapeline(*_arguments(backend, "dataset.source=csv", "dataset.path='/data/a b.csv'"))
     assert code == 2
-    assert "a submitted parameter has letters, digits" in err
+    assert "a submitted parameter may contain only letters, digits" in err
     assert backend.created == []
