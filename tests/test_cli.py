@@ -40,7 +40,7 @@ WRONG = {
     "an option twice": (["run", "why=true", "why=false"], "why=false: why has two values"),
     "a misspelt option of the command": (["run", "pubish=false"], "unknown option of run; did you mean publish?"),
     "a flag": (["run", "--why=true"], "--why=true: options are key=value; did you mean why?"),
-    "a key that is not read": (["versions", "model=flat"], "model=flat: versions does not read model; leave it out"),
+    "a key that is not read": (["versions", "model=flat"], "model=flat: versions does not read model; remove it"),
     "an option where none is": (["check", "chek=1"], "chek=1: unknown option of check"),
     "help for no command": (["help", "rnu"], "rnu: unknown command; did you mean run?"),
     "help behind no command": (["rnu", "--help"], "rnu: unknown command; did you mean run?"),

@@ -41,7 +41,7 @@ def test_the_shipped_tree_is_right(tapeline: Tapeline) -> None:
 def test_check_takes_no_overrides(tapeline: Tapeline) -> None:
     code, _, err = tapeline("check", "model=flat")
     assert code == 2
-    assert "model=flat: check does not read model; leave it out" in err
+    assert "model=flat: check does not read model; remove it" in err
 
 
 def test_without_kubectl_one_line_says_what_was_left_out(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:

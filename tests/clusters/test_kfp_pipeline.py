@@ -188,7 +188,7 @@ def test_its_objects_hold_the_same_and_another_version_another_name() -> None:
 
 
 def test_a_resource_that_kfp_has_no_word_for_is_refused() -> None:
-    with pytest.raises(Refused, match=r"limits.ephemeral-storage: target=kfp supports only cpu and memory; leave it out"):
+    with pytest.raises(Refused, match=r"ephemeral-storage: target=kfp supports only cpu and memory; remove it"):
         emitter.emit(_plan("target.limits={cpu: '1', memory: 1Gi, ephemeral-storage: 1Gi}"))
 
 

@@ -58,14 +58,14 @@ def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["cluster"], "provider: is not named; write provider=kind or provider=gke"),
+        (["cluster"], "provider: is missing; write provider=kind or provider=gke"),
         (["cluster", "provider=eks"], "choose one of: kind, gke"),
         (["cluster", "provider=kind", "hw=gpu-t4"], "hw=gpu-t4: kind clusters have no GPUs"),
         ([*GKE, "hw=gpu"], "hw=gpu: GKE has sold no nvidia-tesla-k80 since 2024-05-01; use hw=gpu-t4"),
-        (["cluster", "provider=gke"], "project: is not named"),
-        (["cluster", "provider=gke", "project=x; reboot"], "project: x; reboot cannot be one"),
-        ([*GKE, "zone=$(id)"], "zone: $(id) cannot be one"),
-        (["cluster-down", "provider=gke"], "project: is not named"),
+        (["cluster", "provider=gke"], "project: is missing"),
+        (["cluster", "provider=gke", "project=x; reboot"], "project: x; reboot is not valid"),
+        ([*GKE, "zone=$(id)"], "zone: $(id) is not valid"),
+        (["cluster-down", "provider=gke"], "project: is missing"),
         (["verify-cluster", "model=flat"], "model=flat: verify-cluster does not read model"),
     ],
 )

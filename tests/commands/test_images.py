@@ -125,7 +125,7 @@ def test_what_cannot_be_built_is_said_in_a_sentence(tapeline: Tapeline, tools: P
     tool(tools / "docker", build=3)
     code, out, err = tapeline("images")
     assert (code, len(out.splitlines())) == (2, 1)
-    assert err.startswith("tapeline: image=cpu: docker ended with 3; ")
+    assert err.startswith("tapeline: image=cpu: docker failed with exit code 3; ")
 
 
 def test_the_installed_package_builds_no_images(

@@ -256,7 +256,7 @@ def _parameter(key: str, config: Config) -> Parameter:
     section = getattr(config, key).model_dump() if choices else {}
     value = section.get("family") or section.get("name") if choices else conf.flat(conf.plain(config))[key]
     what = f"{key}: one of {', '.join(choices)}" if choices else key
-    return Parameter(key, f"{what}; empty means the value of the build: {_shown(value)}")
+    return Parameter(key, f"{what}; empty means as built: {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

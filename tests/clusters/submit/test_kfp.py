@@ -166,12 +166,12 @@ def test_a_token_is_sent(tapeline: Tapeline, backend: Backend, folder: Path, mon
 NOES: dict[str, tuple[dict[str, list[tuple[int, Any]]], str]] = {
     "not known": (
         {"/healthz": [(401, {"message": "who are you?"})]},
-        "denies access (401: who are you?); let KF_",
+        "denies access (401: who are you?); set KF_",
     ),
     "not allowed": ({"/runs": [(403, {"error": "no rights"})]}, "denies access (403: no rights)"),
     "a wrong pipeline": (
         {"/runs": [(400, {"message": "Failed to create a run:\n unknown field"})]},
-        "says no (Failed to create a run: unknown field); check its version, which should be 2.17",
+        "refuses the request (Failed to create a run: unknown field); check its version, which should be 2.17",
     ),
     "another server": (
         {"/healthz": [(200, "<html>login</html>")]},

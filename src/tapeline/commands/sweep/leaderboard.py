@@ -27,8 +27,8 @@ COLUMNS = (
     *("rank", "job", "status", "metric", "rows", "score", "test", "low", "high"),
     *("beside the best", "change", "change low", "change high", "decision", "run"),
 )
-"""`score` is the gate's metric on `rows`; `test`, with its interval, is the same metric on the test rows. `change` is the
-change from the best job to this one on the test rows, with its interval; it is paired if both have the same rows."""
+"""`score` is the gate's metric on `rows`; `test`, with its interval, is the same metric on the test rows. `change` is
+from the best job to this one on the test rows, with its interval; it is paired if both have the same rows."""
 
 
 def shown(job: Job) -> str:
