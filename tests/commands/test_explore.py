@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tapeline.datasets.indices.simulation import simulate
@@ -21,7 +22,11 @@ def test_explore_writes_a_page_says_where_and_fills_the_cache(tapeline: Tapeline
     assert not list(folder.rglob("*.partial"))
     assert tapeline("run", *SMALL, "dataset.as_of=09:00 America/New_York")[0] == 0
     assert [name for name, how in steps(folder).items() if how == "cached"] == ["ingest", "features"]
-    assert html.count("<figure") == (folder / "runs" / "latest" / "report.html").read_text().count("<figure") - 8
+    latest = folder / "runs" / "latest"
+    shown, report = (re.findall('<figure id="([^"]+)"', each) for each in (html, (latest / "report.html").read_text()))
+    assert shown == [name for name in report if name in shown]
+    assert {"prices", "known", "target"} <= set(shown)
+    assert not {"training", "breakdown"} & set(shown)
 
 
 def test_explore_takes_any_source_and_the_same_data_gives_the_same_page(tapeline: Tapeline, folder: Path) -> None:
