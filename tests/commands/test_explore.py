@@ -16,7 +16,7 @@ def test_explore_writes_a_page_says_where_and_fills_the_cache(tapeline: Tapeline
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "data: explore/indices_simulated.html"
     html = (folder / "explore" / "indices_simulated.html").read_text()
-    assert "Simulated markets" in html
+    assert "Simulated data" in html
     assert "ftse_log_return_0: closes at 16:30 Europe/London the same day" in html
     assert {path.name for path in folder.iterdir()} == {"explore", ".tapeline"}
     assert not list(folder.rglob("*.partial"))

@@ -141,7 +141,7 @@ def test_two_runs_that_differ_in_a_key_show_it_and_the_change_with_its_interval(
     assert "model.steps" in page
     assert f"{moved:+.6f}" in page
     assert page.count('<svg class="plot"') == 1
-    assert "Simulated markets" in page
+    assert "Simulated data" in page
 
 
 def test_other_test_rows_are_compared_as_such_and_three_runs_at_once(tapeline: Tapeline, past: Path) -> None:
