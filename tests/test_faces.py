@@ -185,7 +185,7 @@ def test_the_points_of_a_picture_are_drawn(
     np.testing.assert_allclose([points[name] for name in POINTS], own, atol=0.01)
     with Image.open(place / "points.png") as drawn:
         x, y = (round(each * drawn.width / 192) for each in points["nose_tip"])
-        red, green, _ = drawn.getpixel((x, y))
+        red, green, _ = np.asarray(drawn)[y, x]
         assert red > 150 > green
 
 

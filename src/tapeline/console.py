@@ -1,7 +1,8 @@
 """Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
 Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar; with `label`
-the bar has this text. A record with the attribute `running`, a text, shows what is going on until the next line.
+the bar has this text, else the name of the step; with `running`, a text, it shows what is going on until the next
+line. Of records with the attribute `once` and the same text, only the first one in a command is shown.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tapeline.errors import printable
+from tapeline.redaction import scrub
 
 LOG = logging.getLogger("tapeline")
 
@@ -51,6 +53,7 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     for handler in handlers:
+        handler.addFilter(_Once())
         LOG.addHandler(handler)
     try:
         yield
@@ -58,6 +61,23 @@ def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
         for handler in handlers:
             LOG.removeHandler(handler)
             handler.close()
+
+
+class _Once(logging.Filter):
+    """Removes secrets from a record, and drops one that must be shown once, and was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = set[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = scrub(record.getMessage())
+        record.msg, record.args = text, None
+        if not getattr(record, "once", False):
+            return True
+        new = text not in self.shown
+        self.shown.add(text)
+        return new
 
 
 def running(text: str) -> None:

@@ -5,22 +5,10 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SECRETS = (
-    re.compile(r"(?<=://)([^\s:/@]*:)\S+(?=@)"),
-    re.compile(r"(?i)([?&][\w-]*(?:password|passwd|passcode|pwd|secret|token)[\w-]*=)[^\s&#]+"),
-)
-"""Passwords in a URL: before the host, or as a query parameter."""
-
-
-def scrub(text: str) -> str:
-    """The text with each password in a URL replaced by ***."""
-    for secret in SECRETS:
-        text = secret.sub(r"\1***", text)
-    return text
+from tapeline.redaction import scrub
 
 
 def printable(text: str) -> str:
@@ -32,7 +20,7 @@ def printable(text: str) -> str:
 class Finding:
     """One mistake: the key or file, what is wrong, and what to do.
 
-    As text it is one line, without passwords of URLs.
+    As text it is one line, without secrets.
     """
 
     where: str

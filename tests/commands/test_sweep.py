@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from tapeline import files
 from tapeline.commands.sweep import leaderboard
+from tapeline.config.compose import for_hydra
+from tapeline.config.overrides import parse
 from tapeline.evaluation.comparison import changes
 from tapeline.intervals import wilson
 from tapeline.pipeline.run_folder import Run
@@ -46,6 +49,30 @@ def test_a_sweep_ranks_names_what_failed_and_never_publishes(tapeline: Tapeline,
     assert not (folder / "store").exists()
     assert tapeline("publish", f"run={rows[0]['run']}")[0] == 0
     assert (folder / "store" / "indices-simulated" / "1" / "saved_model.pb").is_file()
+
+
+def test_hydras_whole_grammar_of_sweeps(tapeline: Tapeline, folder: Path, without_report: None) -> None:
+    few = ["model.steps=2", "model.report_every=1", *SMALL[1:]]
+    assert tapeline("sweep", "model=glob(*,exclude=deep)", *few)[0] == 0
+    jobs = [json.loads(path.read_text()) for path in folder.glob("sweeps/latest/jobs/*.json")]
+    assert sorted(job["overrides"][0] for job in jobs) == ["model=flat", "model=lightgbm"]
+    assert {job["status"] for job in jobs} == {"finished"}
+    values = {"range(1,4)", "choice(1,2)", "shuffle(range(1,3))", "sort(2,1)", "tag(a,choice(1,2))", "1,2"}
+    assert len(for_hydra(parse(f"model.steps={each}" for each in values), sweep=True)) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("model=glob(z*)", "no option of model matches; choose among: deep, flat"),
+        ("model.steps=glob(*)", "model.steps is no group"),
+        ("model.steps=interval(1,2)", "INTERVAL_SWEEP"),
+    ],
+)
+def test_a_sweep_that_chooses_nothing_is_refused(tapeline: Tapeline, folder: Path, override: str, says: str) -> None:
+    code, _, err = tapeline("sweep", override)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert says in err
 
 
 def test_the_same_sweep_again_skips_what_finished(tapeline: Tapeline, folder: Path) -> None:

@@ -23,14 +23,16 @@ from tapeline.config import secrets
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
-from tapeline.errors import Refused, scrub
+from tapeline.errors import Refused
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
-from tapeline.pipeline.graph import METRICS, PUBLISHED, REPORT, Parameters, Step, pipeline
+from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
 from tapeline.pipeline.stamp import stamp
+from tapeline.redaction import scrub
 from tapeline.serving.store.location import absolute
+from tapeline.tables import quality
 from tapeline.versions import versions
 
 __all__ = ["Section", "run"]
@@ -198,6 +200,8 @@ def _settle(step: Step, progress: Progress, entry: cache.Entry, how: str) -> Non
         if entry.folder != progress.folder and made.kept is not None:
             file = made.kept or made.file
             files.clone(entry.folder / made.file / made.kept, progress.folder / file)
+    if PROFILE.name in entry.digests:  # also where it comes from the cache, and no step ran
+        quality.say(files.read_json(entry.folder / PROFILE.file)["quality"])
     progress.digests |= entry.digests
     progress.parameters |= entry.parameters
     _note(step, progress, how, f"{entry.seconds:.2f} s" if how == "ran" else "", seconds=entry.seconds)

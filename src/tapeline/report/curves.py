@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapeline.intervals import wilson
+from tapeline.tables import decimation
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import Task, metric
 
@@ -18,8 +19,6 @@ BINS = 10
 """Of a calibration."""
 LEAST, USUAL = 20, 60
 """Rows of a moving window."""
-POINTS = 300
-"""Of a curve that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +76,19 @@ def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
 
     The score is the task's first metric; NaN where it is not defined. None where rows are few.
     """
-    rows = len(answers.time)
-    width = min(USUAL, rows // 3)
+    width = min(USUAL, len(answers.time) // 3)
     if width < LEAST:
         return None
-    ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
 
     def score(prediction: Array) -> Array:
         told = {**answers.context, "target": answers.target, "prediction": prediction}
         sums = answers.task.sums(answers.task.PRIMARY, told)
         assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
-        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[ends])
+        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[width - 1 :])
 
-    return width, answers.time[ends], score(answers.prediction), score(answers.reference)
+    scores = np.stack([score(answers.prediction), score(answers.reference)], axis=1).astype(float)
+    time, values = decimation.curve(answers.time[width - 1 :], scores)
+    return width, time, values[:, 0], values[:, 1]
 
 
 def _sums(values: Array, width: int) -> Array:

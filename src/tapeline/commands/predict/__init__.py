@@ -133,6 +133,7 @@ def _summary(rows: Rows, answer: Response, names: tuple[str, ...], more: Mapping
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: values.tolist() for name, values in rows.keys.items()}
     listed |= {name: json_value(values) for name, values in more.items()}
     listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:

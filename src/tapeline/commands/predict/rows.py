@@ -25,7 +25,7 @@ from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables import splits, writing
 from tapeline.tables.spec import Manifest
 from tapeline.tables.table import Table, open_table
-from tapeline.tables.windows import rows_of
+from tapeline.tables.windows import distinct, rows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +47,7 @@ class Rows:
     context: Mapping[str, Array] = field(default_factory=dict)
     """Context columns of the same rows, which are not sent; none of a file."""
     keys: Mapping[str, Array] = field(default_factory=dict)
-    """What says which row of a file of raw data it is."""
+    """What says which row of a file of raw data, or of which part, it is."""
     signature: str = DEFAULT
     input: str = PREDICTORS
     """Of the signature."""
@@ -114,14 +114,19 @@ def chosen_rows(config: Config, options: Mapping[str, str], model: Served) -> Ro
     newest = getattr(module, "newest", module.table)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
-        header, parts = newest(config.dataset, module.ingest(config.dataset, frame, origin))
+        raw: Any = module.ingest(config.dataset, frame, origin)
+        if module.SPEC.partition:
+            raw = {name: part.lazy() for name, part in raw}
+        header, parts = newest(config.dataset, raw)
         writing.write(folder / "rows", header, parts)
         found = _chosen(config, open_table(folder / "rows"), options, chosen, origin)
         return in_order(found, model.features)
 
 
 def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
-    """One row of the table, or those of a date."""
+    """One row of the table, or those of a date; of a partitioned table, the last rows of all parts."""
+    if partition := kind(config.dataset).SPEC.partition:
+        return _of_parts(partition, table, options, chosen, origin)
     part = table.manifest.parts[0].id
     time = table.times(part)
     if chosen == ["random"]:
@@ -137,6 +142,26 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
     names, features = table.manifest.names("feature"), arrays.pop("feature").reshape(len(picked), -1)
     features = features.astype(np.float32)  # of an image, bytes
     return Rows([str(each) for each in time[picked]], names, features, arrays)
+
+
+def _of_parts(partition: str, table: Table, options: Mapping[str, str], chosen: list[str], origin: str) -> Rows:
+    """The rows of every part at the last time, or at that of `date`."""
+    if chosen == ["random"]:
+        raise refuse(
+            "random=true", f"is not for rows by {partition}", f"give date=, as in date={table.manifest.parts[0].last}"
+        )
+    times = {part.id: table.times(part.id) for part in table.manifest.parts}
+    if chosen == ["date"]:
+        every = distinct(times.values())
+        moment = every[_dated(every, options["date"], origin)][-1]
+    else:
+        moment = max(each[-1] for each in times.values() if len(each))
+    picked = {name: np.flatnonzero(each == moment) for name, each in times.items()}
+    features = table.read(("feature",), picked)["feature"]
+    names = table.manifest.extra.get("partitions", {})
+    held = [names.get(name, name) for name, rows in picked.items() for _ in rows]
+    keys = {partition: np.array(held, dtype=object)}
+    return Rows([str(moment)] * len(features), table.manifest.names("feature"), features, keys=keys)
 
 
 def _dated(time: Array, text: str, origin: str) -> Array:

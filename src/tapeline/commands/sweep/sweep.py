@@ -30,6 +30,7 @@ from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import METRICS, pipeline
+from tapeline.redaction import scrub
 from tapeline.tasks import value
 
 
@@ -182,8 +183,8 @@ def _job(composed: Any, folder: Path) -> float | None:
     except Refused as error:
         record["problem"] = "; ".join(str(finding) for finding in error.findings)
     except Exception as error:  # a job must not take the others with it
-        record["problem"] = f"{type(error).__name__}: {error}"
-        files.write_bytes(path.with_suffix(".txt"), traceback.format_exc().encode())
+        record["problem"] = scrub(f"{type(error).__name__}: {error}")
+        files.write_bytes(path.with_suffix(".txt"), scrub(traceback.format_exc()).encode())
     record["seconds"] = time.perf_counter() - begun
     files.write_json(path, record)
     said = record["problem"] or f"{leaderboard.shown(record)}, {record['seconds']:.1f} s"

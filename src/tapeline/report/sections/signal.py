@@ -11,6 +11,7 @@ from tapeline.report import curves
 from tapeline.report.charts import SERIES, SOFT, dates, picture, short
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
+from tapeline.tables import decimation
 
 MOVE = "move"
 """The context column with the log return of the period that is forecast."""
@@ -24,15 +25,15 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
     if MOVE not in scored or "time" not in inputs.predictions.rows or curves.is_constant(answers.prediction):
         return
     time, held, followed = curves.returns(answers, scored[MOVE].astype(float))
-    drawn = np.unique(np.linspace(0, len(time) - 1, min(len(time), curves.POINTS)).astype(np.int64))
+    at_times, drawn = decimation.curve(time, np.stack([held, followed], axis=1))
     as_of = inputs.metrics["data"].get("as_of")
     warning = "no costs" + (f"; decided at {short(as_of, 30)},\npart of the move may be over" if as_of else "")
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.axhline(0, color=SOFT, linewidth=0.8)
-        axes.plot(time[drawn], 100 * held[drawn], color=SOFT, label="buy and hold")
-        axes.plot(time[drawn], 100 * followed[drawn], color=SERIES[0], linewidth=2, label="following the forecasts")
+        axes.plot(at_times, 100 * drawn[:, 0], color=SOFT, label="buy and hold")
+        axes.plot(at_times, 100 * drawn[:, 1], color=SERIES[0], linewidth=2, label="following the forecasts")
         axes.text(0.02, 0.98, warning, transform=axes.transAxes, va="top", fontsize=8, color=SOFT)
         axes.margins(y=0.18)
         axes.set(ylabel="cumulative return (%)")
