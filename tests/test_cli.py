@@ -45,7 +45,7 @@ WRONG = {
     "help for no command": (["help", "rnu"], "rnu: unknown command; did you mean run?"),
     "help behind no command": (["rnu", "--help"], "rnu: unknown command; did you mean run?"),
     "threshold out of range": (["run", "gate.threshold=70"], "gate.threshold=70: accuracy is never above it"),
-    "metric of another task": (["run", "gate.metric=rmse"], "gate.metric=rmse: no metric of this dataset"),
+    "metric of another task": (["run", "gate.metric=rmse"], "gate.metric=rmse: is not a metric of this dataset"),
     "margin without a baseline": (["run", "gate.metric=auc", "gate.baseline_margin=0"], "baselines have no auc"),
     "no such module": (["run", "dataset.name=0.5"], "dataset.name=0.5: conf/dataset has no file of that name"),
     "no family": (["run", "model.family=network"], "model.family=network: conf/model has no file of that name"),
@@ -57,7 +57,7 @@ WRONG = {
     "no path": (["run", "dataset.source=csv"], "dataset.path: dataset.source=csv needs it"),
     "a path without its source": (["run", "dataset.path=a.csv"], "since dataset.source=simulated"),
     "a name that is no folder": (["run", "serving.name=../x"], "serving.name='../x'"),
-    "no code for the card": (["run", "hw=gpu", "hw.tensorflow=2.20.0"], "has no code for nvidia-tesla-k80"),
+    "no code for the card": (["run", "hw=gpu", "hw.tensorflow=2.20.0"], "does not support nvidia-tesla-k80"),
     "a trainer later than servers": (["run", "hw.tensorflow=2.21.0"], "is later than the servers' 2.20"),
     "nothing to test": (["run", "split.train=0.0001"], "leaves none to one side"),
     "missing file": (["run", "dataset.source=csv", "dataset.path=a.csv"], "dataset.path=a.csv: no such file"),
@@ -96,6 +96,24 @@ def test_all_mistakes_are_told_at_once(tapeline: Tapeline) -> None:
     code, _, err = tapeline("run", "model.stepz=1", "seed=-1", "gate.threshold=x", "dataset.seeds=2", "nope=1")
     assert code == 2
     assert len(err.splitlines()) == 5
+
+
+def test_mistakes_of_all_kinds_are_told_at_once(tapeline: Tapeline) -> None:
+    code, out, err = tapeline("run", "model.stepz=5", "gate.threshold=70", "pubish=false", "foo")
+    assert (code, out) == (2, "")
+    assert [line.split(":")[1] for line in err.splitlines()] == [
+        " pubish=false", " foo", " model.stepz", " gate.threshold=70",
+    ]  # fmt: skip
+    for first, second in (("model=dep", "split.trian=1"), ("hw.threads=0", "gate.threshold=70")):
+        code, _, err = tapeline("run", first, second)
+        assert (code, len(err.splitlines())) == (2, 2)
+
+
+def test_a_mistake_that_decides_about_others_is_told_alone(tapeline: Tapeline) -> None:
+    """A rule about the path would be wrong where only the source is misspelt."""
+    for line in (["dataset.source=cvs", "dataset.path=a.csv"], ["dataset=indizes", "gate.metric=rmse"]):
+        code, _, err = tapeline("run", *line)
+        assert (code, len(err.splitlines())) == (2, 1)
 
 
 def text_table() -> pl.DataFrame:

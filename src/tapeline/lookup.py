@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import Composed, compose, flat, options
+from tapeline import files
+from tapeline.config.compose import Composed, compose, flat, options, secret_at
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -28,12 +29,15 @@ from tapeline.config.schema import (
     Serving,
     Split,
     Target,
+    Tune,
 )
 from tapeline.datasets import DatasetModule
-from tapeline.datasets.sources import SOURCES, Source
-from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
+from tapeline.datasets.sources import Source
+from tapeline.errors import Finding, Refused, choose, nearest, refuse
 from tapeline.models import Family
+from tapeline.redaction import holds_secret
 from tapeline.tables import splits
+from tapeline.tables.observed import Observed
 from tapeline.tables.spec import Manifest, SignatureSpec, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
@@ -41,6 +45,7 @@ from tapeline.tasks import metric as metric_of
 GROUPS: dict[str, type[Section]] = {
     "dataset": Dataset,
     "model": Model,
+    "tune": Tune,
     "hw": Hardware,
     "split": Split,
     "gate": Gate,
@@ -77,6 +82,12 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     return tuple(offer(manifest)) if offer else ()
 
 
+def observed(section: Dataset, raw: Any) -> tuple[Observed, ...]:
+    """The series of a dataset as they were delivered, to see what looks wrong in them; empty where it has none."""
+    offer = getattr(dataset(section), "observed", None)
+    return tuple(offer(section, raw)) if offer else ()
+
+
 def model_name(dataset: Mapping[str, Any]) -> str:
     """What models of a dataset are served as, unless `serving.name` says otherwise.
 
@@ -96,10 +107,17 @@ def source(section: Dataset) -> Source:
     Raises:
         Refused: there is none of that name.
     """
-    if section.source not in SOURCES:
-        fix = choose(section.source, SOURCES)
-        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+    known = sources()
+    if section.source not in known:
+        raise refuse(f"dataset.source={section.source}", "unknown source", choose(section.source, list(known)))
+    return known[section.source]
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name: the modules of datasets/sources that have READS."""
+    package = "tapeline.datasets.sources"
+    found = {name: importlib.import_module(f"{package}.{name}") for name in files.modules(package)}
+    return {name: cast(Source, each) for name, each in found.items() if hasattr(each, "READS")}
 
 
 def family(name: str) -> Family:
@@ -151,8 +169,9 @@ def validate(composed: Composed) -> Config:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
     plain = composed.values
-    if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
-        raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
+    given = composed.environment
+    if secrets := [key for key, value in flat(plain).items() if key not in given and holds_secret(str(value))]:
+        raise Refused(*map(secret_at, secrets))
     findings: list[Finding] = []
     names = ["experiment", "seed", *GROUPS]
     for key in plain:
@@ -164,6 +183,8 @@ def validate(composed: Composed) -> Config:
         findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
+        if group == "tune" and (section is None or section == {"name": "none"}):
+            continue
         if not isinstance(section, dict):
             findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
             continue
@@ -183,7 +204,28 @@ def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> S
         section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
         section = {**section, "metric": _primary(plain.get("dataset") or {})}
+    if group == "tune":
+        section = _tune(section, plain)
     return _schema(group, section).model_validate(section)
+
+
+def _tune(section: dict[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with the task's primary metric and the family's ranges, where it leaves them open.
+
+    Raises:
+        Refused: keys of a search without a search.
+    """
+    if section.get("name") == "none":
+        keys = [key for key in section if key != "name"]
+        fix = "set tune=optuna too"
+        raise Refused(*(Finding(f"tune.{key}", "is not read, since tune=none", fix) for key in keys))
+    rest = {key: value for key, value in section.items() if key != "spaces"}
+    if rest.get("metric") is None:
+        rest["metric"] = _primary(plain.get("dataset") or {})
+    if rest.get("space") is None:
+        family_name = (plain.get("model") or {}).get("family")
+        rest["space"] = (section.get("spaces") or {}).get(family_name) or {}
+    return rest
 
 
 def _primary(dataset: Mapping[str, Any]) -> str:
@@ -211,6 +253,24 @@ def _explain(
                 rule[0].lower() + rule[1:],
                 "set another value",
             )
+
+
+def schema_of(group: str, option: str) -> type[Section] | None:
+    """The schema of an option of a group; None where the option sets keys of all sections, as experiments do.
+
+    Raises:
+        Refused: there is no such option.
+    """
+    if group not in GROUPS or (group, option) == ("tune", "none"):
+        return None
+    if group == "split":
+        return splits.section(compose([f"split={option}"]).values["split"]["name"])
+    if group == "target":
+        return TARGETS.get(option)
+    if group not in MODULES:
+        return GROUPS[group]
+    key, _ = MODULES[group]
+    return _schema(group, {key: compose([f"{group}={option}"]).values[group][key]})
 
 
 def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:

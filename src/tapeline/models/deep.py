@@ -56,4 +56,4 @@ def _keys(names: Sequence[str]) -> str:
 
 def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layers."""
-    return network.fit(section.widths, section, train, training)
+    return network.fit(section.widths, section, train, validation, training)

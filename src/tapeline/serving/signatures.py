@@ -1,6 +1,6 @@
 """The signatures of a servable, as TensorFlow functions.
 
-    serving_default     predictors float32 [None, features...] to the outputs
+    serving_default     predictors float32 [None, numbers] to the outputs; an array a row is flattened
     <a dataset's own>   the same outputs from the inputs that the dataset declares, as `closes` of indices
 
 Every signature also returns model_version, a string per row. Where the features of a row cannot be computed from
@@ -9,6 +9,7 @@ its inputs, floating-point outputs of that row are NaN and integer outputs are -
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,9 +49,14 @@ def build(
         specs = [tensorflow.TensorSpec([None, *each.shape], dtype_of(each), name=each.name) for each in inputs]
         return tensorflow.function(serve, input_signature=specs)
 
-    predictors = InputSpec(PREDICTORS, tuple(feature_shape), "float32")
+    predictors = InputSpec(PREDICTORS, (math.prod(feature_shape),), "float32")
+
+    def default(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        features = inputs[PREDICTORS]
+        return model(features if len(feature_shape) == 1 else tensorflow.reshape(features, [-1, *feature_shape]))
+
     return {
-        DEFAULT: signature([predictors], lambda inputs: model(inputs[PREDICTORS])),
+        DEFAULT: signature([predictors], default),
         **{each.name: signature(each.inputs, _from_inputs(model, each)) for each in others},
     }
 

@@ -6,7 +6,7 @@ figures(inputs)         Plates, in the order of reading
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from tapeline import lookup, tasks
 from tapeline.models.fitted import Fitted
 from tapeline.report import curves
 from tapeline.report.page import Number
+from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
 
 Values = Mapping[str, Any]
@@ -32,6 +33,10 @@ class Inputs:
     """Of the test rows."""
     number: Number
     """Writes a number of theirs, by its keys."""
+    profile: Values = field(default_factory=dict)
+    """profile.json."""
+    examples: Examples | None = None
+    """Some test rows with their features, where the task chose some."""
 
     @cached_property
     def task(self) -> tasks.Task:
