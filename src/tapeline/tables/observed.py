@@ -9,6 +9,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+HOLE = 5
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -27,6 +29,8 @@ class Observed:
     """Days, or steps of `every`, from one value to the next in regular data, where `expected` says nothing."""
     every: str = "day"
     """What one time is: day, minute, hour."""
+    hole: int = HOLE
+    """Missing values in a row that have a line of their own; shorter holes are counted, if values are expected."""
 
 
 def holes(each: Observed) -> list[tuple[Any, Any, int]]:

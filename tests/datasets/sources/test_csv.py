@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tapeline.datasets import parsing
 from tapeline.datasets.sources import csv as source
-from tapeline.datasets.sources import fetch, header, parquet
+from tapeline.datasets.sources import archives, fetch, header, parquet
 from tapeline.errors import Refused
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path, packed: bool, remot
         file.write(content)
     (tmp_path / "temporary").mkdir()
     with pytest.raises(Refused, match=r"zeros: has more than 1,000,000 bytes, decompressed; .*dataset.max_bytes="):
-        fetch.local(name, "dataset.path", tmp_path / "temporary", fetch.Bounds(bytes=1_000_000))
+        fetch.local(name, "dataset.path", tmp_path / "temporary", within=archives.Bounds(bytes=1_000_000))
     largest = max(path.stat().st_size for path in (tmp_path / "temporary").iterdir()) if remote or packed else 0
     assert largest < 3_000_000, "no more is written than the bound and one step"
 
@@ -187,7 +187,7 @@ def slow() -> Iterator[str]:
 )
 def test_a_server_that_never_ends_is_refused(tmp_path: Path, slow: str, page: str, says: str) -> None:
     with pytest.raises(Refused, match=f"dataset.path={slow}/{page}: .*{says}"):
-        fetch.local(f"{slow}/{page}", "dataset.path", tmp_path, fetch.Bounds(seconds=0.3))
+        fetch.local(f"{slow}/{page}", "dataset.path", tmp_path, within=archives.Bounds(seconds=0.3))
 
 
 def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def new_name(folder: Path) -> Path:
     return folder / f"source{sum(1 for _ in folder.iterdir())}"
 
 
-def _copy(content: IO[bytes], copy: IO[bytes], name: str, within: Bounds) -> None:
+def _copy(content: IO[bytes] | gzip.GzipFile, copy: IO[bytes], name: str, within: Bounds) -> None:
     while chunk := content.read(CHUNK):
         copy.write(chunk)
         if copy.tell() > within.bytes:
