@@ -35,6 +35,8 @@ FROZEN = 5
 """Equal values in a row that are reported, at least; more in a series whose values often stay equal."""
 EARLY = 10
 """Times before the last one of all series, after which a series is said to end early; more where holes are usual."""
+CHANCE = 0.0001
+"""The probability that as many equal values in a row occur by chance, from which on they are reported."""
 SHOWN = 3
 """Lines for one kind of defect in one series."""
 PERIODS = {"weekly": (5, 9), "monthly": (26, 33), "quarterly": (85, 95), "yearly": (350, 380)}
@@ -217,7 +219,7 @@ def _frozen(each: Observed) -> Iterator[Defect]:
     usual = max((int(equal.sum()) - longest) / max(count - longest, 1), 0.002)
     least = FROZEN - 1 if usual < 1 else count
     if usual < 1:
-        least = max(least, int(np.ceil(np.log(count / 0.001) / -np.log(usual))))
+        least = max(least, int(np.ceil(np.log(count / CHANCE) / -np.log(usual))))
     for first, length in zip(firsts[lengths >= least], lengths[lengths >= least], strict=True):
         ends = rows[[first, first + length]]
         (start, end), many = map(moment, each.time[ends]), int(ends[1] - ends[0]) + 1
@@ -253,7 +255,8 @@ def _hole_defects(each: Observed) -> Iterator[Defect]:
     if short and each.expected is not None:
         many = sum(hole[2] for hole in short)
         first, last = short[0][0], short[-1][1]
-        text = f"{each.name} has no value on {_days(many, each)} in gaps shorter than {each.hole}, the first on {moment(first)}"
+        where = f"{_days(many, each)} in gaps shorter than {each.hole}, the first on {moment(first)}"
+        text = f"{each.name} has no value on {where}"
         yield Defect("hole", each.name, moment(first), moment(last), many, text)
 
 
@@ -285,7 +288,10 @@ def _merged(defects: Sequence[Defect], series: int) -> list[Defect]:
             done.update(same)
             names = ", ".join(other.series for other in same)
             size = max(other.size for other in same)
-            text = f"{names} have no value on {size:,} days on which they should have one, {each.first} to {each.last}"
+            what = "minutes" if "T" in each.first else "days"
+            text = (
+                f"{names} have no value on {size:,} {what} on which they should have one, {each.first} to {each.last}"
+            )
             merged.append(replace(each, size=size, text=text))
     return [*merged, *(each for each in defects if each not in done)]
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeline.datasets import parsing
-from tapeline.datasets.sources import csv as source
 from tapeline.datasets.sources import archives, fetch, header, parquet
+from tapeline.datasets.sources import csv as source
 from tapeline.errors import Refused
 
 
