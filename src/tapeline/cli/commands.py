@@ -9,7 +9,7 @@ from typing import cast
 
 from tapeline import files
 from tapeline.commands import Command
-from tapeline.config.overrides import section_of
+from tapeline.config.overrides import key_of, section_of
 from tapeline.errors import Finding, Refused, nearest, refuse
 
 GROUPS = ("run and look", "sweep and compare", "serve", "clusters", "maintenance")
@@ -68,7 +68,8 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
 
 def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
     """What is wrong with a word that is none of the command's options; its value is the configuration's affair."""
-    if _words(command):
+    reads = getattr(command, "READS", None)
+    if _words(command) and (reads is None or "=" not in text or section_of(text) not in _sections()):
         return
     options = [option.name for option in command.OPTIONS]
     if text.startswith("-"):
@@ -80,14 +81,20 @@ def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
         return
     section = section_of(text)
     sections = _sections()
-    reads = getattr(command, "READS", None)
-    if section in sections and reads is not None and section not in (*reads, "hydra"):
+    if section in sections and reads is not None and not _is_read(text, (*reads, "hydra")):
         what = f"it reads {', '.join(reads)}" if reads else "it reads no configuration"
-        yield Finding(text, f"{name} does not read {section}", f"leave it out; {what}")
+        key = key_of(text) if any(section_of(each) == section for each in reads) else section
+        yield Finding(text, f"{name} does not read {key}", f"leave it out; {what}")
     elif section not in sections:
         close = nearest(section, [*sections, *options], otherwise="")
         if reads == () or any(close == f"did you mean {option}?" for option in options):
             yield Finding(text, f"unknown option of {name}", close or f"leave it out; see tapeline {name} --help")
+
+
+def _is_read(text: str, reads: Sequence[str]) -> bool:
+    """Whether a command that reads these sections and keys reads what an override changes; an option changes all."""
+    key = key_of(text)
+    return any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in reads)
 
 
 def _sections() -> list[str]:

@@ -36,7 +36,7 @@ class Command(Protocol):
     """What the module of a command offers. Three more names are optional.
 
     GROUP: the heading in `tapeline --help`; the last one without it.
-    READS: sections of the configuration that overrides may change; all without it.
+    READS: sections and keys of the configuration that overrides may change; all without it.
     WORDS: how words that are no key=value are written, as in `init [STORE]`; the command reads them itself.
     """
 

@@ -23,7 +23,10 @@ OPTIONS = (
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
     Option("version", "N", "a version of the store", "the live one"),
 )
-READS = ("dataset", "experiment", "seed", "serving", "split", "target")
+READS = (
+    *("dataset", "experiment", "seed", "serving.grpc_port", "serving.name", "serving.rest_port", "serving.store"),
+    *("split", "target.cache", "target.name"),
+)
 EXAMPLES = (
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
     ("tapeline predict rows=new.csv host=models:8500 api=grpc", "sends all rows of a file to another machine"),
