@@ -34,7 +34,7 @@ from tapeline.datasets.sources import SOURCES, Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
-from tapeline.tables.spec import Input, Spec
+from tapeline.tables.spec import Manifest, SignatureSpec, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
 
@@ -71,10 +71,10 @@ def dataset(section: Dataset) -> DatasetModule:
     return dataset_named(section.name)
 
 
-def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
-    """What the dataset of that name lets clients send instead of these features."""
-    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
-    return (offer(features),) if offer else ()
+def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
+    """What clients may send instead of the features of this table: its dataset's signatures."""
+    offer = getattr(dataset_named(manifest.dataset), "signatures", None)
+    return tuple(offer(manifest)) if offer else ()
 
 
 def source(section: Dataset) -> Source:

@@ -6,7 +6,7 @@
     ingest(section, frame, where)   raw data with types, checked and sorted, one row for each time
     table(section, raw)             the header of the table, and its parts
     baselines(batch, names)         naive predictions for rows of the table, by name
-    served(names)                   optional: a signature that takes raw data instead of features, an Input
+    signatures(manifest)            optional: signatures that take raw data instead of features, SignatureSpecs
     series(section, raw)            optional: the time series that reports show, a Series
 
 and conf/dataset/<name>.yaml.
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 
 class DatasetModule(Protocol):
-    """The interface of a dataset's module; `served` and `series` are optional and not listed."""
+    """The interface of a dataset's module; `signatures` and `series` are optional and not listed."""
 
     SPEC: Spec
 

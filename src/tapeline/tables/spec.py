@@ -56,15 +56,30 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Input:
-    """A signature beside `predictors`: one input of the same name, and the way from it to features."""
+class InputSpec:
+    """One named input of a signature."""
 
     name: str
     shape: tuple[int, ...]
-    """Of one row of a batch; a row of ones has an answer."""
+    """Of one row of a batch."""
     dtype: str
-    features: Callable[[Any], Any]
-    """Tensor [rows, *shape] to float32 [rows, features], TensorFlow only; NaN makes a row without answer."""
+    """NumPy's name, or "str" for bytes of any length (TensorFlow's string)."""
+    example: Any = 1
+    """A value of one row, or a number for all its values; the warm-up request repeats it."""
+
+
+@dataclass(frozen=True)
+class SignatureSpec:
+    """A signature beside `predictors`: named inputs, and the way from them to features, with TensorFlow only."""
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    features: Callable[[Mapping[str, Any]], Any]
+    """Tensors [rows, *shape] by input to float32 [rows, features]."""
+    answered: Callable[[Mapping[str, Any]], Any] | None = None
+    """The same tensors to bool [rows]: which rows get an answer. None: those whose features are all finite."""
+    outputs: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Inputs and the model's outputs to further outputs, such as a price from a return; None: there are none."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What a client has to know beside: the order of columns, say."""
 

@@ -48,6 +48,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
     from tapeline.lookup import configure, spec, task
     from tapeline.serving import client
+    from tapeline.serving.signatures import PREDICTORS
     from tapeline.serving.store import operations
 
     config, number = configure(overrides), operations.number(options.get("version"))
@@ -56,7 +57,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     server = client.endpoint(host, ports, config.serving.name, api)
     rows = chosen_rows(config, options)
     names = served_features(config, number) if server.host in LOCAL else None
-    answer = client.predict(server, in_order(rows, names), number)
+    answer = client.predict(server, {PREDICTORS: in_order(rows, names)}, number)
     print(*_lines(server, rows, answer), sep="\n")
     print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
 
