@@ -8,7 +8,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -69,11 +69,7 @@ class FolderBackend:
             os.close(handle)
 
     def lines(self, path: str) -> Iterator[bytes]:
-        try:
-            handle = open(self.root / path, "rb")
-        except FileNotFoundError:
-            return
-        with handle:
+        with suppress(FileNotFoundError), open(self.root / path, "rb") as handle:
             yield from _backwards(handle)
 
     def size(self, path: str) -> int:
