@@ -48,17 +48,15 @@ class Backend(Protocol):
     def put(self, path: str, content: bytes, etag: str) -> str:
         """Write a file that has this ETag ("": that does not exist); returns the new ETag, or raises Conflict."""
 
-    def append(self, path: str, line: bytes) -> None:
+    def append(self, path: str, line: bytes) -> int:
         """Append a line to a file, completely or not at all; a line that was torn before is dropped.
 
+        Returns the bytes of the file then.
         Without a lock, a line that is in the file already is not appended again.
         """
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of a file, the last one first; none where it does not exist. Only what is used is read."""
-
-    def size(self, path: str) -> int:
-        """The bytes of a file; 0 where it does not exist."""
 
     def models(self) -> list[str]:
         """The names of the models, sorted."""
@@ -69,7 +67,7 @@ class Backend(Protocol):
     def problem(self, model: str, version: int, *, thorough: bool = False) -> str:
         """What is lost or damaged of a version, compared with what was added; "" where nothing is.
 
-        `thorough` also compares contents, where that needs no copy.
+        Without `thorough`, only as far as it is quick: sizes in a folder, nothing in an object storage.
         """
 
     def add(self, model: str, build: Callable[[Path], None], above: int = 0) -> int:

@@ -52,7 +52,7 @@ class FolderBackend:
                 raise
         return files.digest(content)
 
-    def append(self, path: str, line: bytes) -> None:
+    def append(self, path: str, line: bytes) -> int:
         handle = os.open(self.root / path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             end = _end_of_lines(handle)
@@ -67,16 +67,11 @@ class FolderBackend:
                 raise
         finally:
             os.close(handle)
+        return end + len(content)
 
     def lines(self, path: str) -> Iterator[bytes]:
         with suppress(FileNotFoundError), open(self.root / path, "rb") as handle:
             yield from _backwards(handle)
-
-    def size(self, path: str) -> int:
-        try:
-            return (self.root / path).stat().st_size
-        except FileNotFoundError:
-            return 0
 
     def models(self) -> list[str]:
         if not self.root.is_dir():

@@ -83,14 +83,14 @@ def fates(found: Iterator[Record], numbers: Collection[int]) -> Fates:
 
 def append(backend: Backend, line: str) -> None:
     """Append a line, unless it is one of the last lines already."""
-    if line and line.encode() not in islice(backend.lines(LOG), RECENT):
-        backend.append(LOG, line.encode())
-
-
-def rotate(backend: Backend) -> None:
-    """Keep in a log of more than LIMIT bytes the lines that commands need; a copy of the whole log stays beside it."""
-    if backend.size(LOG) <= LIMIT:
+    if not line or (backend.has_lock and line.encode() in islice(backend.lines(LOG), RECENT)):
         return
+    if backend.append(LOG, line.encode()) > LIMIT:
+        _rotate(backend)
+
+
+def _rotate(backend: Backend) -> None:
+    """Keep the lines that commands need; a copy of the whole log stays beside it."""
     content, etag = backend.read(LOG)
     lines = content.split(b"\n")[:-1]
     needed, seen = list[bytes](), set[tuple[Any, ...]]()

@@ -117,7 +117,8 @@ class Store:
         problem = self.backend.problem(self.name, number)
         metadata = {} if problem else self.metadata(number)
         if not problem and not metadata:
-            problem = f"damaged: {saved_model.METADATA}"
+            found = self.backend.problem(self.name, number, thorough=True)
+            problem = found or f"damaged: {saved_model.METADATA}"
         return Version(self.name, number, str(metadata.get("model_version", "")), problem)
 
     def _numbers(self) -> list[int]:
@@ -175,7 +176,6 @@ class Store:
         self.state = state.write(self.backend, replace(self.state, pins=pins, last_change=line), self.state.etag)
         with after_the_change(f"{self.backend}/{log.LOG}", "is not complete; the next change completes it"):
             self._log(line)
-            log.rotate(self.backend)
 
     def _line(self, change: Change, version: Version | None, before: Version | None) -> str:
         record = {
