@@ -7,7 +7,7 @@ HELP = "serve the store's models over TF Serving's REST and gRPC API, until Ctrl
 OPTIONS = ()
 READS = (
     *("experiment", "hw.threads", "serving.store", "serving.engine", "serving.host", "serving.grpc_port"),
-    *("serving.rest_port", "serving.poll_seconds", "target.name"),
+    *("serving.rest_port", "serving.poll_seconds", "serving.reload", "target.name"),
 )
 EXAMPLES = (
     ("tapeline serve", "serves what is live in ./store on the ports of conf/serving/default.yaml"),
@@ -25,7 +25,8 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     serving = config.serving
     if serving.engine == "tfserving":
         container.run(serving)
-    listen = server.ListenAddress(serving.host, serving.grpc_port, serving.rest_port)
+    reload = serving.reload == "always"
+    listen = server.ListenAddress(serving.host, serving.grpc_port, serving.rest_port, reload=reload)
     with logged():
         poll = server.follow_store(serving.store)
         server.serve(listen, poll, seconds=serving.poll_seconds, threads=config.hw.threads)

@@ -137,6 +137,8 @@ class Serving(Section):
     rest_port: Annotated[int, Field(ge=0, le=65535)]
     poll_seconds: Annotated[float, Field(gt=0, le=3600)]
     """Between two looks at models.config."""
+    reload: Literal["loopback", "always"]
+    """Where gRPC's HandleReloadConfigRequest is allowed: if the server listens on loopback only, or always."""
 
 
 class Target(Section):

@@ -3,8 +3,9 @@
     serving_default     predictors float32 [None, features...] to the outputs
     <a dataset's own>   the same outputs from the inputs that the dataset declares, as `closes` of indices
 
-Every signature also returns model_version, a string per row. Where the features of a row cannot be computed from
-its inputs, floating-point outputs of that row are NaN and integer outputs are -1: TF Serving cannot refuse one row.
+Every signature also returns model_version, a string per row. Where the features of a row are NaN or infinite, or cannot
+be computed from its inputs, floating-point outputs of that row are NaN and integer outputs are -1: TF Serving cannot
+refuse one row. A model that learnt from missing features takes NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ Function = Callable[[Any], dict[str, Any]]
 
 
 def build(
-    model: Function, model_version: str, feature_shape: Sequence[int], others: Sequence[SignatureSpec]
+    model: Function,
+    model_version: str,
+    feature_shape: Sequence[int],
+    others: Sequence[SignatureSpec],
+    *,
+    missing: bool = False,
 ) -> dict[str, Any]:
     """The TensorFlow functions to export, by signature name.
 
@@ -36,8 +42,17 @@ def build(
         model_version: what the output of this name returns.
         feature_shape: the shape of one row's features.
         others: the signatures beside the default one.
+        missing: NaN is a missing feature, which the model takes.
     """
     tensorflow = tf.load()
+
+    def default(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        features = inputs[PREDICTORS]
+        usable = tensorflow.math.is_finite(features)
+        if missing:
+            usable = usable | tensorflow.math.is_nan(features)
+        answered = tensorflow.reduce_all(usable, axis=list(range(1, len(features.shape))))
+        return {name: _masked(output, answered) for name, output in model(features).items()}
 
     def signature(inputs: Sequence[InputSpec], function: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
         def serve(*tensors: Any) -> dict[str, Any]:
@@ -50,7 +65,7 @@ def build(
 
     predictors = InputSpec(PREDICTORS, tuple(feature_shape), "float32")
     return {
-        DEFAULT: signature([predictors], lambda inputs: model(inputs[PREDICTORS])),
+        DEFAULT: signature([predictors], default),
         **{each.name: signature(each.inputs, _from_inputs(model, each)) for each in others},
     }
 

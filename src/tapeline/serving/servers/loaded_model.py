@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from tapeline import tensorflow as tf
 from tapeline.serving import tensors
 from tapeline.serving.saved_model import WARM_UP
+from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.signatures import DEFAULT
 
 Array = np.ndarray[Any, Any]
@@ -19,15 +21,6 @@ MAX_WARM_UP_RECORDS = 1000
 """TF Serving's limit."""
 CODES = {3: "INVALID_ARGUMENT", 8: "RESOURCE_EXHAUSTED", 9: "FAILED_PRECONDITION", 12: "UNIMPLEMENTED"}
 """gRPC status code by TensorFlow's error code; every other error is INTERNAL."""
-
-
-class RequestError(Exception):
-    """The server cannot answer a request; `code` is the name of a gRPC status code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,14 @@ class LoadedModel:
     requests_in_flight: int = 0
     unloading: bool = False
     """To be closed when no request is in flight."""
+
+    @cached_property
+    def dtypes(self) -> dict[str, dict[str, int]]:
+        """TensorFlow's DataType of each input, by signature."""
+        return {
+            name: {key: each.dtype for key, each in signature.inputs.items()}
+            for name, signature in self.signatures.items()
+        }
 
     def signature(self, name: str) -> Signature:
         """The signature with this name; "" is the default signature."""

@@ -68,7 +68,7 @@ def write(backend: Backend, state: StoreState, etag: str) -> StoreState:
         Conflict: models.config has another ETag.
     """
     base = state.base or backend.base
-    comments = [f"base_path: {base}"]
+    comments = [f"base_path: {base}"] if base.isprintable() else []
     comments += [f"forgotten: {name}/{version}" for name, version in sorted(state.removed)]
     comments += [f"last change: {state.last_change}"] if state.last_change else []
     if not backend.has_lock:
