@@ -163,7 +163,7 @@ class ObjectStorageBackend:
         if not thorough:  # the marker of a version that is listed was written when all was complete
             return ""
         listed = self._list(model)
-        if version not in _complete(listed):
+        if version not in _complete(listed) or not any(path.startswith(f"{version}/") for path in listed):
             return "missing"
         try:
             expected = self._marker(model, version)
