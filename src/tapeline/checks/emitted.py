@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tapeline.checks import argo, fields, kfp, names, pods, resources, restricted
+from tapeline.checks import api, argo, fields, kfp, names, pods, programs, resources, restricted, runs
 from tapeline.checks.nodes import Node, read
 from tapeline.errors import Finding
 
@@ -32,9 +32,9 @@ def together(documents: Sequence[Node]) -> Iterator[Finding]:
 def objects(documents: Sequence[Node]) -> Iterator[Finding]:
     """What is wrong with objects, each by itself."""
     for document in documents:
-        for about_objects in (*names.RULES, *fields.RULES):
+        for about_objects in (*names.RULES, *fields.RULES, *api.RULES):
             yield from about_objects(document)
-        for about_workflows in argo.RULES if argo.is_workflow(document) else ():
+        for about_workflows in (*argo.RULES, *runs.RULES) if argo.is_workflow(document) else ():
             yield from about_workflows(document)
         for pod in pods.pods(document):
             yield from of_pod(pod)
@@ -47,5 +47,5 @@ def objects(documents: Sequence[Node]) -> Iterator[Finding]:
 
 def of_pod(pod: pods.Pod) -> Iterator[Finding]:
     """What is wrong with a pod, whoever starts it."""
-    for rule in (*restricted.RULES, *resources.RULES):
+    for rule in (*restricted.RULES, *resources.RULES, *programs.RULES):
         yield from rule(pod)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tapeline.checks import exposure, names, references
+from tapeline.checks import exposure, meaning, names, references
 from tapeline.checks.emitted import objects
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.references import Tree
@@ -55,7 +55,7 @@ def policies(
         Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
     ]
     tree = Tree(nodes, outside)
-    for rule in (*references.RULES, *exposure.RULES):
+    for rule in (*references.RULES, *exposure.RULES, *meaning.RULES):
         yield from rule(tree)
     known = set() if known is None else known
     texts = {json.dumps(node.value, default=str): node for node in nodes}
