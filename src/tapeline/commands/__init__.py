@@ -5,9 +5,14 @@ What a module offers is `Command`. It imports at its top only what is light, sin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
+
+from tapeline import files
+from tapeline.config.overrides import key_of, section_of
+from tapeline.errors import Finding, Refused, nearest, refuse
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,96 @@ class Command(Protocol):
         Raises:
             Refused: bad input.
         """
+
+
+def names() -> list[str]:
+    """All commands, as people write them."""
+    return [name.replace("_", "-") for name in files.modules("tapeline.commands")]
+
+
+def load(name: str, others: Sequence[str] = ()) -> Command:
+    """The module of a command.
+
+    Args:
+        name: as people write it.
+        others: names that are also close to what was meant, as make's own goals.
+
+    Raises:
+        Refused: there is none of that name.
+    """
+    if name not in names():
+        fix = nearest(name, [*names(), *others], otherwise="see tapeline --help")
+        raise refuse(name, "unknown command", fix)
+    return cast(Command, importlib.import_module(f"tapeline.commands.{name.replace('-', '_')}"))
+
+
+def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Overrides, and the values of the command's own options.
+
+    Raises:
+        Refused: a word is no key=value, an option has a value that it cannot have, or the command does not
+            read a key; all of them at once.
+    """
+    overrides: list[str] = []
+    options: dict[str, str] = {}
+    findings: list[Finding] = []
+    known = {option.name: option for option in command.OPTIONS if not option.is_word}
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            overrides.append(text)
+            findings += _unread(name, command, text)
+        elif known[key].choices and value not in known[key].choices:
+            findings.append(
+                Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
+            )
+        elif options.setdefault(key, value) != value:
+            findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
+    if findings:
+        raise Refused(*findings)
+    return overrides, options
+
+
+def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
+    """What is wrong with a word that is none of the command's options; its value is the configuration's affair."""
+    reads = getattr(command, "READS", None)
+    if words_of(command) and (reads is None or "=" not in text or section_of(text) not in _sections()):
+        return
+    options = [option.name for option in command.OPTIONS]
+    if text.startswith("-"):
+        key = text.lstrip("-").partition("=")[0]
+        yield Finding(text, "options are key=value", nearest(key, options, otherwise="leave out the -"))
+        return
+    if "=" not in text and not text.startswith("~"):
+        yield Finding(text, "is no key=value", "write as in model=deep")
+        return
+    section = section_of(text)
+    sections = _sections()
+    if section in sections and reads is not None and not _is_read(text, (*reads, "hydra")):
+        what = f"it reads {', '.join(reads)}" if reads else "it reads no configuration"
+        key = key_of(text) if any(section_of(each) == section for each in reads) else section
+        yield Finding(text, f"{name} does not read {key}", f"leave it out; {what}")
+    elif section not in sections:
+        close = nearest(section, [*sections, *options], otherwise="")
+        if reads == () or any(close == f"did you mean {option}?" for option in options):
+            yield Finding(text, f"unknown option of {name}", close or f"leave it out; see tapeline {name} --help")
+
+
+def _is_read(text: str, reads: Sequence[str]) -> bool:
+    """Whether a command that reads these sections and keys reads what an override changes; an option changes all."""
+    key = key_of(text)
+    return any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in reads)
+
+
+def _sections() -> list[str]:
+    """What the first part of a key can be."""
+    from dataclasses import fields
+
+    from tapeline.config.schema import NO_KEYS, Config
+
+    return [*(field.name for field in fields(Config) if field.name not in NO_KEYS), "hydra"]
+
+
+def words_of(command: Command) -> str:
+    """How words that are no key=value are written; "" where a command has none."""
+    return str(getattr(command, "WORDS", ""))

@@ -115,14 +115,15 @@ def _line(message: str | None, error: BaseException | None) -> str:
 
 
 class _Full(asyncio.Protocol):
-    """A connection above the limit: an error, and the end."""
+    """A connection above the limit: an error, and the end, when the client had the time to read the error."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
         body = error_body("the server has too many connections; connect again later").encode()
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         transport.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
-        transport.close()
+        transport.write_eof()
 
 
 class HttpServer(web.Server):
