@@ -138,9 +138,9 @@ def quotas_allow_what_is_there(tree: Tree) -> Iterator[Finding]:
         for side in ("requests", "limits"):
             for kind in ("cpu", "memory"):
                 most = quantity(hard.at(f"{side}.{kind}").value)
-                for box in _boxes(tree) if most is not None else ():
+                for box in _boxes(tree):
                     asked = box.at("resources", side, kind)
-                    if (quantity(asked.value) or Fraction(0)) > most:
+                    if most is not None and (quantity(asked.value) or Fraction(0)) > most:
                         yield asked.wrong(
                             f"{asked.value} is above the quota {hard.at(f'{side}.{kind}').value}", "lower it"
                         )
@@ -168,9 +168,9 @@ def files_are_in_their_config_maps(tree: Tree) -> Iterator[Finding]:
         maps = {each.at("name").value: each.at("configMap", "name").text for each in spec.at("volumes").each()}
         for box in _boxes(Tree([template])):
             for mount in box.at("volumeMounts").each():
-                keys = tree.keys("ConfigMap", maps.get(mount.at("name").value) or "")
+                keys = tree.keys("ConfigMap", maps.get(mount.at("name").value) or "") or []
                 folder = str(mount.at("mountPath").value).rstrip("/") + "/"
-                for word in words(box) if keys is not None else ():
+                for word in words(box) if keys else ():
                     name = word.partition("=")[2].removeprefix(folder)
                     if word.partition("=")[2].startswith(folder) and name not in keys:
                         fix = nearest(name, keys, otherwise="add it to the ConfigMap")

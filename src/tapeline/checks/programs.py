@@ -208,9 +208,9 @@ def ports_are_those_of_the_program(pod: Pod) -> Iterator[Finding]:
             number = each.at("containerPort")
             if listening and number.value not in listening:
                 yield number.wrong(f"the program listens on {', '.join(map(str, listening))}", "use one of these")
-        for number, flag in listening.items():
-            if declared and number not in declared.values():
-                yield container.at("ports").wrong(f"{flag}={number} is not among them", "declare it")
+        for port, flag in listening.items():
+            if declared and port not in declared.values():
+                yield container.at("ports").wrong(f"{flag}={port} is not among them", "declare it")
         yield from _probes(container, listening, declared)
 
 

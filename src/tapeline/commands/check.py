@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def arguments_are_read(container: Node) -> Iterator[Finding]:
     """What a command of tapeline says of the arguments that a container gives it; steps are a rule of checks."""
     from tapeline.checks.programs import arguments
     from tapeline.commands import load, split
-    from tapeline.config.compose import compose
+    from tapeline.config.compose import folder
     from tapeline.errors import Refused
 
     given = [_filled_in(word) for word in arguments(container) or ()]
@@ -50,11 +51,20 @@ def arguments_are_read(container: Node) -> Iterator[Finding]:
         command = load(given[0])
         texts, _ = split(given[0], command, given[1:])
         if getattr(command, "READS", None) != ():
-            compose([text for text in texts if "=" in text.partition("://")[0]])
+            _compose(str(folder()), tuple(text for text in texts if "=" in text.partition("://")[0]))
         yield from _words(container, given[0], getattr(command, "WORDS", ""), texts)
     except Refused as error:
         for each in error.findings:
             yield container.at("args").wrong(f"{each.where}: {each.problem}", each.fix)
+
+
+@lru_cache(maxsize=128)
+def _compose(folder: str, overrides: tuple[str, ...]) -> None:
+    """Compose the configuration of the folder once with these overrides, which refuses those that do not fit."""
+    from tapeline.config.compose import compose
+
+    del folder
+    compose(overrides)
 
 
 def _filled_in(word: str) -> str:

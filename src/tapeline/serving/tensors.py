@@ -110,7 +110,7 @@ def _from_content(content: bytes, dtype: np.dtype[Any]) -> Array:
     if len(content) % dtype.itemsize:
         raise ValueError(f"the tensor_content of {len(content)} bytes is not a whole number of values")
     if dtype == np.bool_:
-        return np.frombuffer(content, np.uint8) != 0
+        return np.array(np.frombuffer(content, np.uint8) != 0)
     return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype)
 
 
@@ -128,7 +128,7 @@ def _from_field(proto: Any, field: str, dtype: np.dtype[Any], type_name: str) ->
     if dtype.kind == "O":
         return np.array([*listed, None], object)[:-1]
     wide = np.uint64 if field == "uint64_val" else np.bool_ if dtype == np.bool_ else np.int64
-    parts = [np.array(listed[start : start + CHUNK], wide) for start in range(0, len(listed), CHUNK)]
+    parts: list[Array] = [np.array(listed[start : start + CHUNK], wide) for start in range(0, len(listed), CHUNK)]
     values: Array = np.concatenate(parts) if parts else np.empty(0, wide)
     if dtype.kind in "iu" and len(values):
         limits = np.iinfo(dtype)

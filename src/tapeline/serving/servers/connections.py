@@ -39,7 +39,7 @@ def connection_limit() -> int:
     return max(1, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 
 
-class Connection(RequestHandler):
+class Connection(RequestHandler):  # type: ignore[misc]
     """aiohttp's connection, with deadlines."""
 
     __slots__ = ("_answering", "_deadline", "_stalled")
@@ -126,7 +126,7 @@ class _Full(asyncio.Protocol):
         transport.write_eof()
 
 
-class HttpServer(web.Server):
+class HttpServer(web.Server):  # type: ignore[misc]
     """aiohttp's server, with a limit of connections."""
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:

@@ -185,10 +185,14 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
             "data": str(metadata.get("data", ""))[:12],
             "as of": _part(metrics, "data").get("as_of"),
             **_score(metrics),
-            "decision": {True: "accepted", False: "rejected"}.get(_part(metrics, "gate").get("accepted")),
+            "decision": _decision(_part(metrics, "gate").get("accepted")),
             "features": len(features),
             "names": list(features),
         }
+
+
+def _decision(accepted: object) -> str | None:
+    return {"True": "accepted", "False": "rejected"}.get(str(accepted))
 
 
 def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
