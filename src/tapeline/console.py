@@ -1,6 +1,7 @@
 """Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
-Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar.
+Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar; with `label`
+the bar has this text, else the name of the step.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class _Terminal(logging.Handler):
         if self.task is None:
             self.bar.start()
             self.task = self.bar.add_task(record.name.rpartition(".")[2], total=total)
-        self.bar.update(self.task, completed=done)  # type: ignore[arg-type]
+        label = getattr(record, "label", None)
+        self.bar.update(self.task, completed=done, description=label)  # type: ignore[arg-type]
         if done >= total:
             self._stop()
 

@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import Composed, compose, flat, name_of, options
+from tapeline import files
+from tapeline.config.compose import Composed, compose, flat, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -28,9 +29,10 @@ from tapeline.config.schema import (
     Serving,
     Split,
     Target,
+    Tune,
 )
 from tapeline.datasets import DatasetModule
-from tapeline.datasets.sources import SOURCES, Source
+from tapeline.datasets.sources import Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
@@ -41,6 +43,7 @@ from tapeline.tasks import metric as metric_of
 GROUPS: dict[str, type[Section]] = {
     "dataset": Dataset,
     "model": Model,
+    "tune": Tune,
     "hw": Hardware,
     "split": Split,
     "gate": Gate,
@@ -77,16 +80,36 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     return tuple(offer(manifest)) if offer else ()
 
 
+def model_name(dataset: Mapping[str, Any]) -> str:
+    """What models of a dataset are served as, unless `serving.name` says otherwise.
+
+    Args:
+        dataset: the keys of the section, not validated yet.
+    """
+    name = str(dataset.get("name"))
+    if name in options("dataset"):
+        offer = getattr(dataset_named(name), "model_name", None)
+        name = offer(dataset) if offer else name
+    return f"{name}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
+
+
 def source(section: Dataset) -> Source:
     """The module of a dataset's source.
 
     Raises:
         Refused: there is none of that name.
     """
-    if section.source not in SOURCES:
-        fix = choose(section.source, SOURCES)
-        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+    known = sources()
+    if section.source not in known:
+        raise refuse(f"dataset.source={section.source}", "unknown source", choose(section.source, list(known)))
+    return known[section.source]
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name: the modules of datasets/sources that have READS."""
+    package = "tapeline.datasets.sources"
+    found = {name: importlib.import_module(f"{package}.{name}") for name in files.modules(package)}
+    return {name: cast(Source, each) for name, each in found.items() if hasattr(each, "READS")}
 
 
 def family(name: str) -> Family:
@@ -139,7 +162,7 @@ def validate(composed: Composed) -> Config:
     """
     plain = composed.values
     if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
-        raise Refused(*(Finding(key, "holds a password", "leave it out; see dataset.password_env") for key in secrets))
+        raise Refused(*(Finding(key, "holds a password", _instead(key)) for key in secrets))
     findings: list[Finding] = []
     names = ["experiment", "seed", *GROUPS]
     for key in plain:
@@ -151,6 +174,8 @@ def validate(composed: Composed) -> Config:
         findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
+        if group == "tune" and (section is None or section == {"name": "none"}):
+            continue
         if not isinstance(section, dict):
             findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
             continue
@@ -165,12 +190,39 @@ def validate(composed: Composed) -> Config:
     return Config(**values, environment=composed.environment, linked=composed.linked)
 
 
+def _instead(key: str) -> str:
+    """What to do with a password in the value of this key."""
+    section = key.partition(".")[0]
+    return f"leave it out; see {section if section == 'tune' else 'dataset'}.password_env"
+
+
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
-        section = {**section, "name": name_of(plain.get("dataset") or {})}
+        section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
         section = {**section, "metric": _primary(plain.get("dataset") or {})}
+    if group == "tune":
+        section = _tune(section, plain)
     return _schema(group, section).model_validate(section)
+
+
+def _tune(section: dict[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with the task's primary metric and the family's ranges, where it leaves them open.
+
+    Raises:
+        Refused: keys of a search without a search.
+    """
+    if section.get("name") == "none":
+        keys = [key for key in section if key != "name"]
+        fix = "set tune=optuna too"
+        raise Refused(*(Finding(f"tune.{key}", "is not read, since tune=none", fix) for key in keys))
+    rest = {key: value for key, value in section.items() if key != "spaces"}
+    if rest.get("metric") is None:
+        rest["metric"] = _primary(plain.get("dataset") or {})
+    if rest.get("space") is None:
+        family_name = (plain.get("model") or {}).get("family")
+        rest["space"] = (section.get("spaces") or {}).get(family_name) or {}
+    return rest
 
 
 def _primary(dataset: Mapping[str, Any]) -> str:

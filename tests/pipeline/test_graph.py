@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tapeline import lookup
-from tapeline.config.schema import Config
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import METRICS, STEPS, TABLE, Artifact, Step, artifacts, pipeline, shaping, until
 from tests.conftest import ROOT
@@ -21,7 +20,8 @@ from tests.conftest import ROOT
 def test_a_program_takes_what_its_declaration_says(each: Step) -> None:
     signature = inspect.signature(each.program())
     store = ["store"] if each.store != "none" else []
-    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store]
+    work = ["work"] if each.resumes else []
+    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store, *work]
     assert sorted(signature.parameters) == sorted(expected)
     assert signature.parameters["config"].annotation == "Reads"
     assert hasattr(each.module(), "seen") == (each.world == "watched")
@@ -56,26 +56,14 @@ TOY = (
 )
 
 
-@dataclass(frozen=True)
-class WithTune(Config):
-    """A configuration with a section that is not there yet."""
-
-    tune: object = None
-
-
-def _with_tune(value: object) -> WithTune:
-    return WithTune(**vars(lookup.configure([])), tune=value)
-
-
-@pytest.mark.parametrize("config", [lookup.configure([]), _with_tune(None)], ids=["no section", "null"])
-def test_a_step_without_its_section_is_absent_and_its_artifacts_are_taken_by_none(config: Config) -> None:
-    steps = pipeline(config, TOY)
+def test_a_step_without_its_section_is_absent_and_its_artifacts_are_taken_by_none() -> None:
+    steps = pipeline(lookup.configure(["tune=none"]), TOY)
     assert [each.name for each in steps] == ["first", "last"]
     assert steps[-1].takes == ("raw",)
 
 
 def test_a_step_with_its_section_is_there_and_its_artifacts_are_taken() -> None:
-    steps = pipeline(_with_tune({"trials": 3}), TOY)
+    steps = pipeline(lookup.configure(["tune=optuna"]), TOY)
     assert [each.name for each in steps] == ["first", "tune", "last"]
     assert (steps[-1].inputs, steps[-1].needs) == (("raw", "best"), ("raw",))
     assert shaping(TOY) == {"tune"}
@@ -100,10 +88,12 @@ MEANS_ELSE = {
     # sections of metrics.json and of the configuration, commands, keys of records
     "gate": "a section of the configuration, and of metrics.json",
     "train": "a section of metrics.json",
+    "tune": "a section of the configuration, and of metrics.json",
     "publish": "a command, and an option of run",
     "accepted": "a key of metrics.json, and a word for its value",
     "features": "a key of a servable's description",
     "report": "a line's label",
+    "examples": "examples of a command",
 }
 RECORDS = {
     ("commands/sweep/sweep.py", "metrics"): "a job's record",

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from tapeline.checks.names import Rule
 from tapeline.checks.nodes import Node
-from tapeline.checks.words import quantity
+from tapeline.checks.syntax import quantity
 from tapeline.errors import Finding, nearest
 
 ACCESS = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
@@ -188,6 +188,7 @@ def ports_and_variables_are_given_once(document: Node) -> Iterator[Finding]:
                     yield node.wrong(f"{port}/{protocol} occurs {count} times", "leave one")
 
 
+ABOUT = "object"
 RULES: tuple[Rule, ...] = (
     addresses_can_be_read,
     words_are_choices,

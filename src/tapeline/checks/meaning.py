@@ -10,7 +10,7 @@ from typing import Any
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.programs import words
 from tapeline.checks.references import REPOSITORY, Rule, Tree
-from tapeline.checks.words import quantity
+from tapeline.checks.syntax import quantity
 from tapeline.errors import Finding, nearest
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kubeflow", "argo", "monitoring", "istio-system", "gmp-system")
@@ -104,7 +104,7 @@ def policies_open_ports_that_listen(tree: Tree) -> Iterator[Finding]:
 
 
 def _ports(tree: Tree, rule: Node, selectors: list[Node]) -> Iterator[Finding]:
-    chosen = [template for template in tree.templates() if any(_selects(each, template) for each in selectors)]
+    chosen = [template for template in tree.templates if any(_selects(each, template) for each in selectors)]
     boxes = [box for template in chosen for box in template.at("spec", "containers").each()]
     listening = {port.at("containerPort").value for box in boxes for port in box.at("ports").each()}
     names = {port.at("name").value for box in boxes for port in box.at("ports").each()}
@@ -156,14 +156,14 @@ def quotas_allow_what_is_there(tree: Tree) -> Iterator[Finding]:
 
 
 def _boxes(tree: Tree) -> Iterator[Node]:
-    for template in tree.templates():
+    for template in tree.templates:
         for key in ("containers", "initContainers"):
             yield from template.at("spec", key).each()
 
 
 def files_are_in_their_config_maps(tree: Tree) -> Iterator[Finding]:
     """A file that an argument names, in a folder that a ConfigMap fills, is a key of it."""
-    for template in tree.templates():
+    for template in tree.templates:
         spec = template.at("spec")
         maps = {each.at("name").value: each.at("configMap", "name").text for each in spec.at("volumes").each()}
         for box in _boxes(Tree([template])):
@@ -225,7 +225,7 @@ def services_reach_ports(tree: Tree) -> Iterator[Finding]:
         wanted = service.at("spec", "selector").value or {}
         boxes = [
             box
-            for each in tree.templates()
+            for each in tree.templates
             if wanted and wanted.items() <= (each.at("metadata", "labels").value or {}).items()
             for box in each.at("spec", "containers").each()
         ]
@@ -254,6 +254,7 @@ def accounts_may_be_used(tree: Tree) -> Iterator[Finding]:
                     yield node.wrong(f"{node.value} may not write workflowtaskresults", fix)
 
 
+ABOUT = "tree"
 RULES: tuple[Rule, ...] = (
     namespaces_exist,
     rights_exist,

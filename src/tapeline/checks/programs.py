@@ -229,6 +229,7 @@ def _probes(container: Node, listening: dict[int, str], declared: dict[object, o
             yield path.wrong(f"{SERVER} has no such path", "write as in /v1/models/NAME/metadata")
 
 
+ABOUT = "pod"
 RULES: tuple[Rule, ...] = (
     programs_exist,
     steps_read_their_arguments,

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tapeline.checks import fields, tags
+from tapeline.checks import fields
+from tapeline.checks import template_variables as variables
 from tapeline.checks.argo import Rule
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.pods import workflow
@@ -49,7 +50,7 @@ def states_exist(document: Node) -> Iterator[Finding]:
 
 def _tasks(document: Node) -> Iterator[tuple[str, Node]]:
     for template in workflow(document).at("templates").each():
-        yield from tags.tasks(template)
+        yield from variables.tasks(template)
 
 
 def artifacts_have_keys_of_their_own(document: Node) -> Iterator[Finding]:
@@ -134,6 +135,7 @@ def _waits(retry: Node) -> float:
     return sum(first * factor**number for number in range(min(int(limit), 60)))
 
 
+ABOUT = "workflow"
 RULES: tuple[Rule, ...] = (
     conditions_can_hold,
     states_exist,

@@ -26,7 +26,7 @@ PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
     *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
     *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "serving.reload"),
-    "tune.storage",
+    *("tune.storage", "tune.password_*"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""
 
@@ -210,11 +210,6 @@ def _option_digest(folder: Path, read: str, group: str, option: str) -> str:
     """Of the option of this folder, while its files are as they were read."""
     section = compose([f"{group}={option}"]).unresolved[group]
     return files.digest(_without_places({group: section}, ""))[:16]
-
-
-def name_of(dataset: Mapping[str, Any]) -> str:
-    """What models of a dataset are served as, unless `serving.name` says otherwise."""
-    return f"{dataset.get('name')}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
 
 
 def plain(config: DataclassInstance, *, places: bool = True) -> dict[str, Any]:

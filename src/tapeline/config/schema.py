@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -21,6 +21,13 @@ class Section(BaseModel):
 class Dataset(Section):
     """What every dataset has; its module's `Section` adds the rest."""
 
+    COMPETITION: ClassVar[str | None] = None
+    """Of Kaggle, for the source kaggle; None where the data is not there."""
+    FILE: ClassVar[str | None] = None
+    """The name of the data where a path is a folder or an archive with several files."""
+    BESIDE: ClassVar[tuple[str, ...]] = ()
+    """Names of small files that the dataset reads where they lie beside its data."""
+
     name: str
     source: str
     path: str | None
@@ -28,15 +35,22 @@ class Dataset(Section):
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
 
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Arguments of the dataset's `simulate` beside the seed."""
+        return {}
+
 
 class Model(Section):
     """What every model family has; its module's `Section` adds the rest."""
 
     trains_with_tensorflow: ClassVar[bool] = True
+    not_tuned: ClassVar[tuple[str, ...]] = ("family", "report_every")
+    """Keys that a search may not change: they choose the other keys, or change no weight."""
 
     family: str
     steps: Annotated[int, Field(ge=1)]
-    """Full-batch steps; boosting rounds for LightGBM."""
+    """Training steps; boosting rounds for LightGBM."""
     report_every: Annotated[int, Field(ge=1)]
     """Steps between two points of the training trace."""
 
@@ -44,6 +58,10 @@ class Model(Section):
     def validation_share(self) -> float:
         """Share of the train times, the last ones, that the family wants kept from training."""
         return 0.0
+
+    def fixed(self, steps: int) -> Model:
+        """The same keys for a training of exactly so many steps, without validation rows."""
+        return self.model_copy(update={"steps": steps})
 
 
 class Accelerator(Section):
@@ -78,7 +96,7 @@ class Hardware(Section):
 
 
 class Split(Section):
-    """Which rows train and which test; `datasets/splits.py` has the keys of each name."""
+    """Which rows train and which test; each module of `tables/splits` has the keys of one name."""
 
     name: str
 
@@ -110,6 +128,74 @@ def reserved(name: str) -> str:
     if lower.endswith(CANARY):
         return f"is reserved: tapeline serves the canary of {name[: -len(CANARY)]} under this name"
     return "is reserved: tapeline uses this name itself" if lower in RESERVED else ""
+
+
+class Dimension(Section):
+    """The values that a search tries for one key: a range from low to high, or a list of choices."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool | Literal["reverse"] = False
+    """Draw from the logarithm of the range; reverse: of the distance from its other end, so that values near high are
+    more frequent."""
+    points: Annotated[int, Field(ge=2)] | None = None
+    """Evenly spaced values of the range, for the sampler grid; null: all whole numbers of the range."""
+    choices: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Dimension:
+        if self.choices is not None:
+            if (self.low, self.high, self.points) != (None, None, None) or self.log:
+                raise ValueError("has choices and a range; keep one of them, as in [16, 32] or {low: 16, high: 32}")
+            if len(self.choices) < 2 or any(each in self.choices[:at] for at, each in enumerate(self.choices)):
+                raise ValueError("must have two or more choices that differ, as in [16, 32]")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("must have low and high, as in {low: 0.001, high: 0.1}, or a list of choices")
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}; swap them")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low} has no logarithm; set low above 0, as in low: 0.001, or log: false")
+        return self
+
+
+def _as_dimension(value: object) -> object:
+    return {"choices": value} if isinstance(value, list) else value
+
+
+class Tune(Section):
+    """Hyper-parameter search before training; `tune=none` is none."""
+
+    name: Literal["optuna"]
+    trials: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    """Trials that are proposed at once, from the results of all batches before."""
+    parallel: Annotated[int, Field(ge=1, le=256)]
+    """Processes; they change no result."""
+    seed: Annotated[int, Field(ge=0)]
+    metric: str
+    """Of the validation rows. In conf/ null stands for the first one of the dataset's task."""
+    sampler: Literal["tpe", "random", "grid", "cmaes"]
+    startup: Annotated[int, Field(ge=0)]
+    """Random trials before the sampler and the pruner use results."""
+    pruner: Literal["none", "median", "hyperband"]
+    timeout_seconds: Annotated[float, Field(gt=0)] | None
+    rows: Annotated[int, Field(ge=1)] | None
+    """Train rows of the search, at most; null: all."""
+    block: str | None
+    """Duration of the blocks that are drawn for `rows`, as 1w; null where rows have no time."""
+    refit: bool
+    """Train on train and validation rows, with the number of steps of the best trial."""
+    storage: str | None
+    """A database for several workers; null: files in the cache, one coordinator."""
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None
+    """Name in that database; null: a digest of all that decides the results."""
+    heartbeat_seconds: Annotated[float, Field(gt=0)]
+    """Between two signs of life of a worker in that database."""
+    password_env: str | None
+    password_file: str | None
+    space: dict[str, Annotated[Dimension, BeforeValidator(_as_dimension)]]
+    """By key of the configuration. In conf/ null stands for the family's entry in `spaces`."""
 
 
 class Serving(Section):
@@ -215,6 +301,7 @@ class Config:
     gate: Gate
     serving: Serving
     target: Target
+    tune: Tune | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
     linked: bool = False

@@ -29,6 +29,8 @@ Parts = dict[str, Any]
 LEFT_SECONDS = 86_400
 LOCK, RUNS = ".lock", ".runs"
 """In the cache: shared by runs that name entries, held alone to remove some; links to the folders of its runs."""
+STUDIES = "studies"
+"""In the cache: folders of unfinished work, that other values of some keys take up."""
 RECORD = "run.json"
 """In a run's folder: what it is, how far it came, and which entries of the cache it names."""
 
@@ -113,7 +115,21 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
 
     What a run names is never removed, and the cache knows in which folders its runs lie.
     """
-    entry = _folder(root, step, wanted)
+    _name_entry(root, _folder(root, step, wanted), run)
+
+
+def unfinished(root: Path, step: Step, wanted: Parts, run: Path) -> Path:
+    """The folder of a step's unfinished work, which the run names; see `Step.resumes`."""
+    same = {key: value for key, value in wanted.items() if key not in step.resumes}
+    folder = root / STUDIES / files.digest(step.name, same)
+    _name_entry(root, folder, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "entry.json", {"parts": same})
+    os.utime(folder)
+    return folder
+
+
+def _name_entry(root: Path, entry: Path, run: Path) -> None:
     with files.locked(root / LOCK, seconds=60, what="the cache", shared=True):
         known = root / RUNS / f"runs-{files.digest(str(run.parent.resolve()))[:12]}"
         if not known.is_symlink():
@@ -121,7 +137,7 @@ def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
             with suppress(FileExistsError):
                 known.symlink_to(os.path.relpath(run.parent.resolve(), known.parent.resolve()))
         record = files.read_json(run / RECORD)
-        files.write_json(run / RECORD, {**record, "entries": [*record["entries"], f"{step.name}/{entry.name}"]})
+        files.write_json(run / RECORD, {**record, "entries": [*record["entries"], f"{entry.parent.name}/{entry.name}"]})
 
 
 @dataclass(frozen=True)

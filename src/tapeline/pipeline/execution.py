@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tapeline.config.schema import Config
+from tapeline.pipeline.disk import check_space
 from tapeline.pipeline.graph import Parameters, Step
 
 Reads = TypeVar("Reads")
 
 
-def execute(step: Step, config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> Parameters:
+def execute(
+    step: Step, config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Path | None = None
+) -> Parameters:
     """Run one step; `outputs` must not exist yet.
 
     Args:
@@ -21,12 +25,17 @@ def execute(step: Step, config: Config, inputs: Mapping[str, Path], outputs: Map
         config: the whole of it; the step sees what it reads.
         inputs: paths by artifact; one that the step need not have may be left out.
         outputs: paths by artifact, for all that it makes.
+        work: the folder of unfinished work, for a step that resumes; None: a new one, which is removed.
 
     Returns:
         Its output parameters.
+
+    Raises:
+        Refused: by the step, or there is too little disk space for it.
     """
     arguments: dict[str, Any] = {name: inputs.get(name) for name in step.inputs}
     seen = view(config, step.view)
+    check_space(step, seen, arguments, outputs)
     if step.map_over:
         from tapeline.pipeline.partitions import run_parts
 
@@ -36,7 +45,10 @@ def execute(step: Step, config: Config, inputs: Mapping[str, Path], outputs: Map
     arguments |= {artifact.name: outputs[artifact.name] for artifact in step.makes}
     if step.store != "none":
         arguments["store"] = config.serving.store
-    return step.program()(seen, **arguments) or {}
+    with tempfile.TemporaryDirectory() as folder:
+        if step.resumes:
+            arguments["work"] = work or Path(folder)
+        return step.program()(seen, **arguments) or {}
 
 
 def view(config: object, shape: type[Reads]) -> Reads:

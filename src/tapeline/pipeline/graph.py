@@ -56,6 +56,9 @@ class Step:
     """Its program runs once for each partition, and makes one folder with a part for each."""
     shaped_by: tuple[str, ...] = ()
     """Keys of the configuration that decide about its partitions."""
+    resumes: tuple[str, ...] = ()
+    """Keys of the configuration that do not change unfinished work. Where there are some, its program has the argument
+    `work`: a folder in the cache, the same for all runs that differ in these keys only."""
     trains: bool = False
     """Runs in the image of the hardware profile, with its accelerator."""
     store: Literal["none", "read", "write"] = "none"
@@ -107,10 +110,13 @@ RAW = Artifact("raw", "raw", kept=None, kind="data")
 TABLE = Artifact("table", "table", kept=None, kind="data")
 PROFILE = Artifact("profile", "profile.json", kind="data")
 SAMPLE = Artifact("sample", "sample.parquet", kind="data")
+BEST = Artifact("best", "best.json")
+STUDY = Artifact("study", "study.json")
 FITTED = Artifact("fitted", "fitted", kept="fitted.json", kind="model")
 SERVABLE = Artifact("servable", "servable", kind="model")
 SCORES = Artifact("scores", "scores.json", kind="figures")
 PREDICTIONS = Artifact("predictions", "predictions.parquet", kind="data")
+EXAMPLES = Artifact("examples", "examples.parquet", kind="data", optional=True)
 METRICS = Artifact("metrics", "metrics.json", kind="numbers")
 REPORT = Artifact("report", "report.html", kind="page")
 PUBLISHED = Artifact("published", "published.json")
@@ -121,18 +127,30 @@ FETCHED = (METRICS, REPORT, PUBLISHED)
 STEPS = (
     Step("ingest", takes=(), makes=(RAW,), world="watched"),
     Step("features", takes=("raw",), makes=(TABLE, PROFILE, SAMPLE)),
-    Step("train", takes=("table",), makes=(FITTED,), trains=True),
+    Step(
+        "tune",
+        takes=("table",),
+        makes=(BEST, STUDY),
+        only_with="tune",
+        resumes=("tune.trials", "tune.parallel", "tune.timeout_seconds", "tune.refit", "tune.heartbeat_seconds"),
+        trains=True,
+    ),
+    Step("train", takes=("table", "best?"), makes=(FITTED,), trains=True),
     Step("export", takes=("sample", "fitted"), makes=(SERVABLE,)),
-    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS)),
+    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS, EXAMPLES)),
     Step(
         "gate",
-        takes=("table", "profile", "fitted", "servable", "scores", "predictions"),
+        takes=("table", "profile", "fitted", "servable", "scores", "predictions", "study?"),
         makes=(METRICS,),
         parameters=("accepted",),
         store="read",
         world="fresh",
     ),
-    Step("report", takes=("profile", "fitted", "scores", "predictions", "metrics"), makes=(REPORT,)),
+    Step(
+        "report",
+        takes=("profile", "fitted", "scores", "predictions", "examples?", "metrics", "study?"),
+        makes=(REPORT,),
+    ),
     Step("publish", takes=("servable", "metrics"), makes=(PUBLISHED,), when="accepted", store="write", world="fresh"),
 )
 """All steps that a graph may have, in their order."""

@@ -140,9 +140,12 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         changed = cache.why(root, step, wanted)
         LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
 
+    work = cache.unfinished(root, step, wanted, progress.folder) if wanted is not None and step.resumes else None
+
     def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
         begun = time.perf_counter()
-        return execute(step, config, _taken(step, progress.artifacts), outputs), time.perf_counter() - begun
+        parameters = execute(step, config, _taken(step, progress.artifacts), outputs, work)
+        return parameters, time.perf_counter() - begun
 
     if wanted is not None:
         return _settle(step, progress, cache.make(root, step, wanted, build), "ran")

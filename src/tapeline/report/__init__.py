@@ -12,14 +12,23 @@ import numpy as np
 
 from tapeline.models.fitted import Fitted
 from tapeline.report.page import environment, numbers
-from tapeline.report.sections import Inputs, data, model
+from tapeline.report.sections import Inputs, data, model, tuning
+from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import interval_key
 
 Values = Mapping[str, Any]
 
 
-def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predictions: Predictions) -> str:
+def page(
+    metrics: Values,
+    scores: Values,
+    profile: Values,
+    fitted: Fitted,
+    predictions: Predictions,
+    study: Values | None = None,
+    examples: Examples | None = None,
+) -> str:
     """The report of a run, as text.
 
     Args:
@@ -28,12 +37,14 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
         profile: profile.json.
         fitted: fitted.json.
         predictions: of the test rows.
+        study: study.json, where there was a search.
+        examples: some of them with their features, where the task chose some.
     """
     import matplotlib as mpl
     import yaml
 
-    number = numbers({"metrics": metrics, "scores": scores, "profile": profile})
-    inputs = Inputs(metrics, scores, fitted, predictions, number)
+    number = numbers({"metrics": metrics, "scores": scores, "profile": profile, "study": study})
+    inputs = Inputs(metrics, scores, fitted, predictions, number, profile, examples)
     every = profile["statistics"].get("series", {}).get("every")
     alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(
@@ -51,11 +62,21 @@ def page(metrics: Values, scores: Values, profile: Values, fitted: Fitted, predi
         model=model.figures(inputs),
         others=model.others(inputs),
         intervals=model.intervals(inputs),
+        search=None if study is None else _search(study, number),
         configuration=[
             yaml.safe_dump({key: each}, sort_keys=False, allow_unicode=True) for key, each in metrics["config"].items()
         ],
         versions={**scores["versions"], "matplotlib": mpl.__version__},
     )
+
+
+def _search(study: Values, number: Any) -> Values:
+    return {
+        "sentence": tuning.sentence(study),
+        "figures": tuning.figures(study, number),
+        "trials": tuning.trials(study, number),
+        "best": study["best"]["params"],
+    }
 
 
 def data_page(profile: Values) -> str:

@@ -43,7 +43,7 @@ def write(
     Args:
         model: a tf.Module, called with float32 [rows, features...].
         metadata: written to assets.extra/tapeline.json; `model_version` and `name` are required.
-        sample: float32 [rows, features...], the warm-up request.
+        sample: [rows, features...], the warm-up request.
         folder: the servable, not there yet.
         others: the signatures beside the default one.
         missing: NaN is a missing feature, which the model takes.
@@ -65,7 +65,7 @@ def write(
         for each in others
     }
     files.write_json(folder / METADATA, {**metadata, "signatures": described})
-    requests = {DEFAULT: {PREDICTORS: sample}}
+    requests = {DEFAULT: {PREDICTORS: sample.reshape(len(sample), -1).astype(np.float32)}}
     for each in others:
         requests[each.name] = {one.name: signatures.example(one, len(sample)) for one in each.inputs}
     files.write_bytes(folder / WARM_UP, _warm_up(str(metadata["name"]), requests))
@@ -98,7 +98,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 def load(folder: Path, signature: str = DEFAULT) -> Call:
     """Load a servable; returns a function of the signature's inputs by name, or of the array of its only one.
 
-    The default signature takes float32 [rows, features...].
+    The default signature takes float32 [rows, numbers]; its array may also have the shape of the features.
 
     Raises:
         Refused: the servable is damaged, or has no such signature.
@@ -119,7 +119,7 @@ def _load(folder: Path, names: Sequence[str]) -> list[Call]:
         specs = function.structured_input_signature[1]
 
         def predict(values: Array | Mapping[str, Array]) -> dict[str, Array]:
-            inputs = values if isinstance(values, Mapping) else dict.fromkeys(specs, values)
+            inputs = values if isinstance(values, Mapping) else {name: _flat(name, values) for name in specs}
             outputs = function(**{name: tensorflow.constant(inputs[name], specs[name].dtype) for name in specs})
             return {name: output.numpy() for name, output in outputs.items()}
 
@@ -127,6 +127,10 @@ def _load(folder: Path, names: Sequence[str]) -> list[Call]:
         return predict
 
     return [caller(function) for function in functions]
+
+
+def _flat(name: str, values: Array) -> Array:
+    return values.reshape(len(values), -1) if name == PREDICTORS else values
 
 
 def verify(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The signatures of a servable, as TensorFlow functions.
 
-    serving_default     predictors float32 [None, features...] to the outputs
+    serving_default     predictors float32 [None, numbers] to the outputs; an array a row is flattened
     <a dataset's own>   the same outputs from the inputs that the dataset declares, as `closes` of indices
 
 Every signature also returns model_version, a string per row. Where the features of a row are NaN or infinite, or cannot
@@ -10,6 +10,7 @@ refuse one row. A model that learnt from missing features takes NaN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,14 +47,6 @@ def build(
     """
     tensorflow = tf.load()
 
-    def default(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        features = inputs[PREDICTORS]
-        usable = tensorflow.math.is_finite(features)
-        if missing:
-            usable = usable | tensorflow.math.is_nan(features)
-        answered = tensorflow.reduce_all(usable, axis=list(range(1, len(features.shape))))
-        return {name: _masked(output, answered) for name, output in model(features).items()}
-
     def signature(inputs: Sequence[InputSpec], function: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
         def serve(*tensors: Any) -> dict[str, Any]:
             version = tensorflow.repeat(tensorflow.constant(model_version), tensorflow.shape(tensors[0])[0])
@@ -63,7 +56,17 @@ def build(
         specs = [tensorflow.TensorSpec([None, *each.shape], dtype_of(each), name=each.name) for each in inputs]
         return tensorflow.function(serve, input_signature=specs)
 
-    predictors = InputSpec(PREDICTORS, tuple(feature_shape), "float32")
+    predictors = InputSpec(PREDICTORS, (math.prod(feature_shape),), "float32")
+
+    def default(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        features = inputs[PREDICTORS]
+        usable = tensorflow.math.is_finite(features)
+        if missing:
+            usable = usable | tensorflow.math.is_nan(features)
+        shaped = features if len(feature_shape) == 1 else tensorflow.reshape(features, [-1, *feature_shape])
+        answered = tensorflow.reduce_all(usable, axis=1)
+        return {name: _masked(output, answered) for name, output in model(shaped).items()}
+
     return {
         DEFAULT: signature([predictors], default),
         **{each.name: signature(each.inputs, _from_inputs(model, each)) for each in others},

@@ -33,6 +33,11 @@ class Reads:
     serving: Name
 
 
+def space(config: Reads, *, sample: Path, fitted: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: weights as variables and in the graph."""
+    return 2 * files.size([sample, fitted])
+
+
 def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
     """Write the servable; its `model_version` is the digest of weights, feature names and name."""
     data, fit = open_table(sample), fits.read(fitted)

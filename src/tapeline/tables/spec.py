@@ -53,6 +53,10 @@ class Spec:
     """What each part holds, as in `asset`; None: the table has one part."""
     horizon: timedelta | None = None
     """How far behind a row's time its label reaches; None: rows have no time."""
+    categorical: tuple[str, ...] = ()
+    """Features whose values are numbers of categories, for families that know such."""
+    by: tuple[str, ...] = ()
+    """Of which rows the scores are listed, too: those of each partition, under its name, and of each `month`."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,11 @@ class Manifest:
     def axis(self) -> str | None:
         """The column that orders the rows: the time, else the row number; None where there is neither."""
         return next(iter((*self.names("time"), *self.names("row"))), None)
+
+
+def categorical(spec: Spec, manifest: Manifest) -> tuple[int, ...]:
+    """Positions of the features of a table that are categories."""
+    return tuple(at for at, name in enumerate(manifest.names("feature")) if name in spec.categorical)
 
 
 def header_of(spec: Spec, dataset: str, columns: Iterable[Column], extra: Mapping[str, Any]) -> Manifest:

@@ -1,0 +1,214 @@
+"""The space of a search: its keys checked against the model, and values of what a sampler draws."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tapeline.config.schema import Dimension, Model, Split, Tune
+from tapeline.errors import Finding, Refused, choose, nearest
+from tapeline.tables.spec import Spec, parse_duration
+from tapeline.tasks import Task
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+PREFIX = "model."
+VALIDATION = 0.15
+"""Share of the train times that are validation rows of the search, where neither model nor split keeps some."""
+GRID = 10_000
+"""Points of a grid, at most."""
+
+Values = dict[str, Any]
+
+
+def findings(tune: Tune, model: Model, split: Split, task: Task, spec: Spec) -> Iterator[Finding]:
+    """What of a search cannot work, before anything starts."""
+    known = [each.name for each in task.METRICS]
+    if tune.metric not in known:
+        yield Finding(f"tune.metric={tune.metric}", "no metric of this dataset", choose(tune.metric, known))
+    if getattr(split, "validation", None) == 0:
+        fix = "set split.validation=null or split.validation=0.15"
+        yield Finding("split.validation=0", "leaves no validation rows, by which a search compares its trials", fix)
+    if not tune.space:
+        fix = "set it, as in tune.space='{model.learning_rate: {low: 1e-4, high: 1e-1, log: true}}'"
+        yield Finding("tune.space", f"has no keys, and there are no ranges for model={model.family}", fix)
+    for key, dimension in tune.space.items():
+        yield from _of_key(key, dimension, model)
+    yield from _of_sampler(tune)
+    yield from _of_rows(tune, spec)
+    yield from _of_storage(tune)
+
+
+def _of_key(key: str, dimension: Dimension, model: Model) -> Iterator[Finding]:
+    name, where = key.removeprefix(PREFIX), f"tune.space.{key}"
+    known = [each for each in type(model).model_fields if each not in model.not_tuned]
+    if not key.startswith(PREFIX):
+        fix = nearest(key, [PREFIX + each for each in known], otherwise="remove it; choose tune=none without others")
+        yield Finding(where, "is no key of model, and a search changes keys of model only", fix)
+    elif name in model.not_tuned and name in type(model).model_fields:
+        yield Finding(where, "cannot be searched, since it chooses other keys or changes no weight", "remove it")
+    elif name not in known:
+        near = nearest(name, known, otherwise="")
+        fix = near.replace("mean ", f"mean {PREFIX}") or f"choose another model, tune=optuna, or of {', '.join(known)}"
+        yield Finding(where, f"model={model.family} has no such key", fix)
+    else:
+        for end in dict.fromkeys(map(json.dumps, _ends(dimension))):
+            yield from _wrong_value(where, name, json.loads(end), model)
+
+
+def _ends(dimension: Dimension) -> list[Any]:
+    return list(dimension.choices) if dimension.choices is not None else [dimension.low, dimension.high]
+
+
+def _wrong_value(where: str, name: str, value: Any, model: Model) -> Iterator[Finding]:
+    try:
+        changed(model, {PREFIX + name: value})
+    except ValidationError as error:
+        for detail in error.errors():
+            rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            yield Finding(f"{where}: {json.dumps(value)}", rule[0].lower() + rule[1:], "set another value")
+    except Refused as error:
+        for each in error.findings:
+            problem = f"{each.where} {each.problem}"
+            yield Finding(f"{where}: {json.dumps(value)}", problem, f"remove this value, or {each.fix}")
+
+
+def _of_sampler(tune: Tune) -> Iterator[Finding]:
+    where = f"tune.sampler={tune.sampler}"
+    if tune.sampler == "cmaes":
+        if importlib.util.find_spec("cmaes") is None:
+            yield Finding(where, "the package cmaes is not installed", "install tapeline[cmaes]")
+        if listed := [key for key, each in tune.space.items() if each.choices is not None]:
+            fix = "choose tune.sampler=tpe, or give a range"
+            yield Finding(where, f"proposes numbers only, and {', '.join(listed)} has a list of choices", fix)
+        if len(tune.space) < 2:
+            yield Finding(where, "needs two or more keys", "choose tune.sampler=tpe")
+    elif tune.sampler == "grid":
+        for key, each in tune.space.items():
+            if each.choices is None and each.points is None and isinstance(each.low, float):
+                fix = "add points, as in {low: 0.1, high: 0.5, points: 5}"
+                yield Finding(f"tune.space.{key}", "a grid needs the number of points of a range", fix)
+        yield from _of_grid(tune, where)
+
+
+def _of_grid(tune: Tune, where: str) -> Iterator[Finding]:
+    size = math.prod(_points(each) for each in tune.space.values())
+    if size > GRID:
+        fix = "give points, as in {low: 1, high: 99, points: 5}"
+        yield Finding(where, f"the grid has {size:,} points, and {GRID:,} are allowed", fix)
+    elif tune.trials > size:
+        yield Finding(f"tune.trials={tune.trials}", f"the grid has {size} points", f"set tune.trials={size} or less")
+
+
+def _points(dimension: Dimension) -> int:
+    if dimension.choices is not None:
+        return len(dimension.choices)
+    if dimension.points is not None or isinstance(dimension.low, float):
+        return dimension.points or 1
+    return int(dimension.high or 0) - int(dimension.low or 0) + 1
+
+
+def _of_rows(tune: Tune, spec: Spec) -> Iterator[Finding]:
+    timed = spec.horizon is not None
+    if tune.block is not None:
+        try:
+            if not parse_duration(tune.block):
+                yield Finding(f"tune.block={tune.block}", "must be longer than 0", "set it, as in tune.block=1w")
+        except ValueError as error:
+            yield Finding(f"tune.block={tune.block}", str(error), "set it, as in tune.block=1w")
+        if tune.rows is None:
+            yield Finding(f"tune.block={tune.block}", "is not read, since tune.rows=null", "set tune.rows too")
+        if not timed:
+            problem = "the dataset's rows have no time; rows or whole groups are drawn"
+            yield Finding(f"tune.block={tune.block}", problem, "set tune.block=null")
+    elif tune.rows is not None and timed:
+        problem = "rows with a time are drawn in blocks, and tune.block=null"
+        yield Finding(f"tune.rows={tune.rows}", problem, "set the duration of a block, as in tune.block=1w")
+
+
+def _of_storage(tune: Tune) -> Iterator[Finding]:
+    if tune.storage is None:
+        for key in ("study", "password_env", "password_file"):
+            if (value := getattr(tune, key)) is not None:
+                fix = "set tune.storage too, as in tune.storage=postgresql://user@host/database"
+                yield Finding(f"tune.{key}={value}", "is not read, since tune.storage=null", fix)
+    if tune.password_env and tune.password_file:
+        yield Finding("tune.password_env", "tune.password_file is set, too", "keep one of them")
+
+
+def changed(model: Model, overrides: Mapping[str, Any]) -> Model:
+    """The section with values for dotted keys, validated.
+
+    Raises:
+        ValidationError, Refused: a value that the schema does not allow.
+    """
+    values = {key.removeprefix(PREFIX): value for key, value in overrides.items()}
+    return type(model).model_validate({**model.model_dump(), **values})
+
+
+def whole_numbers(key: str, model: Model) -> bool:
+    """Whether the schema allows only whole numbers for a key."""
+    try:
+        changed(model, {key: 1.5})
+    except ValidationError as error:
+        return any(each["type"].startswith("int") for each in error.errors())
+    except Refused:
+        pass
+    return False
+
+
+def distributions(space: Mapping[str, Dimension], model: Model) -> dict[str, BaseDistribution]:
+    """Optuna's distribution for each key; a choice is its JSON text."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    made: dict[str, BaseDistribution] = {}
+    for key, each in space.items():
+        low, high, log = each.low, each.high, bool(each.log)
+        if each.choices is not None:
+            made[key] = CategoricalDistribution([json.dumps(choice) for choice in each.choices])
+        elif whole_numbers(key, model):
+            made[key] = IntDistribution(int(low or 0), int(high or 0), log=log)
+        else:
+            made[key] = FloatDistribution(float(low or 0), float(high or 0), log=log)
+    return made
+
+
+def grid(space: Mapping[str, Dimension], made: Mapping[str, BaseDistribution]) -> dict[str, list[Any]]:
+    """The points of each key for the sampler grid, as its distribution has them."""
+    import numpy as np
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    points: dict[str, list[Any]] = {}
+    for key, each in space.items():
+        distribution = made[key]
+        if isinstance(distribution, CategoricalDistribution):
+            points[key] = list(distribution.choices)
+            continue
+        low, high = float(each.low or 0), float(each.high or 0)
+        number = each.points or int(high - low) + 1
+        values = np.geomspace(low, high, number) if each.log else np.linspace(low, high, number)
+        if isinstance(distribution, IntDistribution):
+            points[key] = sorted({round(float(value)) for value in values})
+        else:
+            points[key] = [min(max(float(value), low), high) for value in values]
+    return points
+
+
+def values(space: Mapping[str, Dimension], drawn: Mapping[str, Any]) -> Values:
+    """Values for the keys of what was drawn from their distributions."""
+    return {key: _value(space[key], each) for key, each in drawn.items()}
+
+
+def _value(dimension: Dimension, drawn: Any) -> Any:
+    if dimension.choices is not None:
+        return json.loads(drawn)
+    if dimension.log != "reverse":
+        return drawn
+    low, high = dimension.low or 0, dimension.high or 0
+    return min(max(low + high - drawn, low), high)
