@@ -42,10 +42,11 @@ BODIES = st.fixed_dictionaries(
         "more": VALUES,
     },
 )
+VERSIONS = ["", "/versions/1", "/versions/99999999999999999999", "/versions/-1", "/labels/x", "/versions/\u00b2"]
 NAMES = st.sampled_from(["m", "half", "nope", "m-canary", "", "%6d", "m%00", "..", "\u00fc", "a" * 3000])
 PATHS = st.one_of(
     st.builds("/v1/models/{}{}{}".format, NAMES,
-              st.sampled_from(["", "/versions/1", "/versions/99999999999999999999", "/versions/-1", "/labels/x", "/versions/\u00b2"]),
+              st.sampled_from(VERSIONS),
               st.sampled_from([":predict", ":PREDICT", ":classify", ":x", "/metadata", "", ":predict?a=b", "/"])),
     st.sampled_from(["/", "/monitoring/prometheus/metrics", "*", "/v1", "//v1/models/m"]),
     st.text(max_size=30).map(lambda text: "/" + text),
@@ -118,15 +119,22 @@ def tensor_protos(draw: st.DrawFn) -> Any:
     return proto
 
 
+PREDICT = predict_pb2.PredictRequest
+KINDS: list[tuple[Any, str]] = [
+    *[(PREDICT, "PredictionService/Predict")] * 3,
+    (get_model_metadata_pb2.GetModelMetadataRequest, "PredictionService/GetModelMetadata"),
+    (get_model_status_pb2.GetModelStatusRequest, "ModelService/GetModelStatus"),
+    (PREDICT, "PredictionService/Classify"),
+    (PREDICT, "ModelService/Nothing"),
+]
+BAD = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "DATA_LOSS")
+"""Codes that no request of this size may get."""
+
+
 @st.composite
 def grpc_messages(draw: st.DrawFn) -> tuple[str, bytes]:
     """A method, and bytes for it."""
-    kind, method = draw(st.sampled_from([
-        (predict_pb2.PredictRequest, "PredictionService/Predict"), (predict_pb2.PredictRequest, "PredictionService/Predict"),
-        (get_model_metadata_pb2.GetModelMetadataRequest, "PredictionService/GetModelMetadata"),
-        (get_model_status_pb2.GetModelStatusRequest, "ModelService/GetModelStatus"),
-        (predict_pb2.PredictRequest, "PredictionService/Classify"), (predict_pb2.PredictRequest, "ModelService/Nothing"),
-    ]))  # fmt: skip
+    kind, method = draw(st.sampled_from(KINDS))
     message = kind()
     message.model_spec.name = draw(st.sampled_from(["m", "half", "", "nope", "m\0"]))
     if draw(st.booleans()):
@@ -134,7 +142,7 @@ def grpc_messages(draw: st.DrawFn) -> tuple[str, bytes]:
     message.model_spec.signature_name = (
         draw(st.sampled_from(["", "both", "serving_default", "x"])) if draw(st.booleans()) else ""
     )
-    if kind is predict_pb2.PredictRequest:
+    if kind is PREDICT:
         for name in draw(st.lists(st.sampled_from(["predictors", "x", "s", ""]), max_size=2)):
             message.inputs[name].CopyFrom(draw(tensor_protos()))
         message.output_filter.extend(draw(st.lists(st.sampled_from(["prediction", "x", "y", ""]), max_size=2)))
@@ -153,14 +161,7 @@ def call(channel: Any, method: str, content: bytes) -> str:
     try:
         channel.unary_unary(f"/tensorflow.serving.{method}")(content, timeout=30)
     except grpc.RpcError as error:
-        if error.code().name in (
-            "INTERNAL",
-            "UNKNOWN",
-            "UNAVAILABLE",
-            "DEADLINE_EXCEEDED",
-            "RESOURCE_EXHAUSTED",
-            "DATA_LOSS",
-        ):
+        if error.code().name in BAD:
             return f"{error.code().name}: {error.details()}"
     return ""
 

@@ -16,6 +16,7 @@ from tapeline import files
 from tapeline.errors import Refused
 from tapeline.serving import saved_model
 from tapeline.serving.store import location, log, operations, state, versions
+from tapeline.serving.store.folder import FolderBackend
 from tests.faults import injection
 from tests.faults.injection import publish, serving
 
@@ -218,7 +219,13 @@ def test_a_long_log_is_read_only_as_far_as_needed(
     path = store / log.LOG
     path.write_bytes(b'{"name": "m", "verb": "canary", "number": 1, "before": 1}\n' * 50_000 + path.read_bytes())
     parsed = list[str]()
-    monkeypatch.setattr(log, "_record", lambda line, real=log._record: parsed.append(line) or real(line))
+    real = log._record
+
+    def recorded(line: str) -> Any:
+        parsed.append(line)
+        return real(line)
+
+    monkeypatch.setattr(log, "_record", recorded)
     assert versions.read(store, "m").fates().order == [2, 1]
     assert len(parsed) <= log.RECENT
 
@@ -271,7 +278,7 @@ def test_a_version_is_on_the_disk_before_models_config_names_it(
     store = tmp_path / "store"
     publish(models / "a", store)
     order = list[str]()
-    real_sync, real_put = os.fsync, location.FolderBackend.put
+    real_sync, real_put = os.fsync, FolderBackend.put
 
     def fsync(handle: int) -> None:
         order.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
@@ -282,7 +289,7 @@ def test_a_version_is_on_the_disk_before_models_config_names_it(
         return real_put(self, path, content, etag)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(location.FolderBackend, "put", put)
+    monkeypatch.setattr(FolderBackend, "put", put)
     publish(models / "b", store)
     before = order[: order.index("put models.config")]
     synced = {Path(path).name for path in before}
