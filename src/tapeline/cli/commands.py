@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from tapeline.commands import load as load
 from tapeline.commands import names as names
 from tapeline.commands import split as split
 from tapeline.commands import words_of
+from tapeline.errors import program
 
 GROUPS = ("run and look", "sweep and compare", "serve", "clusters", "maintenance")
 """Headings of `tapeline --help`."""
 WIDTH = 100
 """Columns of a line of help."""
+
+
+def as_typed(text: str) -> str:
+    """The text with its commands written as they were typed: `make run` instead of `tapeline run` below make."""
+    if program() != "make":
+        return text
+    by_make = "|".join(name for name in names() if not words_of(load(name)))
+    text = re.sub(rf"(?<![\w./-])tapeline (?=(?:{by_make})\b(?!-))", "make ", text)
+    return re.sub(r"(?<![\w./-])tapeline (?=(?:store|step)\b)", ".venv/bin/tapeline ", text)
 
 
 def usage() -> str:

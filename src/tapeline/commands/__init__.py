@@ -98,8 +98,9 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
     for text in arguments:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
-            overrides.append(text)
-            findings += _unread(name, command, text)
+            unread = list(_unread(name, command, text))
+            findings += unread
+            overrides += [] if unread else [text]
         elif known[key].choices and value not in known[key].choices:
             findings.append(
                 Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
@@ -107,8 +108,21 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
         elif options.setdefault(key, value) != value:
             findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
     if findings:
-        raise Refused(*findings)
+        raise Refused(*findings, *_composed_mistakes(name, command, overrides))
     return overrides, options
+
+
+def _composed_mistakes(name: str, command: Command, overrides: Sequence[str]) -> Sequence[Finding]:
+    """What is also wrong with the overrides of a line that is refused already, so that all is said at once."""
+    if not overrides or words_of(command) or getattr(command, "READS", None) == () or name in ("runs", "sweep"):
+        return ()
+    from tapeline.checks import before_build, configured
+
+    try:
+        configured(overrides, before_build)
+    except Refused as error:
+        return error.findings
+    return ()
 
 
 def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:

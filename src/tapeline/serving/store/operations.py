@@ -5,7 +5,8 @@ tapeline canary run=latest      tapeline promote      tapeline rollback why="...
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from tapeline.serving.store.backend import retry_on_conflict
 from tapeline.serving.store.state import CANARY
 from tapeline.serving.store.versions import Change, Store, Version, after_the_change
 from tapeline.tasks import value
+
+RECORDS = 5000
+"""Lines of the log, from its end, that `versions` reads."""
 
 
 def number(text: str | None) -> int | None:
@@ -171,6 +175,7 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
         models = ", ".join(store.backend.models())
         fix = f"set serving.name to one of: {models}" if models else "publish a model first, or set serving.store"
         raise refuse(f"serving.name={name}", f"{root} has no version of this model", fix)
+    history = list(reversed(list(islice(store.history(), RECORDS))))
     rolled_back = store.fates().rolled_back
     pins = {store.state.pins.get(name): "live", store.state.pins.get(f"{name}{CANARY}"): "canary"}
     for version in known:
@@ -178,8 +183,11 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
         metrics = {} if version.problem else store.metrics(version.number)
         state = pins.get(version.number) or ("rolled back" if version.number in rolled_back else "")
         features = metadata.get("features", [])
+        added = [line for line in history if line["number"] == version.number]
         yield {
             "number": version.number,
+            "published": str(added[0].get("time", "")) if added else "",
+            "since": _live_since(history, version.number),
             "state": ", ".join(filter(None, [state, version.problem])),
             "model_version": version.model_version,
             "data": str(metadata.get("data", ""))[:12],
@@ -199,6 +207,18 @@ def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a metrics.json; {} where it has none, or another type of it."""
     found = metrics.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _live_since(history: Sequence[Mapping[str, Any]], number: int) -> str:
+    """When the version became live the last time; empty where it never was."""
+    since, live = "", None
+    for line in history:
+        if line["verb"] == "canary":
+            continue
+        if line["number"] == number and live != number:
+            since = str(line.get("time", ""))
+        live = line["number"]
+    return since
 
 
 def _score(metrics: Mapping[str, Any]) -> dict[str, Any]:
