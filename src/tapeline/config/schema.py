@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -25,6 +25,8 @@ class Dataset(Section):
     """Of Kaggle, for the source kaggle; None where the data is not there."""
     FILE: ClassVar[str | None] = None
     """The name of the data where a path is a folder or an archive with several files."""
+    PACKED: ClassVar[str | None] = None
+    """The archive in which the competition has that file; None: it has the file itself."""
     BESIDE: ClassVar[tuple[str, ...]] = ()
     """Names of small files that the dataset reads where they lie beside its data."""
 
@@ -34,6 +36,16 @@ class Dataset(Section):
     """A file or URL, for the sources that read one."""
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
+    max_gap_days: Annotated[int, Field(ge=0)] | None = None
+    """Data is refused where a series has no value for longer, in its own days or steps; null: only a warning."""
+    max_move: Annotated[float, Field(gt=0)] | None = None
+    """Data is refused where a value differs from the one before by more, as 0.5 for half; null: only a warning."""
+    max_bytes: Annotated[int, Field(ge=1)] = 4_000_000_000
+    """Of one file, decompressed; a larger one is refused."""
+    max_columns: Annotated[int, Field(ge=1)] = 2000
+    """Of one table of text; one with more is refused."""
+    max_seconds: Annotated[float, Field(gt=0)] = 600
+    """In which a URL must be downloaded."""
 
     @property
     def simulation(self) -> dict[str, Any]:
@@ -116,6 +128,20 @@ class Gate(Section):
     """Least lead over the version now served, on test rows that it never learnt; null is off."""
 
 
+CANARY = "-canary"
+"""A canary is served as <name>-canary."""
+RESERVED = ("latest", "models.config", "log.jsonl")
+"""Names in runs and in a store that are not names of models."""
+
+
+def reserved(name: str) -> str:
+    """Why tapeline needs this name itself; "" where a model may have it. Some file systems ignore case."""
+    lower = name.lower()
+    if lower.endswith(CANARY):
+        return f"is reserved: tapeline serves the canary of {name[: -len(CANARY)]} under this name"
+    return "is reserved: tapeline uses this name itself" if lower in RESERVED else ""
+
+
 class Dimension(Section):
     """The values that a search tries for one key: a range from low to high, or a list of choices."""
 
@@ -188,6 +214,14 @@ class Serving(Section):
     """Where an accepted model goes."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if problem := reserved(name):
+            raise ValueError(problem)
+        return name
+
     store: str
     lock_seconds: Annotated[float, Field(ge=0)]
     keep: Annotated[int, Field(ge=1)]
@@ -201,6 +235,8 @@ class Serving(Section):
     rest_port: Annotated[int, Field(ge=0, le=65535)]
     poll_seconds: Annotated[float, Field(gt=0, le=3600)]
     """Between two looks at models.config."""
+    reload: Literal["loopback", "always"]
+    """Where gRPC's HandleReloadConfigRequest is allowed: if the server listens on loopback only, or always."""
 
 
 class Target(Section):

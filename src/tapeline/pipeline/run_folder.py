@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 
 from tapeline import files
+from tapeline.config.overrides import section_of
 from tapeline.config.schema import Config, Serving
-from tapeline.errors import Refused, nearest, refuse
+from tapeline.errors import Refused, nearest, program, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.evaluation.comparison import Tested
 from tapeline.lookup import metric
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import PREDICTIONS, SCORES
+from tapeline.pipeline.graph import PREDICTIONS, SCORES, SERVABLE
 from tapeline.tables import predictions as forecasts
 from tapeline.tasks import Metric, interval, value
 
@@ -200,6 +201,9 @@ def one(text: str, folder: Path, key: str) -> Run:
 def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
     part = text.rstrip("/").rpartition("/")[2]
     wanted = latest(folder) if part == "latest" else part
+    if not known:
+        fix = f"make one: {program()} run, or name another folder with target.runs=DIR"
+        raise refuse(f"{key}={text}", f"{folder} holds no runs", fix)
     exact = [run for run in known if run.name == wanted]
     fitting = exact or [run for run in known if wanted and wanted in run.name]
     if len(fitting) == 1:
@@ -207,7 +211,8 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
     if fitting:
         names = ", ".join(run.name for run in fitting[:5]) + (", ..." if len(fitting) > 5 else "")
         raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
-    fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
+    short = dict.fromkeys(TIMED.sub("", run.name) for run in known)
+    fix = nearest(part, ["latest", *short, *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
 
 
@@ -215,16 +220,43 @@ def accepted(name: str, config: Config) -> tuple[Path, Serving]:
     """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
 
     Raises:
-        Refused: no such run finished, or its gate rejected the model.
+        Refused: there is no such run, it did not finish, its files were changed, or its gate rejected the model.
     """
-    folder = Path(config.target.runs) / name
-    if not Run(folder).finished:
-        problem = f"no run of that name finished in {config.target.runs}"
-        raise refuse(f"run={name}", problem, "name one that did; tapeline runs lists them")
-    metrics = files.read_json(folder / SUMMARY.file)
+    run = one(name, Path(config.target.runs), "run")
+    if not run.finished or not run.metrics:
+        problem = f"{run.name} cannot be published: {run.problem}"
+        raise refuse(f"run={name}", problem, "name one that finished; tapeline runs lists them")
+    _check_unchanged(run)
+    metrics = run.metrics
     if not metrics["gate"]["accepted"]:
-        raise refuse(f"run={name}", "the gate rejected this model", "choose a run that it accepted")
-    return folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
+        fix = "choose a run that it accepted; tapeline runs lists them, and report.html has the reasons"
+        raise refuse(f"run={name}", f"the gate rejected the model of {run.name}", fix)
+    return run.folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
+
+
+def _check_unchanged(run: Run) -> None:
+    """Compare what the gate decided, and about what, with the digests in run.json; older runs may have none."""
+    digests = run.record.get("digests")
+    for artifact in (SUMMARY, SERVABLE):
+        expected = digests.get(artifact.name) if isinstance(digests, dict) else None
+        path = run.folder / artifact.file
+        if not path.exists():
+            raise refuse(path, "does not exist", "choose another run; tapeline runs lists them")
+        if expected and files.digest_path(path) != expected:
+            fix = "publish a run as it finished; make it again with: tapeline run"
+            raise refuse(path, f"was changed after the run: {RECORD} has another digest of it", fix)
+
+
+def check_name(overrides: Sequence[str], config: Config, name: str) -> None:
+    """Check that overrides which set serving.name mean the name that a run's model has.
+
+    Raises:
+        Refused: they mean another one.
+    """
+    typed = [text for text in overrides if section_of(text) in ("dataset", "experiment") or "serving.name" in text]
+    if typed and config.serving.name != name:
+        problem = f"means the model {config.serving.name}, but the model of this run is served as {name}"
+        raise refuse(" ".join(typed), problem, f"leave it out, or run again with serving.name={config.serving.name}")
 
 
 def decision(metrics: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ class Section(schema.Dataset):
 
     COMPETITION: ClassVar[str | None] = "facial-keypoints-detection"
     FILE: ClassVar[str | None] = "training.csv"
+    PACKED: ClassVar[str | None] = "training.zip"
 
     rows: Annotated[int, Field(ge=20)]
     """Of simulated data."""
