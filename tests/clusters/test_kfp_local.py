@@ -21,10 +21,7 @@ BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshol
 
 @pytest.fixture
 def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the pipeline that BUILT compiles to; returns the folder in which the engine keeps artifacts."""
-    overrides = [*BUILT, "target=kfp", f"serving.store={folder / 'cluster'}"]
-    path = folder / "pipeline.yaml"
-    path.write_text(emitter.emit(plan(lookup.configure(overrides), overrides))["indices-flat-cpu.yaml"])
+    """Run the pipeline that overrides compile to; returns the folder in which the engine keeps artifacts."""
     from kfp import components, local
     from kfp.local.status import Status
     from kfp.local.subprocess_task_handler import SubprocessTaskHandler
@@ -41,7 +38,10 @@ def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     root = folder / "engine"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
 
-    def run(**parameters: str) -> Path:
+    def run(*built: str, **parameters: str) -> Path:
+        overrides = [*(built or BUILT), "target=kfp", f"serving.store={folder / 'cluster'}"]
+        planned, path = plan(lookup.configure(overrides), overrides), folder / "pipeline.yaml"
+        path.write_text(emitter.emit(planned)[f"{planned.name}.yaml"])
         before = set(root.glob("*"))
         components.load_component_from_file(str(path))(**parameters)
         (made,) = set(root.glob("*")) - before
@@ -66,6 +66,21 @@ def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tape
     assert (accepted / "report" / "report").read_text() == without_run((latest / "report.html").read_text())
     assert (store / "indices-simulated" / "1" / "saved_model.pb").is_file()
     _shows(accepted, metrics(folder))
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("target", ["next_day", "same_day"])
+def test_the_engine_gives_the_bytes_of_a_price_forecast(
+    engine: Any, tapeline: Tapeline, folder: Path, target: str
+) -> None:
+    built = ["dataset=bitcoin", f"dataset.target={target}", "model=flat", "model.steps=40", "model.report_every=20"]
+    run = engine(*built)
+    assert tapeline("run", *built)[0] == 0
+    assert (run / "gate" / "metrics").read_bytes() == (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    (scalars,) = _artifacts(run / "gate")["metrics"]
+    assert scalars["metadata"]["rmse"] == metrics(folder)["test"]["overall"]["rmse"]
+    assert scalars["metadata"]["rmse.low"] < scalars["metadata"]["rmse"] < scalars["metadata"]["rmse.high"]
 
 
 def _shows(run: Path, told: dict[str, Any]) -> None:

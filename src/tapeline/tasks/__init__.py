@@ -56,7 +56,8 @@ class Metric:
 class Task(Protocol):
     """What the module of a task offers; all its functions are pure.
 
-    Optional, and so not listed: `answer(predictions)`, what `predict` prints beside the outputs, by name.
+    Optional, and so not listed: `answer(predictions)`, what `predict` prints beside the outputs, by name; `TARGET`, the
+    unit of the target in charts.
     """
 
     __name__: str

@@ -22,6 +22,7 @@ __all__ = [
     "NOTE",
     "OUTPUTS",
     "PRIMARY",
+    "TARGET",
     "TRACE",
     "answer",
     "baselines",
@@ -52,6 +53,8 @@ METRICS: tuple[Metric, ...] = (
 )
 PRIMARY = "rmse"
 TRACE = "rmse_log_return"
+TARGET = "log return"
+"""The unit of target and prediction, for charts."""
 FIGURES: tuple[str, ...] = ("over_time", "errors")
 NOTE = (
     "The model forecasts the log return from the last known price; rmse, mae and mape are errors of the price that "
