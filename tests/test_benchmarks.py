@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import data, parsing
+from benchmarks import conv, data, parsing
 
 
 def test_tables_are_measured_at_any_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +20,9 @@ def test_parsing_is_measured_at_any_size(capsys: pytest.CaptureFixture[str], mon
     parsing.main()
     lines = [line.split(":")[0].strip() for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == len(parsing.FORMATS) + 2 + 2
+
+
+def test_faces_are_read_at_any_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "ROWS", 30)
+    conv.reading()
+    assert "ingest of 30 rows" in capsys.readouterr().out

@@ -21,6 +21,7 @@ TYPED = [
         "gate=accuracy",
     ],
     ["target=tfjob", "split=walk_forward", "+split.windows=3", "gate.threshold=0.5", "dataset.cutoff_year=2010"],
+    ["target=kfp", "dataset=faces", "dataset.rows=50", "model=conv", "model.steps=7"],
 ]
 
 
@@ -85,7 +86,7 @@ def test_what_looks_at_the_world_is_not_cached() -> None:
 
 def test_parameters_say_what_they_are_and_what_was_built() -> None:
     told = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
-    assert told["model"] == "model: one of deep, flat, lightgbm; empty means as built: flat"
+    assert told["model"] == "model: one of conv, deep, flat, lightgbm; empty means as built: flat"
     assert told["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
 
 
