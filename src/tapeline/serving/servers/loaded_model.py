@@ -193,7 +193,6 @@ def load(name: str, number: int, folder: Path, threads: int) -> LoadedModel:
             with graph.as_default():
                 meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
             signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
-            # only tapeline's servables say that their first axis is rows
             loaded = LoadedModel(name, number, session, signatures, by_rows=(folder / METADATA).is_file())
             _warm_up(loaded, folder / WARM_UP)
     except RequestError as error:
