@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tapeline import lookup
-from tapeline.config.schema import Config
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import METRICS, STEPS, TABLE, Artifact, Step, artifacts, pipeline, shaping, until
 from tests.conftest import ROOT
@@ -57,26 +56,14 @@ TOY = (
 )
 
 
-@dataclass(frozen=True)
-class WithTune(Config):
-    """A configuration with a section that is not there yet."""
-
-    tune: object = None
-
-
-def _with_tune(value: object) -> WithTune:
-    return WithTune(**vars(lookup.configure([])), tune=value)
-
-
-@pytest.mark.parametrize("config", [lookup.configure([]), _with_tune(None)], ids=["no section", "null"])
-def test_a_step_without_its_section_is_absent_and_its_artifacts_are_taken_by_none(config: Config) -> None:
-    steps = pipeline(config, TOY)
+def test_a_step_without_its_section_is_absent_and_its_artifacts_are_taken_by_none() -> None:
+    steps = pipeline(lookup.configure(["tune=none"]), TOY)
     assert [each.name for each in steps] == ["first", "last"]
     assert steps[-1].takes == ("raw",)
 
 
 def test_a_step_with_its_section_is_there_and_its_artifacts_are_taken() -> None:
-    steps = pipeline(_with_tune({"trials": 3}), TOY)
+    steps = pipeline(lookup.configure(["tune=optuna"]), TOY)
     assert [each.name for each in steps] == ["first", "tune", "last"]
     assert (steps[-1].inputs, steps[-1].needs) == (("raw", "best"), ("raw",))
     assert shaping(TOY) == {"tune"}

@@ -19,7 +19,7 @@ def before_run(config: Config) -> None:
     Raises:
         Refused: all findings at once.
     """
-    rules = (*configuration.RULES, configuration.target_runs_here)
+    rules = (*configuration.RULES, configuration.target_runs_here, configuration.study_can_be_shared)
     _refuse(finding for rule in rules for finding in rule(config))
 
 
