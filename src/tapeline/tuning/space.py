@@ -90,15 +90,15 @@ def _of_sampler(tune: Tune) -> Iterator[Finding]:
         if len(tune.space) < 2:
             yield Finding(where, "needs two or more keys", "choose tune.sampler=tpe")
     elif tune.sampler == "grid":
-        for key, each in tune.space.items():
-            if each.choices is None and each.points is None and isinstance(each.low, float):
-                fix = "add points, as in {low: 0.1, high: 0.5, points: 5}"
-                yield Finding(f"tune.space.{key}", "a grid needs the number of points of a range", fix)
-        yield from _of_grid(tune, where)
+        vague = [key for key, each in tune.space.items() if _points(each) is None]
+        fix = "add points, as in {low: 0.1, high: 0.5, points: 5}"
+        for key in vague:
+            yield Finding(f"tune.space.{key}", "a grid needs the number of points of a range", fix)
+        yield from () if vague else _of_grid(tune, where)
 
 
 def _of_grid(tune: Tune, where: str) -> Iterator[Finding]:
-    size = math.prod(_points(each) for each in tune.space.values())
+    size = math.prod(_points(each) or 0 for each in tune.space.values())
     if size > GRID:
         fix = "give points, as in {low: 1, high: 99, points: 5}"
         yield Finding(where, f"the grid has {size:,} points, and {GRID:,} are allowed", fix)
@@ -106,12 +106,14 @@ def _of_grid(tune: Tune, where: str) -> Iterator[Finding]:
         yield Finding(f"tune.trials={tune.trials}", f"the grid has {size} points", f"set tune.trials={size} or less")
 
 
-def _points(dimension: Dimension) -> int:
+def _points(dimension: Dimension) -> int | None:
+    """How many values a grid has of a key; None where the range does not say."""
     if dimension.choices is not None:
         return len(dimension.choices)
-    if dimension.points is not None or isinstance(dimension.low, float):
-        return dimension.points or 1
-    return int(dimension.high or 0) - int(dimension.low or 0) + 1
+    if dimension.points is not None:
+        return dimension.points
+    whole = isinstance(dimension.low, int) and isinstance(dimension.high, int)
+    return int(dimension.high - dimension.low) + 1 if whole else None
 
 
 def _of_rows(tune: Tune, spec: Spec) -> Iterator[Finding]:

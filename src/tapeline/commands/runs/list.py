@@ -8,6 +8,7 @@ from tapeline.console import table
 from tapeline.pipeline import run_folder as past
 from tapeline.pipeline.run_folder import Run
 from tapeline.tasks import value
+from tapeline.tuning.results import tuned
 
 HEADS = ("run", "decision", "metric", "score", "interval", "rows", "version", "")
 
@@ -26,6 +27,7 @@ def _row(run: Run, latest: str | None) -> list[str]:
     cells = [""] * 6
     if run.metrics:
         notes += ["simulated"] if run.metrics["data"].get("simulated") else []
+        notes += [f"tuned: {found}"] if (found := tuned(run.metrics)) else []
         name = str(run.metrics["config"]["gate"]["metric"])
         score = value(run.metrics["test"]["overall"], name)
         between = "{:.4f} to {:.4f}".format(*run.interval) if run.interval else ""

@@ -14,15 +14,16 @@ from tapeline.console import table
 from tapeline.errors import printable
 from tapeline.lookup import metric
 from tapeline.tasks import interval, value
+from tapeline.tuning.results import tuned
 
 Job = Mapping[str, Any]
 Row = dict[str, Any]
 COLUMNS = (
     *("rank", "job", "status", "metric", "rows", "score", "test", "low", "high"),
-    *("beside the best", "decision", "run"),
+    *("beside the best", "decision", "run", "tuned"),
 )
 """`score` is the gate's metric on `rows`; `test` with its interval is the same on the test rows."""
-WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run")
+WORDS = ("job", "status", "metric", "rows", "beside the best", "decision", "run", "tuned")
 """Columns that hold no numbers."""
 
 
@@ -86,6 +87,7 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
         else _beside(value(best["metrics"]["test"]["overall"], name), found),
         "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
         "run": Path(job["run"]).name,
+        "tuned": tuned(job["metrics"]),
     }
 
 
@@ -120,8 +122,11 @@ def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
         own = " ".join(word for word in row["job"].split() if word not in common) or "as configured"
         score = f"{row['score']:.4f}" if isinstance(row["score"], float) else ""
         ends = f"{row['low']:.3f} to {row['high']:.3f}" if isinstance(row["low"], float) else ""
-        cells.append([str(row["rank"]), own, score, ends, row["beside the best"], row["decision"] or row["status"]])
-    table(("", "job", "score", "interval", "beside the best", "decision"), cells)
+        decision = row["decision"] or row["status"]
+        cells.append([str(row["rank"]), own, score, ends, row["beside the best"], decision, row["tuned"]])
+    heads = ("", "job", "score", "interval", "beside the best", "decision", "tuned")
+    known = len(heads) if any(row["tuned"] for row in rows) else len(heads) - 1
+    table(heads[:known], [each[:known] for each in cells])
 
 
 def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
