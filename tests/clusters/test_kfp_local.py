@@ -14,7 +14,10 @@ from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import plan
 from tests.conftest import Tapeline, metrics
 
-BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"]
+BUILT = [
+    *("model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"),
+    *("tune=optuna", "tune.trials=2"),
+]
 
 
 @pytest.fixture

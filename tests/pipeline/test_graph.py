@@ -88,6 +88,7 @@ MEANS_ELSE = {
     # sections of metrics.json and of the configuration, commands, keys of records
     "gate": "a section of the configuration, and of metrics.json",
     "train": "a section of metrics.json",
+    "tune": "a section of the configuration, and of metrics.json",
     "publish": "a command, and an option of run",
     "accepted": "a key of metrics.json, and a word for its value",
     "features": "a key of a servable's description",

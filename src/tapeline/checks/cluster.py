@@ -54,10 +54,19 @@ def _under(path: str, folder: str) -> bool:
 
 def password_has_its_secret(config: Config, target: Cluster) -> Iterator[Finding]:
     """The variable that holds the password comes from a Secret."""
-    variable = getattr(config.dataset, "password_env", None)
-    if variable and not target.data_secret:
-        fix = f"set target.data_secret to the Secret that has the key {variable}"
-        yield Finding(f"dataset.password_env={variable}", "pods have no such variable", fix)
+    for name, section in (("dataset", config.dataset), ("tune", config.tune)):
+        variable = getattr(section, "password_env", None)
+        if variable and not target.data_secret:
+            fix = f"set target.data_secret to the Secret that has the key {variable}"
+            yield Finding(f"{name}.password_env={variable}", "pods have no such variable", fix)
+
+
+def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
+    """A pod's own file is gone with the pod, and no second pod sees it."""
+    storage = config.tune.storage if config.tune else None
+    if storage and storage.startswith("sqlite"):
+        fix = "set tune.storage=postgresql://user@host/database, or tune.storage=null"
+        yield Finding("tune.storage=sqlite", "pods do not share this file", fix)
 
 
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
@@ -136,6 +145,7 @@ RULES: tuple[Rule, ...] = (
     store_is_within_reach,
     data_is_within_reach,
     password_has_its_secret,
+    study_is_within_reach,
     secrets_are_used,
     quantities_can_be_read,
     requests_are_within_limits,
