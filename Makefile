@@ -9,13 +9,13 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-faults test-k80 test-cluster lint bench bench-data bench-serving lock protos schemas clean
+OWN := help test test-servers test-faults test-k80 test-cluster lint bench bench-data bench-serving bench-tune lock protos schemas clean
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
 .DEFAULT_GOAL := help
 
-ifneq ($(filter-out $(OWN) .venv/% .venv-k80/%,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(OWN) .venv/% .venv-k80/% .venv-servers/%,$(MAKECMDGOALS)),)
 
 # One call for the whole line, also if files have the names of goals: it refuses a second goal before anything starts.
 override TAPELINE_GOALS := $(MAKECMDGOALS)
@@ -46,6 +46,9 @@ lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
+test-servers: .venv/.drivers .venv-servers/.programs ## tests on PostgreSQL, SeaweedFS, a BigQuery emulator, Chromium
+	@$(BIN)/python -m pytest -m servers -rs tests/servers tests/report
+
 test-faults: .venv/.dev ## kills, full disks, mutated configurations and files; prints the results
 	@$(BIN)/python -m tests.faults
 
@@ -64,10 +67,14 @@ bench-data: .venv/.dev ## peak memory and seconds for tables and files larger th
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving
 
+bench-tune: .venv/.dev ## seconds of a search beside a plain loop around the same trainings, and of two processes
+	@$(BIN)/python -m benchmarks tuning
+
 lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
+	$(RESOLVE) --universal --group servers -o requirements-servers.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
@@ -82,7 +89,7 @@ schemas: .venv/.dev ## copy the schemas of Argo and TFJob from their Go modules 
 	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
-	rm -rf .venv .venv-k80 .tapeline
+	rm -rf .venv .venv-k80 .venv-servers .tapeline
 
 endif
 
@@ -91,6 +98,14 @@ endif
 
 .venv/.dev: requirements-dev.lock .venv/.steps
 	@$(call install,.venv,requirements-dev.lock,$(PYTHONS),14)
+
+.venv-servers/.programs: requirements-servers.lock
+	@$(call install,.venv-servers,requirements-servers.lock,$(PYTHONS),14)
+
+# Drivers of databases, which only these tests need.
+.venv/.drivers: deploy/images/cpu/requirements.lock .venv/.dev
+	@grep -E '^(psycopg|psycopg-binary|sqlalchemy-bigquery)==' $< > $@.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -r $@.txt && touch $@
 
 .venv-k80/.steps: requirements-k80.lock pyproject.toml
 	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12)
