@@ -110,9 +110,7 @@ def _postgres_programs() -> Path:
     places = [*Path("/usr/lib/postgresql").glob("*/bin"), *SERVERS.glob("lib/*/site-packages/pgserver/pginstall/bin")]
     found = next((place for place in places if (place / "initdb").is_file()), None)
     if found is None:
-        pytest.skip(
-            "PostgreSQL is missing; install Debian's package postgresql; make test-servers installs pgserver"
-        )
+        pytest.skip("PostgreSQL is missing; install Debian's package postgresql; make test-servers installs pgserver")
     return found
 
 
