@@ -9,7 +9,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-servers test-faults test-k80 test-cluster lint bench bench-data bench-serving bench-tune lock protos schemas clean
+OWN := help test test-servers test-faults test-k80 test-cluster lint bench bench-conv bench-data bench-serving bench-tune lock protos schemas clean
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -63,6 +63,9 @@ bench: .venv/.dev ## seconds and ratios of runs; the figures in README
 
 bench-data: .venv/.dev ## peak memory and seconds for tables and files larger than memory
 	@$(BIN)/python -m benchmarks data parsing
+
+bench-conv: .venv/.dev ## images per second of the convolutional network beside Keras
+	@$(BIN)/python -m benchmarks conv
 
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapeline.tables.spec import Column, Manifest
-from tapeline.tables.splits import ByGroup, Chronological, of_table
+from tapeline.tables.splits import of_table
+from tapeline.tables.splits.by_group import Section as ByGroup
+from tapeline.tables.splits.chronological import Section as Chronological
 from tapeline.tables.table import open_table
 from tapeline.tables.windows import SIDES, rows_of
 from tapeline.tables.writing import write

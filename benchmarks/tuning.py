@@ -1,7 +1,7 @@
 """A search of ours beside a plain Optuna loop around the same trainings, and two processes beside one.
 
-Both sides train boosted trees on the same rows, with values that Optuna's random sampler draws from the same ranges. The
-rounds alternate, each in a process of its own, pinned to the same two cores.
+Both sides train boosted trees on the same rows, with values that Optuna's random sampler draws from the same ranges.
+The rounds alternate, each in a process of its own, pinned to the same two cores.
 """
 
 from __future__ import annotations

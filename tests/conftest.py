@@ -39,6 +39,15 @@ def closing_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def crypto_markets() -> Path:
+    """Real daily candles of 44 coins, in the layout of the bitcoin system."""
+    path = DATA / "crypto_daily" / "crypto-markets.csv.gz"
+    if not path.is_file():
+        pytest.skip(f"the real data is not here ({path}); set TAPELINE_DATA")
+    return path
+
+
 @contextmanager
 def without_pictures() -> Iterator[None]:
     """An empty picture in the place of each chart: drawing takes longer than the rest of a small run."""

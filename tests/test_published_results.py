@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Tapeline, metrics, steps
 
+pytestmark = pytest.mark.results
 FLAT_TRACE = [0.560764, 0.575521, 0.594618, 0.614583, 0.630208, 0.644965]
 
 

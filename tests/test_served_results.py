@@ -1,43 +1,49 @@
-"""The published models behind the server: 2014-08-12, a fall, which Flat misses and Deep calls."""
+"""Models of each family behind the server; those published: 2014-08-12, a fall, which only Deep forecasts."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
 from tapeline.cli import main as cli
 from tapeline.datasets.indices import CLOSES
+from tapeline.datasets.indices.simulation import simulate
 from tapeline.serving.servers.server import Server, follow_store
 from tapeline.tables.table import open_table
 from tests.conftest import Tapeline, artifact, metrics, steps
-from tests.serving.servables import running
+from tests.serving.servables import running, until
 
 NAMES = ("flat", "deep", "lightgbm")
 DAY = "2014-08-12"
 
 
-@pytest.fixture(scope="module")
-def served(closing_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """A server on a store that holds all three, and the folder they were made in."""
-    folder = tmp_path_factory.mktemp("served")
-    data = ["dataset.source=csv", f"dataset.path={closing_data}", "gate.threshold=0", "gate.baseline_margin=null"]
+def made(folder: Path, *overrides: str) -> Iterator[tuple[Server, Path]]:
+    """A server on a store that holds a model of each family, and the folder they were made in."""
+    gate = ["gate.threshold=0", "gate.baseline_margin=null"]
     places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
     for name in NAMES:
-        assert cli.main(["run", f"experiment=snp_{name}", f"serving.name={name}", *data, *places]) == 0
+        assert cli.main(["run", f"experiment=snp_{name}", f"serving.name={name}", *gate, *places, *overrides]) == 0
     with running(follow_store(str(folder / "store"))) as server:
-        for _ in range(600):
-            if not server.manager.not_live() and all(server.manager.knows(name) for name in NAMES):
-                break
-            time.sleep(0.05)
+        until(lambda: not server.manager.not_live() and all(server.manager.knows(name) for name in NAMES))
         yield server, folder
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """Models of few steps, on simulated data."""
+    yield from made(tmp_path_factory.mktemp("served"), "model.steps=20", "model.report_every=20")
+
+
+@pytest.fixture(scope="module")
+def published(closing_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """The published models."""
+    yield from made(tmp_path_factory.mktemp("published"), "dataset.source=csv", f"dataset.path={closing_data}")
 
 
 def ask(server: Server, name: str, body: Any) -> Any:
@@ -48,12 +54,13 @@ def ask(server: Server, name: str, body: Any) -> Any:
         return json.loads(answer.read())["predictions"]
 
 
+@pytest.mark.results
 @pytest.mark.parametrize("api", ["rest", "grpc"])
 @pytest.mark.parametrize(("name", "expected"), [("flat", 0), ("deep", 1), ("lightgbm", None)])
 def test_the_published_answers(
-    tapeline: Tapeline, served: tuple[Server, Path], closing_data: Path, name: str, expected: int | None, api: str
+    tapeline: Tapeline, published: tuple[Server, Path], closing_data: Path, name: str, expected: int | None, api: str
 ) -> None:
-    server, folder = served
+    server, folder = published
     port = server.rest_port if api == "rest" else server.grpc_port
     keys = [f"date={DAY}", f"api={api}", f"host=127.0.0.1:{port}", f"serving.name={name}"]
     data = ["dataset.source=csv", f"dataset.path={closing_data}", f"serving.store={folder}/store"]
@@ -68,12 +75,12 @@ def test_the_published_answers(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("rows", [1, 2, 1000])
-def test_batches_through_both_signatures(served: tuple[Server, Path], closing_data: Path, name: str, rows: int) -> None:
+def test_batches_through_both_signatures(served: tuple[Server, Path], name: str, rows: int) -> None:
     server, folder = served
     table = open_table(artifact(next(folder.glob("runs/*_snp_flat")), "table", folder / "cache"))
     last = {"all": slice(table.manifest.rows - rows, None)}
     predictors = table.read(("feature",), last)["feature"].astype(float).tolist()
-    closes = pl.read_csv(closing_data).select([f"{market}_close" for market in CLOSES]).to_numpy()
+    closes = simulate(0).fill_null(strategy="forward").select(CLOSES).to_numpy()
     ends = range(len(closes) - rows, len(closes))
     windows = [closes[end - 4 : end + 1].tolist() for end in ends]
     one = ask(server, name, {"instances": predictors})

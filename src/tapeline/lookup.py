@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tapeline.config.compose import Composed, compose, flat, name_of, options
+from tapeline import files
+from tapeline.config.compose import Composed, compose, flat, options
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -31,11 +32,11 @@ from tapeline.config.schema import (
     Tune,
 )
 from tapeline.datasets import DatasetModule
-from tapeline.datasets.sources import SOURCES, Source
+from tapeline.datasets.sources import Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
 from tapeline.models import Family
 from tapeline.tables import splits
-from tapeline.tables.spec import Input, Spec
+from tapeline.tables.spec import Manifest, SignatureSpec, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
 
@@ -73,10 +74,23 @@ def dataset(section: Dataset) -> DatasetModule:
     return dataset_named(section.name)
 
 
-def served(name: str, features: Sequence[str]) -> tuple[Input, ...]:
-    """What the dataset of that name lets clients send instead of these features."""
-    offer = getattr(module("datasets", name, "dataset.name"), "served", None)
-    return (offer(features),) if offer else ()
+def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
+    """What clients may send instead of the features of this table: its dataset's signatures."""
+    offer = getattr(dataset_named(manifest.dataset), "signatures", None)
+    return tuple(offer(manifest)) if offer else ()
+
+
+def model_name(dataset: Mapping[str, Any]) -> str:
+    """What models of a dataset are served as, unless `serving.name` says otherwise.
+
+    Args:
+        dataset: the keys of the section, not validated yet.
+    """
+    name = str(dataset.get("name"))
+    if name in options("dataset"):
+        offer = getattr(dataset_named(name), "model_name", None)
+        name = offer(dataset) if offer else name
+    return f"{name}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
 
 
 def source(section: Dataset) -> Source:
@@ -85,10 +99,17 @@ def source(section: Dataset) -> Source:
     Raises:
         Refused: there is none of that name.
     """
-    if section.source not in SOURCES:
-        fix = choose(section.source, SOURCES)
-        raise refuse(f"dataset.source={section.source}", "unknown source", fix)
-    return cast(Source, module("datasets.sources", section.source, "dataset.source"))
+    known = sources()
+    if section.source not in known:
+        raise refuse(f"dataset.source={section.source}", "unknown source", choose(section.source, list(known)))
+    return known[section.source]
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name: the modules of datasets/sources that have READS."""
+    package = "tapeline.datasets.sources"
+    found = {name: importlib.import_module(f"{package}.{name}") for name in files.modules(package)}
+    return {name: cast(Source, each) for name, each in found.items() if hasattr(each, "READS")}
 
 
 def family(name: str) -> Family:
@@ -177,7 +198,7 @@ def _instead(key: str) -> str:
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
     if group == "serving" and section.get("name") is None:
-        section = {**section, "name": name_of(plain.get("dataset") or {})}
+        section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
         section = {**section, "metric": _primary(plain.get("dataset") or {})}
     if group == "tune":

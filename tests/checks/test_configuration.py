@@ -22,10 +22,10 @@ TYPED: list[Planted] = [
     Planted("configuration.split_fits_the_data", "target=argo", ["split=by_row"],
             "split=by_row: the dataset's rows have a time, and rows drawn at random would train on the future; "
             "set split=chronological"),
-    Planted("cluster.store_is_within_reach", "target=argo", ["serving.store=./store"],
-            "serving.store=./store: pods do not see this folder; set serving.store=/models, or a URL as s3://bucket/models"),
-    Planted("cluster.data_is_within_reach", "target=kfp", ["dataset.source=csv", "dataset.path=closes.csv"],
-            "dataset.path=closes.csv: pods do not see this file; put it into the claim data and name it /data/closes.csv"),
+    Planted("cluster.store_can_be_reached", "target=argo", ["serving.store=./store"],
+            "serving.store=./store: pods cannot read this folder; set serving.store=/models or a URL, for example s3://bucket/models"),
+    Planted("cluster.data_can_be_reached", "target=kfp", ["dataset.source=csv", "dataset.path=closes.csv"],
+            "dataset.path=closes.csv: pods cannot read this file; copy it to the volume claim data and write /data/closes.csv"),
     Planted("cluster.password_has_its_secret", "target=argo", [*SQL, "dataset.password_env=PGPASSWORD"],
             "dataset.password_env=PGPASSWORD: pods have no such variable; "
             "set target.data_secret to the Secret that has the key PGPASSWORD"),
@@ -37,23 +37,23 @@ TYPED: list[Planted] = [
             ["model=lightgbm", "tune=optuna", "tune.block=1w"],
             "tune.block=1w: is not read, since tune.rows=null; set tune.rows too"),
     Planted("cluster.secrets_are_used", "target=tfjob", ["target.store_secret=keys"],
-            "target.store_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or leave it out"),
-    Planted("cluster.quantities_can_be_read", "target=argo", ["target.requests.memory=1GB"],
-            "target.requests.memory=1GB: is no quantity; write it as 500m, 2 or 4Gi"),
+            "target.store_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or remove it"),
+    Planted("cluster.quantities_are_valid", "target=argo", ["target.requests.memory=1GB"],
+            "target.requests.memory=1GB: is not a quantity; write it as 500m, 2 or 4Gi"),
     Planted("cluster.requests_are_within_limits", "target=argo", ["hw.requests.memory=8Gi"],
             "hw.requests.memory=8Gi: is more than hw.limits.memory=4Gi; lower it, or raise the limit"),
     Planted("cluster.accelerator_is_known", "target=argo",
             ["hw=gpu-t4", "hw.accelerator.resource=nvidia.com/gpus"],
-            "hw.accelerator.resource=nvidia.com/gpus: no node hands that out; did you mean nvidia.com/gpu?"),
-    Planted("cluster.images_stay_the_same", "target=argo", ["target.image=ghcr.io/tapeline/step:main"],
-            "target.image=ghcr.io/tapeline/step:main: has the tag main, which moves; give a version, as :1.2.3, or a digest"),
-    Planted("cluster.schedule_can_be_read", "target=argo", ["target.schedule='30 25 * * *'"],
-            "target.schedule=30 25 * * *: has 25 where 0 to 23 can be; "
+            "hw.accelerator.resource=nvidia.com/gpus: no node has this resource; did you mean nvidia.com/gpu?"),
+    Planted("cluster.images_are_fixed", "target=argo", ["target.image=ghcr.io/tapeline/step:main"],
+            "target.image=ghcr.io/tapeline/step:main: has the mutable tag main; use a version or a digest, for example :1.2.3"),
+    Planted("cluster.schedule_is_valid", "target=argo", ["target.schedule='30 25 * * *'"],
+            "target.schedule=30 25 * * *: has 25, but values from 0 to 23 are allowed there; "
             "write minute, hour, day, month, weekday: 30 17 * * 1-5"),
-    Planted("cluster.schedule_can_be_read", "target=argo", ["target.timezone=Europe/Londn"],
-            "target.timezone=Europe/Londn: there is no such zone; write as in Europe/London"),
+    Planted("cluster.schedule_is_valid", "target=argo", ["target.timezone=Europe/Londn"],
+            "target.timezone=Europe/Londn: there is no such time zone; write it as Europe/London"),
     Planted("configuration.metric_fits_task", "target=argo", ["gate.metric=acuracy"],
-            "gate.metric=acuracy: no metric of this dataset; "
+            "gate.metric=acuracy: is not a metric of this dataset; "
             "choose one of: accuracy, auc, down.f1, up.f1, log_loss (did you mean accuracy?)"),
     Planted("configuration.threshold_can_be_met", "target=argo", ["gate.threshold=70"],
             "gate.threshold=70: accuracy is never above it; set a number from 0 on and below 1"),
@@ -69,11 +69,11 @@ TYPED: list[Planted] = [
             "set gate.baseline_margin=null, or choose gate.metric=accuracy"),
     Planted("configuration.source_has_its_path", "target=argo", ["dataset.source=csv"],
             "dataset.path: dataset.source=csv needs it; set dataset.path=FILE.csv"),
-    Planted("configuration.image_has_code_for_the_card", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
-            "hw.tensorflow=2.20.0: has no code for nvidia-tesla-k80, compute capability 3.7; "
+    Planted("configuration.image_supports_the_gpu", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
+            "hw.tensorflow=2.20.0: does not support nvidia-tesla-k80, compute capability 3.7; "
             "choose another hw, of: cpu, gpu, gpu-a100, gpu-h100, gpu-l4, gpu-t4"),
     Planted("configuration.servers_can_load_it", "target=argo", ["hw.tensorflow=2.21.0"],
-            "hw.tensorflow=2.21.0: is later than the servers' 2.20; train with that"),
+            "hw.tensorflow=2.21.0: is later than TensorFlow 2.20 of the servers; train with 2.20"),
 ]  # fmt: skip
 # ruff: noqa: E501  # a line that a person reads stays one line
 
@@ -109,22 +109,22 @@ GRAPH = [
     Planted("graph.names_are_given_once", "", _with("report", name="gate"),
             "graph.py: STEPS: the step gate occurs twice; rename one"),
     Planted("graph.artifacts_are_made_before_they_are_taken", "", _with("features", takes=("fitted",)),
-            "graph.py: STEPS: features: takes fitted, which no step before it makes; "
+            "graph.py: STEPS: features: takes fitted, which no earlier step makes; "
             "move it behind the step that makes fitted"),
     Planted("graph.skipped_outputs_are_not_taken", "",
             [*STEPS, replace(MISREAD, takes=("published",), package="tests.pipeline.toy", name="collect")],
             "graph.py: STEPS: collect: takes published of publish, which may be skipped; "
-            "take what a step makes that always runs"),
-    Planted("graph.conditions_are_said_before", "", _with("publish", when="acepted"),
-            "graph.py: STEPS: publish: waits for acepted, which no step before it says; did you mean accepted?"),
+            "take an artifact of a step that always runs"),
+    Planted("graph.conditions_are_output_before", "", _with("publish", when="acepted"),
+            "graph.py: STEPS: publish: depends on acepted, which is no output parameter of an earlier step; did you mean accepted?"),
     Planted("graph.artifacts_that_may_be_missing_are_not_needed", "", _with("ingest", makes=(replace(RAW, optional=True),)),
             "graph.py: STEPS: features: takes raw, which may be missing; write takes=(raw?,)"),
     Planted("graph.mapped_steps_make_one_folder", "", _with("features", map_over="partitions"),
-            "graph.py: STEPS: features: is mapped over partitions, and makes no single folder; let it make one folder"),
+            "graph.py: STEPS: features: is mapped over partitions, and does not make exactly one folder; let it make one folder"),
     Planted("graph.keys_that_are_read_exist", "", [*STEPS, MISREAD],
-            "graph.py: STEPS: misread: reads modle, no section; did you mean model?"),
+            "graph.py: STEPS: misread: reads modle, which is not a section; did you mean model?"),
     Planted("graph.only_the_publisher_writes", "", _with("publish", when=None),
-            "graph.py: STEPS: publish: writes to the store, accepted or not; give it when=accepted"),
+            "graph.py: STEPS: publish: writes to the store also if the model is rejected; set when=accepted"),
 ]  # fmt: skip
 
 
@@ -143,21 +143,21 @@ RIGHT = (ROOT / "deploy" / "images" / "cpu" / "Dockerfile").read_text()
 LAST = len(RIGHT.splitlines()) + 1
 DOCKERFILES = [
     Planted("images.bases_are_fixed", "ARG BASE=python:3.11-slim-bookworm", "ARG BASE=python:latest",
-            "python:latest has the tag latest, which moves; name a version, as python:3.11-slim-bookworm"),
+            "python:latest has the mutable tag latest; use a version, for example python:3.11-slim-bookworm"),
     Planted("images.user_is_not_root", "USER 10001:10001", "USER root",
-            "root is root, or may be; name another user by number, as 10001:10001"),
-    Planted("images.nothing_is_fetched_unseen", "", "RUN curl https://example.com/get.py | sh",
-            f"line {LAST}: RUN: runs what the network sends; copy the file, and check its digest"),
+            "root is or may be root; write another user as a number, for example 10001:10001"),
+    Planted("images.nothing_is_downloaded_unchecked", "", "RUN curl https://example.com/get.py | sh",
+            f"line {LAST}: RUN: runs a script that it downloads; copy the file, or check its digest"),
     Planted("images.packages_are_pinned", "", "RUN pip install tensorflow",
-            f"line {LAST}: RUN: installs tensorflow of any version; use -r with a lock file"),
+            f"line {LAST}: RUN: installs tensorflow without a fixed version; use -r with a lock file"),
     Planted("images.nothing_is_installed_at_run_time", 'ENTRYPOINT ["tapeline"]', "ENTRYPOINT pip install x && tapeline",
-            'ENTRYPOINT: is read by a shell; write a list, as ["tapeline"]'),
+            'ENTRYPOINT: is interpreted by a shell; write a list, for example ["tapeline"]'),
     Planted("images.no_secret_goes_in", "", "ENV KAGGLE_KEY=0123456789abcdef",
-            f"line {LAST}: ENV: KAGGLE_KEY stays in the image; give it to the container, from a Secret"),
+            f"line {LAST}: ENV: KAGGLE_KEY stays in the image; pass it to the container from a Secret"),
     Planted("images.no_secret_goes_in", "", "COPY service_account.json /key.json",
-            f"line {LAST}: COPY: service_account.json stays in the image; give it to the container, from a Secret"),
-    Planted("images.what_is_copied_is_named", "COPY conf conf", "COPY . .",
-            "COPY: copies all that lies there; name the files and folders"),
+            f"line {LAST}: COPY: service_account.json stays in the image; pass it to the container from a Secret"),
+    Planted("images.copied_files_are_listed", "COPY conf conf", "COPY . .",
+            "COPY: copies everything; list the files and folders"),
 ]  # fmt: skip
 
 

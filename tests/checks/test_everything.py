@@ -49,13 +49,13 @@ def test_without_kubectl_one_line_says_what_was_left_out(tapeline: Tapeline, mon
     monkeypatch.setattr(everything, "_options", lambda checked: None)
     code, out, _ = tapeline("check")
     assert code == 0
-    assert out.startswith("kubectl is not here, so deploy/kustomize was not rendered")
+    assert out.startswith("kubectl is not installed, so deploy/kustomize was not rendered")
 
 
 def test_without_what_emits_one_line_says_what_to_install(tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(everything, "find_spec", lambda name: None if name == "kfp" else object())
     assert tapeline("check")[::2] == (
-        2, "tapeline: check: what emits for clusters is not installed; install tapeline[kfp]\n",
+        2, "tapeline: check: the packages that write YAML for clusters are not installed; install tapeline[kfp]\n",
     )  # fmt: skip
 
 
@@ -77,11 +77,11 @@ EDITED = [
      "spec.workflowTemplateRef.name: there is no WorkflowTemplate snp-flt-cpu; did you mean snp-flat-cpu?"),
     ("workflows/kfp/snp-flat-cpu.yaml", "step:0.1.0", "step:latest", "image: ghcr.io/tapeline/step:latest has"),
     ("workflows/kfp/snp-flat-cpu.yaml", "cachingOptions:", "cachingOption:", "has no field named"),
-    ("conf/hw/cpu.yaml", "memory: 2Gi", "memory: 2GB", "conf/hw/cpu.yaml: hw.requests.memory=2GB: is no quantity"),
+    ("conf/hw/cpu.yaml", "memory: 2Gi", "memory: 2GB", "conf/hw/cpu.yaml: hw.requests.memory=2GB: is not a quantity"),
     ("conf/experiment/snp_flat.yaml", "override /gate: accuracy", "override /gate: acuracy", "acuracy"),
-    ("deploy/images/cpu/Dockerfile", "USER 10001:10001", "USER 0", ": USER: 0 is root, or may be"),
+    ("deploy/images/cpu/Dockerfile", "USER 10001:10001", "USER 0", ": USER: 0 is or may be root"),
     ("deploy/images/cpu/requirements.lock", "lightgbm==", "kfp==2.17.0\nlightgbm==", "kfp is in the image"),
-    ("deploy/kustomize/base/kustomization.yaml", "namespace.yaml", "namespaces.yaml", "namespaces.yaml is not there"),
+    ("deploy/kustomize/base/kustomization.yaml", "namespace.yaml", "namespaces.yaml", "namespaces.yaml does not exist"),
 ]  # fmt: skip
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tapeline import lookup
+from tapeline.cli.main import main
 from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import plan
+from tapeline.clusters.pod_spec import COMMAND
 from tests.conftest import Tapeline, metrics
 
 BUILT = [
@@ -23,14 +25,22 @@ BUILT = [
 @pytest.fixture
 def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the pipeline that BUILT compiles to; returns the folder in which the engine keeps artifacts."""
-    typed = [*BUILT, "target=kfp", f"serving.store={folder / 'cluster'}"]
+    overrides = [*BUILT, "target=kfp", f"serving.store={folder / 'cluster'}"]
     path = folder / "pipeline.yaml"
-    path.write_text(emitter.emit(plan(lookup.configure(typed), typed))["indices-flat-cpu.yaml"])
+    path.write_text(emitter.emit(plan(lookup.configure(overrides), overrides))["indices-flat-cpu.yaml"])
     from kfp import components, local
+    from kfp.local.status import Status
     from kfp.local.subprocess_task_handler import SubprocessTaskHandler
+
+    def step(handler: Any) -> Status:
+        """In this process: that steps as programs give the same bytes is tested in test_run_locally.py."""
+        program, arguments = handler.full_command[: len(COMMAND)], handler.full_command[len(COMMAND) :]
+        assert tuple(program) == COMMAND
+        return Status.SUCCESS if main(arguments) == 0 else Status.FAILURE
 
     # it takes Python components only, for they need no image; ours need none, either
     monkeypatch.setattr(SubprocessTaskHandler, "validate_not_container_component", lambda *_: None)
+    monkeypatch.setattr(SubprocessTaskHandler, "run", step)
     root = folder / "engine"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
 
@@ -44,17 +54,16 @@ def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
-@pytest.mark.pictures
 def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tapeline: Tapeline, folder: Path) -> None:
     latest, store = folder / "runs" / "latest", folder / "cluster"
-    rejected = engine(model="lightgbm", model_steps="5", gate_threshold="0.99")
-    assert tapeline("run", *BUILT, "model=lightgbm", "model.steps=5", "gate.threshold=0.99")[0] == 0
+    rejected = engine(model="deep", model_steps="20", gate_threshold="0.99")
+    assert tapeline("run", *BUILT, "model=deep", "model.steps=20", "gate.threshold=0.99")[0] == 0
     assert metrics(folder)["gate"]["accepted"] is False
     assert (rejected / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
     assert not (rejected / "publish").exists()
     assert not store.exists()
-    accepted = engine()
-    assert tapeline("run", *BUILT)[0] == 0
+    accepted = engine(model="deep", model_steps="20")
+    assert tapeline("run", *BUILT, "model=deep", "model.steps=20")[0] == 0
     assert metrics(folder)["gate"]["accepted"] is True
     assert (accepted / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
     assert (accepted / "report" / "report").read_bytes() == (latest / "report.html").read_bytes()

@@ -115,6 +115,18 @@ def test_parameters_say_what_they_are_and_what_was_built() -> None:
 def test_a_parameter_that_is_no_key_is_refused() -> None:
     with pytest.raises(Refused, match=r"target.parameters: model.stepz: no key of the configuration"):
         _plan("target=argo", "target.parameters=[model.stepz]")
+    with pytest.raises(Refused, match=r"target.parameters: dataset.pith: no key of the configuration"):
+        _plan("target=argo", "target.parameters=[dataset.pith]")
+
+
+def test_a_graph_takes_no_parameter_that_only_another_dataset_has() -> None:
+    keys = "target.parameters=[dataset.cutoff_year,dataset.coin,dataset.path]"
+    found = {name: [each.key for each in _plan("target=argo", f"dataset={name}", keys).parameters]
+             for name in ("indices", "bitcoin")}  # fmt: skip
+    assert found == {
+        "indices": ["dataset.cutoff_year", "dataset.path"],
+        "bitcoin": ["dataset.coin", "dataset.path"],
+    }
 
 
 @pytest.mark.parametrize(

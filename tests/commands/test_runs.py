@@ -331,10 +331,9 @@ def test_a_run_at_work_is_left_alone(tapeline: Tapeline, past: Path) -> None:
 
 
 def test_runs_go_on_while_others_are_removed(tapeline: Tapeline, past: Path) -> None:
-    """The same steps over and over, by a process that finds them in the cache or makes them anew."""
     script = (
         "import pathlib; from tapeline.cli.main import main; from tapeline.steps import report\n"
-        "report.page = lambda *told: '<p>a report'\n"
+        "report.page = lambda *_: '<p>a report'\n"
         f"while not pathlib.Path('enough').exists(): assert main(['run', *{SMALL}, 'publish=false']) == 0"
     )
     running = subprocess.Popen([sys.executable, "-c", script], cwd=past, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

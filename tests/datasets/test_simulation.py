@@ -56,6 +56,7 @@ def test_markets_move_together_as_the_real_ones(returns: list[np.ndarray]) -> No
     assert yesterday == pytest.approx(0.48, abs=0.03)
 
 
+@pytest.mark.results
 def test_by_default_flat_is_rejected_and_deep_accepted(tapeline: Tapeline) -> None:
     code, out, _ = tapeline("run", "model=flat")
     assert (code, "rejected: accuracy 0.59" in out) == (0, True)

@@ -65,7 +65,7 @@ def test_reasons_name_what_was_compared() -> None:
     decision = decided({"accuracy": 0.72}, baseline_margin=0.05)
     assert decision["reasons"] == [
         "accuracy 0.720000 is above 0.7",
-        "it leads the best baseline, sign of ftse_log_return_0 (0.697900), by 0.022100, too little for 0.05",
+        "the lead over the best baseline, sign of ftse_log_return_0 (0.697900), is 0.022100, below 0.05",
     ]
 
 
@@ -94,15 +94,15 @@ def test_of_a_lower_metric_a_champion_has_less() -> None:
     assert not against(0.5, 0.6, **keys)["accepted"]
 
 
-def test_the_champion_is_told_where_one_was_scored() -> None:
+def test_the_decision_names_the_champion_that_was_scored() -> None:
     decision = against(0.75, 0.7, champion_margin=0.01)
     assert decision["champion"] == {
         "model_version": "0123456789ab", "last_label": "2014-08-11", "rows": 288, "score": 0.75, "candidate": 0.7,
     }  # fmt: skip
     assert decision["reasons"] == [
         "accuracy 0.720000 is above 0.7",
-        "on 288 test rows after 2014-08-11 its accuracy is 0.700000, that of the served 0123456789ab 0.750000: "
-        "a lead of -0.050000, too little for 0.01",
+        "on 288 test rows after 2014-08-11, accuracy is 0.700000, and 0.750000 for the served version 0123456789ab; "
+        "the lead is -0.050000, below 0.01",
     ]
     nothing = decided({"accuracy": 0.72}, lambda: "nothing is served", champion_margin=0.01)
     assert nothing == {
@@ -157,6 +157,6 @@ def test_the_lead_of_a_lower_metric_is_the_fall() -> None:
         return decide(rules, of, {"rmse": 0.5}, {"zero": {"rmse": 1.0}, "worse": {"rmse": 2.0}}, lambda *_: lead, never)
 
     assert reasons(-0.7, -0.2)["accepted"]
-    assert "best baseline, zero (1.000000), by 0.500000" in reasons(-0.7, -0.2)["reasons"][0]
+    assert "best baseline, zero (1.000000), is 0.500000" in reasons(-0.7, -0.2)["reasons"][0]
     assert "0.200000 to 0.700000" in reasons(-0.7, -0.2)["reasons"][1]
     assert not reasons(-0.7, -0.1)["accepted"]

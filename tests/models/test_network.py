@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tapeline import lookup
+from tapeline import tensorflow as tf
 from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
 from tapeline.models import Rows, Training, deep, flat
@@ -16,6 +17,8 @@ RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(200, 5)).astype(np.float32)
 UP = (FEATURES[:, 0] + FEATURES[:, 1] < 0).astype(np.int64)
 
+DEEP, DEEP_KEYS = deep.Section, compose(["model=deep"]).model.model_dump()
+
 
 def section(*overrides: str) -> flat.Section:
     found = compose(["model=flat", "model.report_every=30", "model.learning_rate=0.01", *overrides]).model
@@ -23,8 +26,14 @@ def section(*overrides: str) -> flat.Section:
     return found
 
 
-def training(task: str = "direction", seed: int = 0, seen: list[int] | None = None) -> Training:
-    return Training(lookup.task(task), seed, lambda step, score: seen.append(step) if seen is not None else None)
+def training(
+    task: str = "direction", seed: int = 0, seen: list[int] | None = None, *, missing: bool = False
+) -> Training:
+    def report(step: int, score: float) -> None:
+        if seen is not None:
+            seen.append(step)
+
+    return Training(lookup.task(task), seed, report, missing_features=missing)
 
 
 def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Section) -> np.ndarray:
@@ -132,3 +141,88 @@ def test_validation_rows_train_nothing() -> None:
         for each in (Rows(FEATURES[150:], UP[150:]), None)
     )
     np.testing.assert_array_equal(held, none)
+
+
+def with_gaps() -> tuple[np.ndarray, np.ndarray]:
+    """Features on scales far from 0 and 1, two of them with gaps, and a target that a gap moves by 2."""
+    scale, middle = (np.array(each, np.float32) for each in ([1, 1000, 0.001, 1, 1], [0, 5000, 0, 0, 7]))
+    features = FEATURES * scale + middle
+    features[::4, 1] = np.nan
+    features[1::5, 3] = np.inf
+    target = FEATURES @ [1, 0, 1, 0, 0] + 2 * np.isnan(features[:, 1])
+    features[:, 4] = 7
+    return features, target
+
+
+def test_a_missing_feature_is_the_mean_and_has_an_indicator(tmp_path: Path) -> None:
+    features, target = with_gaps()
+    told = section("model.steps=1500", "model.report_every=1500", "model.learning_rate=0.02")
+    model, trace = flat.fit(told, Rows(features, target), None, training("regression", missing=True))
+    assert trace[-1].score < 0.05
+    assert model.scaling is not None
+    assert model.scaling.indicators.tolist() == [1, 3]
+    known = features[np.isfinite(features[:, 1]), 1]
+    assert model.scaling.mean[1] == pytest.approx(known.mean())
+    assert model.scaling.sd[1] == pytest.approx(known.std())
+    assert (model.scaling.mean[4], model.scaling.sd[4]) == (7, 1)
+    assert model.arrays[0].shape == (7, 1)
+    flat.save(model, tmp_path)
+    read = flat.load(tmp_path, lookup.task("regression"))
+    served = flat.servable(model)(tf.load().constant(features))["prediction"].numpy()
+    predicted = flat.predict(model, features)["prediction"]
+    np.testing.assert_array_equal(flat.predict(read, features)["prediction"], predicted)
+    np.testing.assert_allclose(served, predicted, rtol=1e-6)
+
+
+def test_the_scaling_sees_train_rows_only() -> None:
+    features, target = with_gaps()
+    told, rows = section("model.steps=30"), Rows(features[:100], target[:100])
+    first, other = (
+        flat.fit(told, rows, Rows(held, target[100:]), training("regression", missing=True))[0]
+        for held in (features[100:], features[100:] * 3)
+    )
+    assert first.scaling is not None
+    assert other.scaling is not None
+    np.testing.assert_array_equal(first.scaling.mean, other.scaling.mean)
+
+
+def test_features_of_a_dataset_without_missing_ones_are_taken_as_they_are() -> None:
+    model, _ = flat.fit(section("model.steps=30"), Rows(FEATURES, UP), None, training())
+    assert model.scaling is None
+
+
+@pytest.mark.parametrize(
+    ("first", "decay", "depth", "widths"),
+    [(256, 0.7, 3, (256, 179, 125)), (50, 0.1, 15, (50, 5, *[2] * 13)), (8, 1, 4, (8, 8, 8, 8)), (1, 0.5, 1, (2,))],
+)
+def test_widths_follow_from_the_first_layer_decay_and_depth(
+    first: int, decay: float, depth: int, widths: tuple[int, ...]
+) -> None:
+    shape = {"hidden": None, "first": first, "decay": float(decay), "depth": depth}
+    told = DEEP.model_validate({**DEEP_KEYS, **shape})
+    assert told.widths == widths
+
+
+def test_layers_have_these_widths() -> None:
+    shape = {"hidden": None, "first": 8, "decay": 0.5, "depth": 3, "steps": 2, "report_every": 2}
+    model, _ = deep.fit(DEEP.model_validate({**DEEP_KEYS, **shape}), Rows(FEATURES, UP), None, training())
+    assert [each.shape[1] for each in model.arrays[::2]] == [8, 4, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "fix"),
+    [
+        (["model.first=8", "model.decay=0.5", "model.depth=2"], "model.hidden=[50, 25]", "set model.hidden=null"),
+        (["model.depth=2"], "model.hidden=[50, 25]", "leave out model.depth"),
+        (["model.hidden=null"], "model.first, model.decay, model.depth", "model.first=256"),
+        (["model.hidden=null", "model.first=8", "model.decay=0.5"], "model.depth", "model.depth=3"),
+        (["model.hidden=null", "model.first=8", "model.decay=1.5", "model.depth=1"], "model.decay=1.5", ""),
+        (["model.hidden=[]"], "model.hidden=[]", ""),
+    ],
+)
+def test_the_shape_is_set_in_one_way(keys: list[str], where: str, fix: str) -> None:
+    with pytest.raises(Refused) as refused:
+        compose(["model=deep", *keys])
+    (finding,) = refused.value.findings
+    assert finding.where == where
+    assert fix in finding.fix

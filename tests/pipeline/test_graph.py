@@ -93,6 +93,7 @@ MEANS_ELSE = {
     "accepted": "a key of metrics.json, and a word for its value",
     "features": "a key of a servable's description",
     "report": "a line's label",
+    "examples": "examples of a command",
 }
 RECORDS = {
     ("commands/sweep/sweep.py", "metrics"): "a job's record",

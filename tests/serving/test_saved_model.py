@@ -17,10 +17,10 @@ from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tapeline.lookup import family, source
 from tapeline.models import Rows, Training
-from tapeline.serving import saved_model
+from tapeline.serving import client, saved_model
 from tapeline.serving.servers.server import follow_store
 from tapeline.tables import splits
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import Column, InputSpec, Manifest, SignatureSpec, header_of
 from tapeline.tasks import direction
 from tests.serving.servables import http, pin, running, until
 
@@ -55,6 +55,12 @@ def table_and_closes(frame: pl.DataFrame, *overrides: str) -> tuple[Table, Array
     return Table(rows["time"].to_numpy(), names, features, rows["target"].to_numpy()), np.stack(windows)
 
 
+def manifest(names: tuple[str, ...]) -> Manifest:
+    """The header of a table of indices with these features."""
+    columns = [Column("target", "target", "int64"), *(Column(name, "feature", "float32") for name in names)]
+    return header_of(indices.SPEC, "indices", columns, {})
+
+
 def export(name: str, table: Table, folder: Path) -> Path:
     """A servable of a small model of the family, fitted to the table."""
     section = lookup.configure([f"model={name}", "model.steps=30", "model.report_every=30", *SMALL[name]]).model
@@ -63,7 +69,7 @@ def export(name: str, table: Table, folder: Path) -> Path:
     model, _ = family(name).fit(section, rows, validation, Training(direction, 0, lambda *_: None))
     metadata = {"name": "m", "model_version": "0" * 12, "features": table.names, "tensorflow": tf.load().__version__}
     module = family(name).servable(model)
-    saved_model.write(module, metadata, table.features[-8:], folder / name, (indices.served(table.names),))
+    saved_model.write(module, metadata, table.features[-8:], folder / name, indices.signatures(manifest(table.names)))
     return folder / name
 
 
@@ -158,7 +164,8 @@ def test_the_signature_closes_computes_the_features_of_an_earlier_as_of(tmp_path
 
 def features(names: tuple[str, ...], closes: Array) -> Array:
     tensorflow = tf.load()
-    computed: Array = indices.served(names).features(tensorflow.constant(closes)).numpy()
+    (signature,) = indices.signatures(manifest(names))
+    computed: Array = signature.features({"closes": tensorflow.constant(closes)}).numpy()
     return computed
 
 
@@ -182,9 +189,7 @@ def test_the_metadata_describes_the_signature_closes(exported: tuple[Path, Table
     metadata = json.loads((exported[0] / saved_model.METADATA).read_text())
     assert metadata["signatures"] == {
         "closes": {
-            "input": "closes",
-            "shape": [5, 8],
-            "dtype": "float64",
+            "inputs": {"closes": {"shape": [5, 8], "dtype": "float64"}},
             "rows": "t-4 to t, one for each day of the S&P",
             "columns": ["snp", "nyse", "djia", "nikkei", "hangseng", "ftse", "dax", "aord"],
         }
@@ -206,7 +211,10 @@ def test_verify_refuses_a_signature_that_returns_nan(tmp_path: Path) -> None:
     table, _ = table_and_closes(simulate(0))
     folder = export("flat", table, tmp_path)
     metadata = saved_model.read_metadata(folder)
-    blind = Input("blind", (3,), "float64", lambda values: tf.load().repeat(values[:, :1] * np.nan, 24, axis=1))
+    price = InputSpec("price", (3,), "float64")
+    blind = SignatureSpec(
+        "blind", (price,), lambda inputs: tf.load().repeat(inputs["price"][:, :1] * np.nan, 24, axis=1)
+    )
 
     def total(predictors: Any) -> dict[str, Any]:
         return {"prediction": tf.load().reduce_sum(predictors, axis=1)}
@@ -214,6 +222,63 @@ def test_verify_refuses_a_signature_that_returns_nan(tmp_path: Path) -> None:
     saved_model.write(total, metadata, table.features[:2], tmp_path / "blind", (blind,))
     with pytest.raises(Refused, match="signature blind returns NaN or infinity in the output prediction"):
         saved_model.verify(tmp_path / "blind")
+
+
+def test_a_signature_takes_several_inputs_of_any_type_and_adds_outputs(tmp_path: Path) -> None:
+    tensorflow = tf.load()
+
+    def features(inputs: Any) -> Any:
+        scale = tensorflow.strings.to_number(inputs["scale"])
+        return tensorflow.cast(inputs["days"], tensorflow.float32) * scale[:, None]
+
+    spec = SignatureSpec(
+        "texts",
+        (InputSpec("days", (2,), "int64", 3), InputSpec("scale", (), "str", b"0.5")),
+        features,
+        answered=lambda inputs: inputs["days"][:, 0] >= 0,
+        outputs=lambda _, outputs: {"doubled": outputs["prediction"] * 2},
+    )
+
+    def total(predictors: Any) -> dict[str, Any]:
+        return {"prediction": tensorflow.reduce_sum(predictors, axis=1)}
+
+    metadata = {"name": "m", "model_version": "0" * 12, "features": ["a", "b"], "tensorflow": tensorflow.__version__}
+    folder = tmp_path / "m" / "1"
+    saved_model.write(total, metadata, np.ones((2, 2), np.float32), folder, (spec,))
+    saved_model.verify(folder)
+    assert saved_model.warm_up(folder)["texts"]["scale"].tolist() == [b"0.5", b"0.5"]
+    inputs = {"days": np.array([[1, 2], [-1, 5]]), "scale": np.array([b"2", b"10"], object)}
+    answer = saved_model.load(folder, "texts")(inputs)
+    np.testing.assert_array_equal(answer["prediction"], np.array([6, np.nan], np.float32))
+    np.testing.assert_array_equal(answer["doubled"], np.array([12, np.nan], np.float32))
+    pin(tmp_path, m=1)
+    with running(follow_store(str(tmp_path))) as started:
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        for api, port in (("rest", started.rest_port), ("grpc", started.grpc_port)):
+            server = client.endpoint(f"127.0.0.1:{port}", {}, "m", api)
+            response = client.predict(server, inputs, signature="texts")
+            assert (response.version, response.outputs["prediction"][0]) == (1, 6)
+            with pytest.raises(Refused, match="has no signature text"):
+                client.predict(server, inputs, signature="text")
+            with pytest.raises(Refused, match="takes days, scale, not days"):
+                client.predict(server, {"days": inputs["days"]}, signature="texts")
+            with pytest.raises(Refused, match=r"expects shape \[2\] for a row of days"):
+                client.predict(server, {**inputs, "days": np.zeros((2, 3), np.int64)}, signature="texts")
+
+
+def test_verify_refuses_a_servable_without_a_warm_up_request(
+    exported: tuple[Path, Table, Array], tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(exported[0], folder)
+    (folder / saved_model.WARM_UP).write_bytes(b"")
+    with pytest.raises(Refused, match="has no warm-up request for the signature serving_default, closes"):
+        saved_model.verify(folder)
+    damaged = bytearray((exported[0] / saved_model.WARM_UP).read_bytes())
+    damaged[len(damaged) // 4] ^= 1
+    (folder / saved_model.WARM_UP).write_bytes(damaged)
+    with pytest.raises(Refused, match="cannot be read"):
+        saved_model.verify(folder)
 
 
 def test_load_refuses_a_signature_that_does_not_exist(exported: tuple[Path, Table, Array]) -> None:

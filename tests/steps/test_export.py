@@ -35,7 +35,7 @@ def test_a_published_model_answers_closes(tapeline: Tapeline, folder: Path) -> N
 def test_a_dataset_that_offers_nothing_else_has_predictors_only(
     tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(indices, "served")
+    monkeypatch.delattr(indices, "signatures")
     assert tapeline("run", *SMALL)[0] == 0
     made = folder / "runs" / "latest" / "servable"
     assert servable.read_metadata(made)["signatures"] == {}

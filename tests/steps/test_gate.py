@@ -52,8 +52,8 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
         "score": champion, "candidate": candidate,
     }  # fmt: skip
     reason = (
-        f"on 288 test rows after 2014-08-11 its accuracy is {candidate:.6f}, that of the served "
-        f"{served['model_version']} {champion:.6f}: a lead of {candidate - champion:.6f}, too little for 0.05"
+        f"on 288 test rows after 2014-08-11, accuracy is {candidate:.6f}, and {champion:.6f} for the served version "
+        f"{served['model_version']}; the lead is {candidate - champion:.6f}, below 0.05"
     )
     reasons_ = [f"accuracy {candidate:.6f} is above 0", reason]
     assert told["gate"] == {"accepted": False, "reasons": reasons_, "metric": "accuracy"}

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from tapeline.tables import windows
-from tapeline.tables.splits import ByGroup, ByRow, Chronological, Dates, Rolling, WalkForward
+from tapeline.tables.splits.by_group import Section as ByGroup
+from tapeline.tables.splits.by_row import Section as ByRow
+from tapeline.tables.splits.chronological import Section as Chronological
+from tapeline.tables.splits.dates import Section as Dates
+from tapeline.tables.splits.rolling import Section as Rolling
+from tapeline.tables.splits.walk_forward import Section as WalkForward
 from tapeline.tables.windows import Window
 
 Array = np.ndarray[Any, Any]

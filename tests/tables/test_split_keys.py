@@ -14,7 +14,9 @@ from tapeline.errors import Refused
 from tapeline.lookup import configure
 from tapeline.tables import splits
 from tapeline.tables.spec import Spec
-from tapeline.tables.splits import ByGroup, ByRow, periods
+from tapeline.tables.splits import periods
+from tapeline.tables.splits.by_group import Section as ByGroup
+from tapeline.tables.splits.by_row import Section as ByRow
 from tests.tables.sections import chronological, dates, days, drawn, rolling, walk
 
 NONE = timedelta(0)
@@ -99,7 +101,7 @@ def test_every_split_has_its_file_and_every_key_its_place_there() -> None:
     import yaml
 
     files = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("*.yaml")}
-    assert files.keys() == splits.SPLITS.keys()
+    assert files.keys() == splits.modules().keys()
     for name, keys in files.items():
         splits.section(name).model_validate(keys)
     with pytest.raises(Refused, match="walk_forward"):

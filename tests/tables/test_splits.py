@@ -16,7 +16,10 @@ from tapeline.errors import Refused
 from tapeline.lookup import configure
 from tapeline.tables import windows
 from tapeline.tables.spec import parse_duration
-from tapeline.tables.splits import ByGroup, ByRow, Timed, periods
+from tapeline.tables.splits import periods
+from tapeline.tables.splits.base import Timed
+from tapeline.tables.splits.by_group import Section as ByGroup
+from tapeline.tables.splits.by_row import Section as ByRow
 from tapeline.tables.windows import Period, Window
 from tests.tables import reference
 from tests.tables.sections import chronological, dates, days, drawn, numbers, rolling, sides, walk

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tapeline.errors import Refused
 from tapeline.tables.spec import Column, Manifest
-from tapeline.tables.splits import ByGroup, Chronological, of_table
+from tapeline.tables.splits import of_table
+from tapeline.tables.splits.by_group import Section as ByGroup
+from tapeline.tables.splits.chronological import Section as Chronological
 from tapeline.tables.table import Table, empty, merge_order, open_table, row_group
 from tapeline.tables.windows import SIDES, Window, rows_of
 from tapeline.tables.writing import write

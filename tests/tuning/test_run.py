@@ -12,7 +12,7 @@ import pytest
 
 from tapeline import files, lookup
 from tapeline.cli import main as cli
-from tapeline.config.compose import options
+from tapeline.config.compose import compose, options
 from tapeline.pipeline.execution import view
 from tapeline.steps import train
 from tapeline.tables import splits
@@ -117,7 +117,7 @@ def run_train(table: Path, folder: Path, best: dict[str, Any] | None, *overrides
 SPACES = {
     name: lookup.configure([f"model={name}", "tune=optuna"]).tune.space  # type: ignore[union-attr]
     for name in options("model")
-    if lookup.compose([f"model={name}", "tune=optuna"]).values["tune"]["spaces"].get(name)
+    if compose([f"model={name}", "tune=optuna"]).values["tune"]["spaces"].get(name)
 }
 
 

@@ -1,6 +1,6 @@
-"""Rules that a schema cannot say, one function each: a rule yields what it finds wrong.
+"""Rules that a schema cannot express. A rule is a function that yields a Finding for each mistake.
 
-tapeline check        all of them, over all that is here; before a run or a build, those about it
+`tapeline check` applies all rules. `run` and `build` apply those about their configuration first.
 """
 
 from __future__ import annotations
@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from tapeline.checks import cluster, configuration
+from tapeline.checks.configuration import study_can_be_shared, target_is_local
+from tapeline.checks.registry import rules
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused
 
 
 def before_run(config: Config) -> None:
-    """Apply the rules about a configuration that is to run on this machine.
+    """Apply the rules about a configuration that will run on this machine.
 
     Raises:
         Refused: all findings at once.
     """
-    rules = (*configuration.RULES, configuration.target_runs_here, configuration.study_can_be_shared)
-    _refuse(finding for rule in rules for finding in rule(config))
+    extra = (target_is_local, study_can_be_shared)
+    _refuse(finding for rule in (*rules("configuration"), *extra) for finding in rule(config))
 
 
 def before_build(config: Config) -> None:
-    """Apply the rules about a configuration that is to run anywhere, as in a container.
+    """Apply the rules about a configuration that will run on a cluster or in a container.
 
     Raises:
         Refused: all findings at once.
@@ -45,11 +46,12 @@ def before_write(config: Config, texts: Mapping[str, str]) -> None:
 
 
 def of_configuration(config: Config) -> Iterable[Finding]:
-    """What is wrong with a configuration, and with what a cluster would make of it."""
-    for rule in configuration.RULES:
+    """Findings about a configuration and, for a cluster target, about its pods."""
+    for rule in rules("configuration"):
         yield from rule(config)
-    for each in cluster.RULES if isinstance(config.target, Cluster) else ():
-        yield from each(config, cast(Cluster, config.target))
+    if isinstance(config.target, Cluster):
+        for rule in rules("cluster"):
+            yield from rule(config, config.target)
 
 
 def _refuse(findings: Iterable[Finding]) -> None:

@@ -1,4 +1,4 @@
-"""Argo's workflows: what Argo would find out only when it runs them."""
+"""Workflows of Argo: mistakes that Argo reports only when it runs them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tapeline.checks import tags
+from tapeline.checks import template_variables as variables
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import WORKFLOWS, workflow
-from tapeline.checks.words import is_zone, why_no_schedule
+from tapeline.checks.syntax import invalid_schedule, is_zone
 from tapeline.errors import Finding, nearest
 
 Rule = Callable[[Node], Iterable[Finding]]
 OURS = ("workflow.name", "workflow.namespace", "workflow.uid", "pod.name")
-"""Tags that nobody who submits a run chooses freely."""
+"""Template variables whose value the user who submits a run cannot choose."""
 
 
 def templates_exist(document: Node) -> Iterator[Finding]:
-    """Entry, exit and tasks name templates of the workflow."""
+    """The entrypoint, the exit handler and all tasks name templates of the workflow."""
     spec = workflow(document)
     known = spec.at("templates").names()
     nodes = [spec.at("entrypoint"), spec.at("onExit")]
-    nodes += [task.at("template") for template in spec.at("templates").each() for _, task in tags.tasks(template)]
+    nodes += [task.at("template") for template in spec.at("templates").each() for _, task in variables.tasks(template)]
     for node in nodes if known else ():
         if node.value is not None and node.value not in known:
             yield node.wrong(f"there is no template {node.value}", nearest(str(node.value), known, otherwise="add it"))
@@ -33,26 +33,26 @@ def templates_exist(document: Node) -> Iterator[Finding]:
 
 
 def tasks_wait_for_tasks(document: Node) -> Iterator[Finding]:
-    """What a task depends on exists, and does not depend on the task."""
+    """A task depends on tasks that exist, without a cycle."""
     for template in workflow(document).at("templates").each():
-        before = tags.earlier(template)
-        for _, task in tags.tasks(template):
+        before = variables.earlier(template)
+        for _, task in variables.tasks(template):
             name, place = (
                 str(task.at("name").value),
                 task.at("dependencies" if "dependencies" in task.value else "depends"),
             )
-            for other in tags.depends(task):
+            for other in variables.depends(task):
                 if other not in before:
                     yield place.wrong(f"there is no task {other}", nearest(other, list(before), otherwise="add it"))
             if name in before.get(name, ()):
-                yield place.wrong(f"{name} waits for itself", "break the circle")
+                yield place.wrong(f"{name} depends on itself", "remove the cycle")
 
 
 def arguments_fit_inputs(document: Node) -> Iterator[Finding]:
-    """A template gets what it has no default for, and nothing else."""
+    """A template gets an argument for each input without a default, and no others."""
     by_name = _templates(document)
     for template in by_name.values():
-        for _, task in tags.tasks(template):
+        for _, task in variables.tasks(template):
             if runs := by_name.get(task.at("template").value):
                 for kind in ("parameters", "artifacts"):
                     yield from _arguments(task, runs.at("inputs", kind), task.at("arguments", kind))
@@ -62,11 +62,11 @@ def _arguments(task: Node, inputs: Node, given: Node) -> Iterator[Finding]:
     needed = [str(each.at("name").value) for each in inputs.each() if not _has_default(each)]
     for name in needed:
         if name not in given.names():
-            yield given.wrong(f"{task.at('template').value} needs {name}", "give it")
+            yield given.wrong(f"{task.at('template').value} needs the input {name}", "add it")
     for each in given.each():
         name = str(each.at("name").value)
         if name not in inputs.names():
-            fix = nearest(name, inputs.names(), otherwise="leave it out")
+            fix = nearest(name, inputs.names(), otherwise="remove it")
             yield each.wrong(f"{task.at('template').value} has no input {name}", fix)
 
 
@@ -77,96 +77,112 @@ def _has_default(parameter: Node) -> bool:
 def conditions_compare(document: Node) -> Iterator[Finding]:
     """`when` is a comparison, not a value."""
     for template in workflow(document).at("templates").each():
-        for _, task in tags.tasks(template):
+        for _, task in variables.tasks(template):
             when = task.at("when")
             if when.value is not None and not re.search(r"==|!=|=~|[<>]|\bin\b|^\{\{=", when.text):
-                yield when.wrong("compares nothing", "write as in '{{tasks.gate.outputs.parameters.accepted}} == true'")
+                yield when.wrong(
+                    "is not a comparison", "write it as '{{tasks.gate.outputs.parameters.accepted}} == true'"
+                )
 
 
-def conditions_have_an_answer(document: Node) -> Iterator[Finding]:
-    """A run waits for ever, or fails, where what `when` reads was not said: a default says it then."""
+def conditions_have_a_default(document: Node) -> Iterator[Finding]:
+    """An output parameter that `when` reads needs a default, or a run waits or fails if it was not written."""
     by_name = _templates(document)
     for template in by_name.values():
-        runs = {f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in tags.tasks(template)}
-        for _, task in tags.tasks(template):
-            for name in tags.used(task.at("when")):
+        runs = {
+            f"{kind}.{task.at('name').value}": task.at("template").value for kind, task in variables.tasks(template)
+        }
+        for _, task in variables.tasks(template):
+            for name in variables.used(task.at("when")):
                 owner, _, parameter = name.partition(".outputs.parameters.")
                 maker = by_name.get(runs.get(owner))
                 for output in maker.at("outputs", "parameters").each() if maker else ():
                     default = output.at("valueFrom", "default")
                     if output.at("name").value == parameter and default.value is None:
-                        yield default.wrong(f"{task.at('name').value} waits for it where nothing is said", "add one")
+                        yield default.wrong(
+                            f"is missing, and the condition of {task.at('name').value} reads this parameter",
+                            "add a default",
+                        )
 
 
 def _templates(document: Node) -> dict[Any, Node]:
     return {each.at("name").value: each for each in workflow(document).at("templates").each()}
 
 
-def retries_can_be_read(document: Node) -> Iterator[Finding]:
-    """A limit that is a number, waits that are durations."""
+def retries_are_valid(document: Node) -> Iterator[Finding]:
+    """The limit is a number, and the waits are durations."""
     for node in workflow(document).walk():
         if node.key != "retryStrategy" or not isinstance(node.value, dict):
             continue
         if not re.fullmatch(r"\d+", str(node.at("limit").value)):
-            yield node.at("limit").wrong(f"{node.at('limit').value} is no number of retries", "write as in 3")
+            yield node.at("limit").wrong(
+                f"{node.at('limit').value} is not a number of retries", "write a whole number, for example 3"
+            )
         for key in ("duration", "maxDuration"):
             wait = node.at("backoff", key)
             if wait.value is not None and not re.fullmatch(r"\d+|(\d+(\.\d+)?(ms|s|m|h))+", str(wait.value)):
-                yield wait.wrong(f"{wait.value} is no duration", "write as in 30s or 5m")
+                yield wait.wrong(f"{wait.value} is not a duration", "write it as 30s or 5m")
 
 
-def runs_end_and_go(document: Node) -> Iterator[Finding]:
-    """No run lasts for ever, and none stays for ever."""
+def runs_end_and_are_removed(document: Node) -> Iterator[Finding]:
+    """A run has a deadline, and finished runs and their pods are removed."""
     spec = workflow(document)
     if spec.at("templates").value:
         for key, fix in (
-            ("activeDeadlineSeconds", "say how long a run may last"),
-            ("ttlStrategy", "say how long a finished run stays, as {secondsAfterCompletion: 604800}"),
-            ("podGC", "say when its pods go, as {strategy: OnPodCompletion}"),
+            ("activeDeadlineSeconds", "set the seconds that a run may last, for example 14400"),
+            ("ttlStrategy", "set how long a finished run is kept, for example {secondsAfterCompletion: 604800}"),
+            ("podGC", "set when pods are removed, for example {strategy: OnPodCompletion}"),
         ):
             if spec.at(key).value is None:
                 yield spec.at(key).wrong("is missing", fix)
 
 
 def parameters_are_described(document: Node) -> Iterator[Finding]:
-    """Argo's pages show what a parameter is for, and need a value to begin with."""
+    """Argo's UI shows the description of a parameter, and needs a default value."""
     spec = workflow(document)
     for parameter in spec.at("arguments", "parameters").each() if spec.at("templates").value else ():
-        for key, fix in (("description", "say what it is for"), ("value", "give the one that means as built")):
+        for key, fix in (
+            ("description", "describe what the parameter is for"),
+            ("value", "add one; an empty text means the value of the build"),
+        ):
             if parameter.at(key).value is None:
                 yield parameter.at(key).wrong("is missing", fix)
 
 
-def schedules_can_be_read(document: Node) -> Iterator[Finding]:
-    """Five fields and a zone that exists."""
+def schedules_are_valid(document: Node) -> Iterator[Finding]:
+    """Schedules have five valid fields, and the time zone exists."""
     if document.at("kind").value != "CronWorkflow":
         return
     for schedule in document.at("spec", "schedules").each():
-        if why := why_no_schedule(schedule.text):
+        if why := invalid_schedule(schedule.text):
             yield schedule.wrong(f"{schedule.value!r} {why}", "write minute, hour, day, month, weekday: 30 17 * * 1-5")
     zone = document.at("spec", "timezone")
     if zone.value is not None and not is_zone(zone.text):
-        yield zone.wrong(f"there is no zone {zone.value}", "write as in Europe/London")
+        yield zone.wrong(f"there is no time zone {zone.value}", "write it as Europe/London")
 
 
 def no_script_is_inside(document: Node) -> Iterator[Finding]:
-    """A script's source is where parameters become code."""
+    """No template is a script: parameters in its source would become code."""
     for template in workflow(document).at("templates").each():
         if template.at("script").value is not None:
-            yield template.at("script").wrong("parameters would become code", "use container with command and args")
+            yield template.at("script").wrong(
+                "parameters would become part of the code", "use container with command and args"
+            )
 
 
-def keys_of_artifacts_are_ours(document: Node) -> Iterator[Finding]:
-    """Keys with `..` leave the folder, and what people submit may hold it."""
+def keys_of_artifacts_are_fixed(document: Node) -> Iterator[Finding]:
+    """Keys in object storage have no `..` and no parameters, which could contain it."""
     for node in workflow(document).walk():
         if node.key == "key" and any(store in node.keys for store in ("s3", "gcs", "azure", "oss")):
-            foreign = [name for name in tags.used(node) if not name.startswith(OURS)]
+            foreign = [name for name in variables.used(node) if not name.startswith(OURS)]
             if ".." in node.text or foreign:
-                yield node.wrong(f"{node.value} may leave the run's folder", "use {{workflow.name}} and fixed words")
+                yield node.wrong(
+                    f"{node.value} can be outside the folder of the run", "use {{workflow.name}} and fixed text"
+                )
 
 
 def outputs_lie_on_volumes(document: Node) -> Iterator[Finding]:
-    """A root that is read-only takes no files, and others' files are not read from it."""
+    """Outputs are on volumes, since the root file system is read-only."""
     for template in workflow(document).at("templates").each():
         container = template.at("container")
         mounts = [f"{str(each.at('mountPath').value).rstrip('/')}/" for each in container.at("volumeMounts").each()]
@@ -176,51 +192,52 @@ def outputs_lie_on_volumes(document: Node) -> Iterator[Finding]:
             for place in places:
                 if place.text and not any(place.text.startswith(mount) for mount in mounts):
                     yield place.wrong(
-                        f"{place.value} lies on no volume, and the root is read-only", "mount an emptyDir there"
+                        f"{place.value} is on no volume, and the root file system is read-only",
+                        "mount an emptyDir there",
                     )
 
 
-def loops_hand_on_parameters(document: Node) -> Iterator[Finding]:
-    """Argo joins the parameters of a loop's turns, not their artifacts."""
+def loops_pass_parameters(document: Node) -> Iterator[Finding]:
+    """Argo aggregates the output parameters of a loop, but not its artifacts."""
     for template in workflow(document).at("templates").each():
         loops = {
             f"{kind}.{task.at('name').value}.outputs.artifacts."
-            for kind, task in tags.tasks(template)
+            for kind, task in variables.tasks(template)
             if any(task.at(key).value for key in ("withItems", "withParam", "withSequence"))
         }
         for node in template.walk():
-            for name in tags.used(node) if loops else ():
+            for name in variables.used(node) if loops else ():
                 if name.startswith(tuple(loops)):
                     yield node.wrong(
                         f"{{{{{name}}}}} is an artifact of a loop, which Argo does not aggregate", "read a parameter"
                     )
 
 
+ABOUT = "workflow"
 RULES: tuple[Rule, ...] = (
-    *tags.RULES,
     templates_exist,
     tasks_wait_for_tasks,
     arguments_fit_inputs,
     conditions_compare,
-    conditions_have_an_answer,
-    retries_can_be_read,
-    runs_end_and_go,
+    conditions_have_a_default,
+    retries_are_valid,
+    runs_end_and_are_removed,
     parameters_are_described,
-    schedules_can_be_read,
+    schedules_are_valid,
     no_script_is_inside,
-    keys_of_artifacts_are_ours,
+    keys_of_artifacts_are_fixed,
     outputs_lie_on_volumes,
-    loops_hand_on_parameters,
+    loops_pass_parameters,
 )
 
 
 def is_workflow(document: Node) -> bool:
-    """One of Argo's kinds."""
+    """Whether it is one of Argo's kinds."""
     return document.at("kind").value in WORKFLOWS
 
 
 def references_find_templates(documents: Sequence[Node]) -> Iterator[Finding]:
-    """A Workflow or CronWorkflow names a WorkflowTemplate that stands beside it, and parameters that it has."""
+    """A Workflow or CronWorkflow names a WorkflowTemplate of the same files, and only parameters that it has."""
     known = {
         document.at("metadata", "name").value: workflow(document).at("arguments", "parameters").names()
         for document in documents
@@ -234,5 +251,5 @@ def references_find_templates(documents: Sequence[Node]) -> Iterator[Finding]:
         for parameter in spec.at("arguments", "parameters").each() if name.value in known else ():
             word = str(parameter.at("name").value)
             if word not in known[name.value]:
-                fix = nearest(word, known[name.value], otherwise="leave it out")
+                fix = nearest(word, known[name.value], otherwise="remove it")
                 yield parameter.wrong(f"{name.value} has no parameter {word}", fix)

@@ -1,11 +1,11 @@
-"""Rules across keys of a configuration that is built for a cluster: what its pods would not find."""
+"""Rules across keys of a configuration for a cluster: what its pods can reach and request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
 from tapeline.checks.resources import ACCELERATORS, GKE, KINDS
-from tapeline.checks.words import is_label_key, is_label_value, is_zone, quantity, why_no_schedule, why_not_fixed
+from tapeline.checks.syntax import invalid_schedule, is_label_key, is_label_value, is_zone, mutable_image, quantity
 from tapeline.clusters.plan import DATA, MODELS
 from tapeline.config.compose import flat, plain
 from tapeline.config.schema import Cluster, Config
@@ -15,16 +15,16 @@ OBJECTS = ("s3://", "gs://")
 Rule = Callable[[Config, Cluster], Iterable[Finding]]
 
 
-def store_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
-    """The store is a claim at /models, or object storage: pods see no folder of a laptop."""
+def store_can_be_reached(config: Config, target: Cluster) -> Iterator[Finding]:
+    """The store is the volume at /models or object storage: pods cannot read a folder of this machine."""
     store = config.serving.store
     if not (_under(store, MODELS) or store.startswith(OBJECTS)):
-        fix = f"set serving.store={MODELS}, or a URL as s3://bucket/models"
-        yield Finding(f"serving.store={store}", "pods do not see this folder", fix)
+        fix = f"set serving.store={MODELS} or a URL, for example s3://bucket/models"
+        yield Finding(f"serving.store={store}", "pods cannot read this folder", fix)
 
 
-def data_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
-    """Data comes by URL, or from the claim at /data."""
+def data_can_be_reached(config: Config, target: Cluster) -> Iterator[Finding]:
+    """Data comes from a URL or from the volume at /data."""
     for key, value in flat(plain(config)["dataset"], "dataset").items():
         is_path = key.endswith((".path", ".password_file")) or (key == "dataset.url" and _is_file(value))
         if (
@@ -33,10 +33,10 @@ def data_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
             and not _under(_file(value), DATA)
             and (_is_file(value) or "://" not in value)
         ):
-            fix = f"put it into the claim {target.data_claim} and name it {DATA}/{_file(value).rpartition('/')[2]}"
+            fix = f"copy it to the volume claim {target.data_claim} and write {DATA}/{_file(value).rpartition('/')[2]}"
             if key.endswith("password_file"):
                 fix = "use dataset.password_env, with target.data_secret"
-            yield Finding(f"{key}={value}", "pods do not see this file", fix)
+            yield Finding(f"{key}={value}", "pods cannot read this file", fix)
 
 
 def _is_file(value: object) -> bool:
@@ -44,7 +44,7 @@ def _is_file(value: object) -> bool:
 
 
 def _file(value: str) -> str:
-    """The path of a file's URL: sqlite:////data/x.db has four strokes."""
+    """The path in the URL of a file; sqlite:////data/x.db has four slashes."""
     return value.partition("://")[2].removeprefix("/") if _is_file(value) else value
 
 
@@ -53,7 +53,7 @@ def _under(path: str, folder: str) -> bool:
 
 
 def password_has_its_secret(config: Config, target: Cluster) -> Iterator[Finding]:
-    """The variable that holds the password comes from a Secret."""
+    """The environment variable with the password comes from a Secret."""
     for name, section in (("dataset", config.dataset), ("tune", config.tune)):
         variable = getattr(section, "password_env", None)
         if variable and not target.data_secret:
@@ -70,26 +70,24 @@ def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
 
 
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
-    """A Secret that no pod reads is a mistake in another key."""
+    """A Secret that no pod reads means that another key is wrong."""
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
-        yield Finding(
-            f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or leave it out"
-        )
+        yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or remove it")
     if target.data_secret and config.dataset.source == "simulated":
         problem = "is not read, since dataset.source=simulated"
-        yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or leave it out")
+        yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or remove it")
 
 
-def quantities_can_be_read(config: Config, target: Cluster) -> Iterator[Finding]:
-    """Of cpu and memory; the card stands in hw.accelerator."""
+def quantities_are_valid(config: Config, target: Cluster) -> Iterator[Finding]:
+    """CPU, memory and storage are quantities of Kubernetes; GPUs are set in hw.accelerator."""
     for where, content in _rooms(config, target):
         for kind, amount in content.items():
             if kind not in KINDS[:3]:
-                fix = nearest(kind, KINDS[:3], otherwise="leave it out; cards stand in hw.accelerator")
-                yield Finding(f"{where}.{kind}", "is nothing that a container asks for here", fix)
+                fix = nearest(kind, KINDS[:3], otherwise="remove it; GPUs are set in hw.accelerator")
+                yield Finding(f"{where}.{kind}", "is not a resource that can be set here", fix)
             elif quantity(amount) is None or quantity(amount) == 0:
-                yield Finding(f"{where}.{kind}={amount}", "is no quantity", "write it as 500m, 2 or 4Gi")
+                yield Finding(f"{where}.{kind}={amount}", "is not a quantity", "write it as 500m, 2 or 4Gi")
 
 
 def _rooms(config: Config, target: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
@@ -98,7 +96,7 @@ def _rooms(config: Config, target: Cluster) -> Iterator[tuple[str, dict[str, str
 
 
 def requests_are_within_limits(config: Config, target: Cluster) -> Iterator[Finding]:
-    """The API server refuses others."""
+    """The API server refuses requests above the limits."""
     rooms = (("hw", config.hw.requests, config.hw.limits), ("target", target.requests, target.limits))
     for section, requests, limits in rooms:
         for kind in requests:
@@ -111,45 +109,46 @@ def requests_are_within_limits(config: Config, target: Cluster) -> Iterator[Find
 
 
 def accelerator_is_known(config: Config, target: Cluster) -> Iterator[Finding]:
-    """Labels of nodes, and the name of what their driver hands out."""
+    """The node labels and the resource name of the GPU exist."""
     card = config.hw.accelerator
     for key, value in card.node_selector.items() if card else ():
         where = f"hw.accelerator.node_selector.{key}={value}"
         if not (is_label_key(key) and is_label_value(value)):
-            yield Finding(where, "is no label of a node", "write as in cloud.google.com/gke-accelerator: nvidia-l4")
+            yield Finding(where, "is not a valid node label", "write it as cloud.google.com/gke-accelerator: nvidia-l4")
         elif key == GKE and value not in ACCELERATORS:
             fix = nearest(value, ACCELERATORS, otherwise=f"use one of: {', '.join(ACCELERATORS)}")
-            yield Finding(where, "GKE has no such card", fix)
+            yield Finding(where, "GKE has no such GPU", fix)
     if card and card.resource not in KINDS[3:]:
         fix = nearest(card.resource, KINDS[3:], otherwise=f"use one of: {', '.join(KINDS[3:])}")
-        yield Finding(f"hw.accelerator.resource={card.resource}", "no node hands that out", fix)
+        yield Finding(f"hw.accelerator.resource={card.resource}", "no node has this resource", fix)
 
 
-def images_stay_the_same(config: Config, target: Cluster) -> Iterator[Finding]:
-    """What was tested is what runs."""
+def images_are_fixed(config: Config, target: Cluster) -> Iterator[Finding]:
+    """An image has a version or a digest, so that the tested image is the one that runs."""
     for key, image in (("hw.image", config.hw.image), ("target.image", target.image)):
-        if why := why_not_fixed(image):
-            yield Finding(f"{key}={image}", why, "give a version, as :1.2.3, or a digest")
+        if why := mutable_image(image):
+            yield Finding(f"{key}={image}", why, "use a version or a digest, for example :1.2.3")
 
 
-def schedule_can_be_read(config: Config, target: Cluster) -> Iterator[Finding]:
-    """Five fields of cron, in a zone that exists."""
+def schedule_is_valid(config: Config, target: Cluster) -> Iterator[Finding]:
+    """The schedule has five valid fields, and the time zone exists."""
     schedule, zone = getattr(target, "schedule", None), getattr(target, "timezone", None)
-    if schedule is not None and (why := why_no_schedule(schedule)):
+    if schedule is not None and (why := invalid_schedule(schedule)):
         yield Finding(f"target.schedule={schedule}", why, "write minute, hour, day, month, weekday: 30 17 * * 1-5")
     if zone is not None and not is_zone(zone):
-        yield Finding(f"target.timezone={zone}", "there is no such zone", "write as in Europe/London")
+        yield Finding(f"target.timezone={zone}", "there is no such time zone", "write it as Europe/London")
 
 
+ABOUT = "cluster"
 RULES: tuple[Rule, ...] = (
-    store_is_within_reach,
-    data_is_within_reach,
+    store_can_be_reached,
+    data_can_be_reached,
     password_has_its_secret,
     study_is_within_reach,
     secrets_are_used,
-    quantities_can_be_read,
+    quantities_are_valid,
     requests_are_within_limits,
     accelerator_is_known,
-    images_stay_the_same,
-    schedule_can_be_read,
+    images_are_fixed,
+    schedule_is_valid,
 )

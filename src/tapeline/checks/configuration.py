@@ -10,7 +10,7 @@ from tapeline.config.compose import options
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, choose
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import family, source, task
+from tapeline.lookup import family, source, sources, task
 from tapeline.models.device import Device
 from tapeline.serving.saved_model import SERVERS, release
 from tapeline.tables import splits
@@ -22,22 +22,15 @@ CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
     (2, 20): ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
 }
-"""Compute capabilities for which TensorFlow's wheels hold code that runs, from each build_info.py."""
-
-READERS: dict[str, tuple[str, ...]] = {
-    "path": ("csv", "parquet", "files"),
-    "files": ("files",),
-    **dict.fromkeys(("url", "queries", "password_env", "password_file"), ("sql",)),
-}
-"""Keys of dataset, and the sources that read them."""
+"""Compute capabilities that TensorFlow's wheels support, from each build_info.py."""
 
 
 def metric_fits_task(config: Config) -> Iterator[Finding]:
-    """The gate asks for a metric that the dataset's task has."""
+    """The gate's metric is one of the dataset's task."""
     known = _metrics(config)
     if config.gate.metric not in known:
         fix = choose(config.gate.metric, list(known))
-        yield Finding(f"gate.metric={config.gate.metric}", "no metric of this dataset", fix)
+        yield Finding(f"gate.metric={config.gate.metric}", "is not a metric of this dataset", fix)
 
 
 def _metrics(config: Config) -> dict[str, Metric]:
@@ -59,7 +52,7 @@ def threshold_can_be_met(config: Config) -> Iterator[Finding]:
 
 
 def baselines_have_the_metric(config: Config) -> Iterator[Finding]:
-    """Naive baselines state no probability."""
+    """Baselines have no probabilities, so the metric of a margin must not need them."""
     known = _metrics(config)
     metric, margin = known.get(config.gate.metric), config.gate.baseline_margin
     if metric and margin is not None and metric.needs_probability:
@@ -72,7 +65,7 @@ def baselines_have_the_metric(config: Config) -> Iterator[Finding]:
 
 
 def confidence_has_its_margin(config: Config) -> Iterator[Finding]:
-    """The confidence is that of the lead over the best baseline."""
+    """gate.confidence is about the lead over the best baseline, so it needs gate.baseline_margin."""
     gate = config.gate
     if gate.confidence is not None and gate.baseline_margin is None:
         problem = "is not read, since gate.baseline_margin=null"
@@ -97,8 +90,10 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
     except Refused as error:
         yield from error.findings
         return
-    for key, readers in READERS.items():
+    known = sources()
+    for key in dict.fromkeys(key for each in known.values() for key in each.READS):
         value = getattr(dataset, key, None)
+        readers = [name for name, each in known.items() if key in each.READS]
         if value and dataset.source not in readers:
             what = f"dataset.{key}={value}" if isinstance(value, str) else f"dataset.{key}"
             others = f" (or {', '.join(readers[1:])})" if readers[1:] else ""
@@ -108,7 +103,7 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
 
 
 def split_fits_the_data(config: Config) -> Iterator[Finding]:
-    """No train label reaches into test rows, and rows with a time are not drawn at random."""
+    """No train label reaches into test rows, and rows with a time are not split at random."""
     yield from splits.findings(config.split, kind(config.dataset).SPEC)
 
 
@@ -125,30 +120,36 @@ def search_fits_the_model(config: Config) -> Iterator[Finding]:
         yield Finding(f"tune.parallel={tune.parallel}", problem, "set tune.parallel=1")
 
 
-def image_has_code_for_the_card(config: Config) -> Iterator[Finding]:
-    """TensorFlow drops old cards: one without code for the card trains on the CPU without a word."""
+def image_supports_the_gpu(config: Config) -> Iterator[Finding]:
+    """TensorFlow supports the GPU; otherwise it would train on the CPU without a message."""
     card, version = config.hw.accelerator, release(config.hw.tensorflow)
     if card and card.compute_capability not in CODE_FOR.get(version, ()):
         yield Finding(
             f"hw.tensorflow={config.hw.tensorflow}",
-            f"has no code for {card.model}, compute capability {card.compute_capability}",
+            f"does not support {card.model}, compute capability {card.compute_capability}",
             "choose another hw, of: " + ", ".join(options("hw")),
         )
 
 
 def servers_can_load_it(config: Config) -> Iterator[Finding]:
-    """A model written by a later TensorFlow than the server's may not load."""
+    """The servers may not load a model that a later TensorFlow wrote."""
     if release(config.hw.tensorflow) > SERVERS:
         served = ".".join(map(str, SERVERS))
         yield Finding(
-            f"hw.tensorflow={config.hw.tensorflow}", f"is later than the servers' {served}", "train with that"
+            f"hw.tensorflow={config.hw.tensorflow}",
+            f"is later than TensorFlow {served} of the servers",
+            f"train with {served}",
         )
 
 
-def target_runs_here(config: Config) -> Iterator[Finding]:
-    """`run` is for the local target."""
+def target_is_local(config: Config) -> Iterator[Finding]:
+    """`run` needs target=local."""
     if config.target.name != "local":
-        yield Finding(f"target={config.target.name}", "does not run on this machine", "leave target=local")
+        yield Finding(
+            f"target={config.target.name}",
+            "does not run on this machine",
+            "use target=local, or make build and make submit",
+        )
 
 
 def study_can_be_shared(config: Config) -> Iterator[Finding]:
@@ -163,6 +164,7 @@ def study_can_be_shared(config: Config) -> Iterator[Finding]:
 
 
 Rule = Callable[[Config], Iterable[Finding]]
+ABOUT = "configuration"
 RULES: tuple[Rule, ...] = (
     metric_fits_task,
     threshold_can_be_met,
@@ -172,7 +174,7 @@ RULES: tuple[Rule, ...] = (
     source_has_its_path,
     split_fits_the_data,
     search_fits_the_model,
-    image_has_code_for_the_card,
+    image_supports_the_gpu,
     servers_can_load_it,
 )
-"""Of every run and every build."""
+"""Rules for every run and every build."""

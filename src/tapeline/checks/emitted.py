@@ -1,16 +1,17 @@
-"""All rules over YAML that a builder emitted, in memory or as it lies in workflows/."""
+"""All rules over emitted YAML, in memory or in workflows/."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tapeline.checks import argo, fields, kfp, names, pods, resources, restricted
+from tapeline.checks import argo, kfp, pods
 from tapeline.checks.nodes import Node, read
+from tapeline.checks.registry import rules
 from tapeline.errors import Finding
 
 
 def emitted(texts: Mapping[str, str]) -> Iterator[Finding]:
-    """What is wrong with files that belong together, by the names that findings show."""
+    """Findings about files that belong together; the keys of `texts` are the file names in findings."""
     documents = []
     for file, text in texts.items():
         content = read(text, file)
@@ -22,7 +23,7 @@ def emitted(texts: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def together(documents: Sequence[Node]) -> Iterator[Finding]:
-    """What is wrong with emitted documents, strictly, and with what they say of each other."""
+    """Findings about emitted documents and the references between them."""
     yield from objects(documents)
     for pipeline in kfp.pipelines(documents):
         yield from kfp.fields_exist(pipeline)
@@ -30,22 +31,15 @@ def together(documents: Sequence[Node]) -> Iterator[Finding]:
 
 
 def objects(documents: Sequence[Node]) -> Iterator[Finding]:
-    """What is wrong with objects, each by itself."""
+    """Findings about single objects."""
+    about_objects, about_workflows = rules("object"), rules("workflow")
+    about_pipelines, about_pods = rules("pipeline"), rules("pod")
     for document in documents:
-        for about_objects in (*names.RULES, *fields.RULES):
-            yield from about_objects(document)
-        for about_workflows in argo.RULES if argo.is_workflow(document) else ():
-            yield from about_workflows(document)
+        for rule in (*about_objects, *(about_workflows if argo.is_workflow(document) else ())):
+            yield from rule(document)
         for pod in pods.pods(document):
-            yield from of_pod(pod)
+            yield from (finding for rule in about_pods for finding in rule(pod))
     for pipeline in kfp.pipelines(documents):
-        for about_pipelines in kfp.RULES:
-            yield from about_pipelines(pipeline)
+        yield from (finding for rule in about_pipelines for finding in rule(pipeline))
         for pod in kfp.pods(pipeline):
-            yield from of_pod(pod)
-
-
-def of_pod(pod: pods.Pod) -> Iterator[Finding]:
-    """What is wrong with a pod, whoever starts it."""
-    for rule in (*restricted.RULES, *resources.RULES):
-        yield from rule(pod)
+            yield from (finding for rule in about_pods for finding in rule(pod))

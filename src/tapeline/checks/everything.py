@@ -1,4 +1,4 @@
-"""What `make check` looks at: every option and experiment once, what is emitted for them, and what lies here."""
+"""`make check`: every option and experiment, the YAML emitted for them, workflows/, images and the Kustomize tree."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from tapeline.checks import fields, graph, images, kustomize, of_configuration
+from tapeline.checks import fields, images, kustomize, of_configuration
 from tapeline.checks.configuration import split_fits_the_data
 from tapeline.checks.emitted import emitted
+from tapeline.checks.registry import rules
 from tapeline.clusters import emit as build
 from tapeline.config import compose as conf
 from tapeline.config.schema import Cluster, Config
@@ -19,19 +20,22 @@ from tapeline.lookup import configure as compose
 from tapeline.pipeline.graph import STEPS
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
-"""Packages, and the extras of tapeline that install them."""
+"""Packages that emit YAML, and tapeline's extras that install them."""
+SHAPING = ("", "hw", "target")
+"""Groups that change pods, and the default: these options are emitted for each cluster. The others change only values
+in the arguments, and are emitted for one; workflows/ has all experiments for Argo and KFP."""
 
 
 @dataclass
 class Checked:
-    """What was looked at, and what was found."""
+    """What was checked, and the findings."""
 
     counts: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Keep findings; one that several files share stands there once, at the first of them."""
+        """Add findings; one that several files share is kept once, for the first file."""
         known = {_what(each) for each in self.findings}
         for finding in findings:
             if _what(finding) not in known:
@@ -48,16 +52,18 @@ def _what(finding: Finding) -> tuple[str, str]:
 
 
 def everything() -> Checked:
-    """Apply all rules to all that is here.
+    """Apply all rules to the whole project.
 
     Raises:
-        Refused: a package that emits is not installed.
+        Refused: a package that emits YAML is not installed.
     """
     absent = [f"tapeline[{extra}]" for package, extra in EMITTERS.items() if find_spec(package) is None]
     if absent:
-        raise refuse("check", "what emits for clusters is not installed", f"install {' and '.join(absent)}")
+        raise refuse(
+            "check", "the packages that write YAML for clusters are not installed", f"install {' and '.join(absent)}"
+        )
     checked, root = Checked(), conf.root()
-    checked.add(finding for rule in graph.RULES for finding in rule(STEPS))
+    checked.add(finding for rule in rules("graph") for finding in rule(STEPS))
     checked.counts["steps"] = len(STEPS)
     _options(checked)
     _committed(checked, root)
@@ -66,20 +72,24 @@ def everything() -> Checked:
 
 
 def _options(checked: Checked) -> None:
-    """Compose each option and experiment; lay it out and emit it for each cluster, where it is one of its own.
+    """Compose each option and experiment, apply the rules for each cluster target, and emit it: see SHAPING.
 
     A split for tables of another kind than the default dataset's is composed only.
     """
     options = ["", *_all_options()]
     checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
     composed = {option: _composed(option) for option in options}
-    clusters = [each for name, each in composed.items() if name.startswith("target=") and _is_for_cluster(each)]
+    clusters = [
+        each
+        for name, each in composed.items()
+        if name.startswith("target=") and isinstance(each, Config) and isinstance(each.target, Cluster)
+    ]
     seen: list[Config] = []
     for option, config in composed.items():
         if not isinstance(config, Config):
             checked.add(_placed(config, option))
             continue
-        for moved in [config] if _is_for_cluster(config) else [_moved(config, cast(Config, each)) for each in clusters]:
+        for moved in [config] if _is_for_cluster(config) else [_moved(config, each) for each in clusters]:
             if moved in seen:
                 continue
             seen.append(moved)
@@ -87,7 +97,7 @@ def _options(checked: Checked) -> None:
                 continue
             if found := list(of_configuration(moved)):
                 checked.add(_placed(found, option))
-            else:
+            elif option.partition("=")[0] in SHAPING or moved.target == clusters[0].target:
                 _emit(checked, moved, option)
 
 
@@ -108,13 +118,13 @@ def _composed(option: str) -> Config | Sequence[Finding]:
 
 
 def _moved(config: Config, cluster: Config) -> Config:
-    """The same for a cluster, whose pods see another store."""
+    """The configuration with the target and the store of a cluster."""
     serving = config.serving.model_copy(update={"store": cluster.serving.store})
     return replace(config, target=cluster.target, serving=serving)
 
 
 def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
-    """Findings about keys, with the file of conf/ where the key was chosen."""
+    """Findings about keys, with the file of conf/ that sets the key."""
     file = f"conf/{option.replace('=', '/')}.yaml" if option else "conf/config.yaml"
     for finding in findings:
         section = finding.where.partition(".")[0].partition("=")[0]
@@ -123,7 +133,7 @@ def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
 
 
 def _default(section: str) -> str | None:
-    """The file of the option that conf/config.yaml chooses for a section, or its dataset does."""
+    """The file of the option that conf/config.yaml or the default dataset chooses for a section."""
     chosen = _defaults("config.yaml")
     chosen |= {
         key.removeprefix("override /").partition("@")[0]: name
@@ -154,31 +164,31 @@ def _emit(checked: Checked, config: Config, option: str) -> None:
 
 
 def _committed(checked: Checked, root: Path) -> None:
-    """The files of workflows/ as they lie there, a target at a time."""
+    """The committed files of workflows/, for each target."""
     for folder in sorted(path for path in (root / "workflows").glob("*") if path.is_dir()):
         files = [path for path in sorted(folder.rglob("*.yaml")) if path.name != kustomize.FILE]
         checked.add(emitted({path.relative_to(root).as_posix(): path.read_text() for path in files}))
-        checked.add(kustomize.files_are_sound(folder, folder.relative_to(root).as_posix()))
+        checked.add(kustomize.check_files(folder, folder.relative_to(root).as_posix()))
         checked.counts["files of workflows/"] = checked.counts.get("files of workflows/", 0) + len(files)
 
 
 def _deployed(checked: Checked, deploy: Path) -> None:
-    """Dockerfiles, and the Kustomize tree as it lies there and as kubectl renders it."""
+    """Dockerfiles, and the files and rendered objects of the Kustomize tree."""
     if (deploy / "images").is_dir():
         checked.counts["Dockerfiles"] = len(list((deploy / "images").glob("*/Dockerfile")))
         checked.add(images.images(deploy / "images", "deploy/images"))
     tree = deploy / "kustomize"
     if tree.is_dir():
         checked.counts["kustomizations"] = len(kustomize.kustomizations(tree))
-        checked.add(kustomize.files_are_sound(tree, "deploy/kustomize"))
+        checked.add(kustomize.check_files(tree, "deploy/kustomize"))
         if kustomize.can_render():
             checked.add(kustomize.rendered(tree, "deploy/kustomize"))
         else:
             checked.left_out.append(
-                "kubectl is not here, so deploy/kustomize was not rendered: install it to check that too"
+                "kubectl is not installed, so deploy/kustomize was not rendered: install it to check that too"
             )
         if not fields.can_check_built_in():
             checked.left_out.append(
-                "kubernetes-validate is not here, so the fields of Kubernetes' own kinds were not checked: "
+                "kubernetes-validate is not installed, so the fields of Kubernetes' own kinds were not checked: "
                 "install tapeline[check] to check these too"
             )

@@ -1,7 +1,7 @@
-"""Fields and values that the API server would drop or refuse: the published schemas, read strictly.
+"""Fields and values that the API server would drop or refuse, by the published schemas read strictly.
 
-schemas/ holds those of Argo and of the training operator (tests/schemas.py says how they get there); those of
-Kubernetes' own kinds are in the package kubernetes-validate, which `make check` has and an image has not.
+schemas/ contains those of Argo and of the training operator (`make schemas` copies them); those of Kubernetes'
+own kinds are in the package kubernetes-validate, which is installed for `make check` and not in images.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tapeline.errors import Finding, nearest
 CUSTOM = ("ClusterWorkflowTemplate", "CronWorkflow", "TFJob", "Workflow", "WorkflowTemplate")
 """Kinds with a schema in schemas/."""
 KUBERNETES = "1.32"
-"""The oldest that the objects are made for."""
+"""The oldest version of Kubernetes that the objects support."""
 TEXTS = ("annotations", "labels", "matchLabels", "nodeSelector")
-"""Mappings of text to text, in which names.py finds other values, whatever the kind of the object."""
+"""Mappings of text to text; names.py reports other values in them, for every kind."""
 METADATA = {
     "type": "object",
     "additionalProperties": False,
@@ -32,18 +32,18 @@ METADATA = {
         **{name: {} for name in ("creationTimestamp", "finalizers", "ownerReferences")},
     },
 }
-"""A CRD does not spell it out."""
+"""The schema of metadata, which CRDs leave out."""
 
 
 def fields_fit_their_schema(document: Node) -> Iterator[Finding]:
-    """No field that does not exist or is missing, no text where a number belongs."""
+    """No unknown field, no missing field and no wrong type."""
     kind = str(document.at("kind").value)
     for error in _custom(kind).iter_errors(document.value) if kind in CUSTOM else _built_in(document):
         yield from _findings(document, error)
 
 
 def can_check_built_in() -> bool:
-    """The package with the schemas of Kubernetes' own kinds is here."""
+    """Whether the schemas of Kubernetes' own kinds are installed."""
     return find_spec("kubernetes_validate") is not None
 
 
@@ -57,7 +57,7 @@ def _custom(kind: str) -> Any:
 
 
 def strict(schema: Any) -> Any:
-    """The schema with undeclared fields refused; what a quantity may be is the rule of quantities to say."""
+    """The schema that refuses undeclared fields; names.py checks quantities."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]
     if not isinstance(schema, dict):
@@ -71,7 +71,7 @@ def strict(schema: Any) -> Any:
 
 
 def _built_in(document: Node) -> Iterator[Any]:
-    """The first error of an object of Kubernetes' own kinds; none where nobody publishes a schema of its kind."""
+    """The first error of an object of Kubernetes' own kinds; none for kinds without a published schema."""
     if not can_check_built_in() or not {"apiVersion", "kind"} <= set(document.value):
         return
     import kubernetes_validate
@@ -92,7 +92,7 @@ def _findings(document: Node, error: Any) -> Iterator[Finding]:
         known = list(error.schema.get("properties", ()))
         for key in node.value:
             if key not in known:
-                fix = nearest(key, known, otherwise="leave it out")
+                fix = nearest(key, known, otherwise="remove it")
                 yield node.at(key).wrong("there is no such field", fix)
     elif error.validator == "required":
         for key in error.validator_value:
@@ -108,4 +108,5 @@ def _findings(document: Node, error: Any) -> Iterator[Finding]:
         yield node.wrong(error.message, "change it")
 
 
+ABOUT = "object"
 RULES = (fields_fit_their_schema,)

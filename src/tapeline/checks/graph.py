@@ -1,4 +1,4 @@
-"""The table of steps itself: a graph that every target can run."""
+"""The table of steps: a graph that every target can run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _at(step: Step) -> str:
 
 
 def names_are_given_once(graph: Graph) -> Iterator[Finding]:
-    """Steps and artifacts are known by their names."""
+    """Names of steps, artifacts, files and output parameters are unique."""
     for what, names in (
         ("step", [step.name for step in graph]),
         ("artifact", [made.name for step in graph for made in step.makes]),
@@ -31,7 +31,7 @@ def names_are_given_once(graph: Graph) -> Iterator[Finding]:
 
 
 def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
-    """Steps run in the table's order."""
+    """Steps run in the order of the table."""
     made: list[str] = []
     later = [each.name for step in graph for each in step.makes]
     for step in graph:
@@ -42,27 +42,27 @@ def artifacts_are_made_before_they_are_taken(graph: Graph) -> Iterator[Finding]:
                     if name in later
                     else nearest(name, later, otherwise="")
                 )
-                yield Finding(_at(step), f"takes {name}, which no step before it makes", fix or "add the step")
+                yield Finding(_at(step), f"takes {name}, which no earlier step makes", fix or "add the step")
         made += [each.name for each in step.makes]
 
 
 def skipped_outputs_are_not_taken(graph: Graph) -> Iterator[Finding]:
-    """What may not be there, nothing can wait for."""
+    """No step takes an artifact of a step that may be skipped."""
     maybe = {made.name: step.name for step in graph if step.when for made in step.makes}
     for step in graph:
         for name in step.inputs:
             if name in maybe:
                 problem = f"takes {name} of {maybe[name]}, which may be skipped"
-                yield Finding(_at(step), problem, "take what a step makes that always runs")
+                yield Finding(_at(step), problem, "take an artifact of a step that always runs")
 
 
-def conditions_are_said_before(graph: Graph) -> Iterator[Finding]:
+def conditions_are_output_before(graph: Graph) -> Iterator[Finding]:
     """`when` names an output parameter of an earlier step that always runs."""
     said: list[str] = []
     for step in graph:
         if step.when and step.when not in said:
-            fix = nearest(step.when, said, otherwise="add it to the parameters of a step before")
-            yield Finding(_at(step), f"waits for {step.when}, which no step before it says", fix)
+            fix = nearest(step.when, said, otherwise="add it to the parameters of an earlier step")
+            yield Finding(_at(step), f"depends on {step.when}, which is no output parameter of an earlier step", fix)
         said += [] if step.when else step.parameters
 
 
@@ -75,14 +75,16 @@ def artifacts_that_may_be_missing_are_not_needed(graph: Graph) -> Iterator[Findi
 
 
 def mapped_steps_make_one_folder(graph: Graph) -> Iterator[Finding]:
-    """The parts of all partitions lie in one folder."""
+    """A mapped step makes one folder, with the parts of all partitions."""
     for step in graph:
         if step.map_over and [made.folder for made in step.makes] != [True]:
-            yield Finding(_at(step), "is mapped over partitions, and makes no single folder", "let it make one folder")
+            yield Finding(
+                _at(step), "is mapped over partitions, and does not make exactly one folder", "let it make one folder"
+            )
 
 
 def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
-    """Sections of the configuration, or single keys of them."""
+    """Steps read sections or keys of the configuration that exist."""
     sections = [field.name for field in fields(Config) if field.name not in NO_KEYS]
     for step in graph:
         for path in step.reads:
@@ -90,26 +92,31 @@ def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
             known = list(GROUPS[head].model_fields) if head in GROUPS else []
             if head not in sections:
                 yield Finding(
-                    _at(step), f"reads {path}, no section", nearest(head, sections, otherwise="correct its name")
+                    _at(step),
+                    f"reads {path}, which is not a section",
+                    nearest(head, sections, otherwise="correct its name"),
                 )
             elif key and key not in known:
-                yield Finding(_at(step), f"reads {path}, no key", nearest(key, known, otherwise="correct its name"))
+                yield Finding(
+                    _at(step), f"reads {path}, which is not a key", nearest(key, known, otherwise="correct its name")
+                )
 
 
 def only_the_publisher_writes(graph: Graph) -> Iterator[Finding]:
-    """A step that writes to the store waits for the gate's decision, and its like is never cached."""
+    """A step that writes to the store depends on the gate's decision, and steps that use the store are never cached."""
     for step in graph:
         if step.store == "write" and not step.when:
-            yield Finding(_at(step), "writes to the store, accepted or not", "give it when=accepted")
+            yield Finding(_at(step), "writes to the store also if the model is rejected", "set when=accepted")
         if step.store != "none" and step.world != "fresh":
-            yield Finding(_at(step), "sees the store, and may come from the cache", 'give it world="fresh"')
+            yield Finding(_at(step), "uses the store, and its result may come from the cache", 'set world="fresh"')
 
 
+ABOUT = "graph"
 RULES: tuple[Rule, ...] = (
     names_are_given_once,
     artifacts_are_made_before_they_are_taken,
     skipped_outputs_are_not_taken,
-    conditions_are_said_before,
+    conditions_are_output_before,
     artifacts_that_may_be_missing_are_not_needed,
     mapped_steps_make_one_folder,
     keys_that_are_read_exist,

@@ -1,4 +1,4 @@
-"""The Dockerfiles of deploy/images: small, fixed, without root and without secrets."""
+"""Dockerfiles of deploy/images: pinned, without root and without secrets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapeline.checks.registry import rules
 from tapeline.checks.restricted import SECRET, SHELLS
-from tapeline.checks.words import why_not_fixed
+from tapeline.checks.syntax import mutable_image
 from tapeline.config.secrets import KEYS
 from tapeline.errors import Finding
 
@@ -66,19 +67,19 @@ def parse(text: str, file: str) -> Image:
 
 
 def bases_are_fixed(image: Image) -> Iterator[Finding]:
-    """What it is built from does not change under its name."""
+    """Base images are pinned."""
     arguments = dict(line.rest.split("=", 1) for line in image.of("ARG") if "=" in line.rest)
     stages: list[str] = []
     for line in image.of("FROM"):
         base, *more = [word for word in line.rest.split() if not word.startswith("--")]
         full = re.sub(r"\$\{?(\w+)\}?", lambda found: arguments.get(found[1], ""), base)
-        if full not in stages and full != "scratch" and (why := why_not_fixed(full)):
-            yield image.wrong(line, f"{full or base} {why}", "name a version, as python:3.11-slim-bookworm")
+        if full not in stages and full != "scratch" and (why := mutable_image(full)):
+            yield image.wrong(line, f"{full or base} {why}", "use a version, for example python:3.11-slim-bookworm")
         stages += more[1:2]
 
 
 def user_is_not_root(image: Image) -> Iterator[Finding]:
-    """A number, so that the kubelet can see that it is not root."""
+    """The user is a number, so that the kubelet knows that it is not root."""
     last = image.of("FROM")[-1:]
     users = [line for line in image.of("USER") if line.number > last[0].number] if last else []
     if not users:
@@ -87,20 +88,22 @@ def user_is_not_root(image: Image) -> Iterator[Finding]:
     for line in users[-1:]:
         name = line.rest.partition(":")[0]
         if not name.isdecimal() or int(name) == 0:
-            yield image.wrong(line, f"{name} is root, or may be", "name another user by number, as 10001:10001")
+            yield image.wrong(
+                line, f"{name} is or may be root", "write another user as a number, for example 10001:10001"
+            )
 
 
-def nothing_is_fetched_unseen(image: Image) -> Iterator[Finding]:
-    """ADD fetches and unpacks; a pipe from the network into a shell runs whatever it gets."""
+def nothing_is_downloaded_unchecked(image: Image) -> Iterator[Finding]:
+    """No ADD, which downloads and unpacks, and no downloaded script."""
     for line in image.of("ADD"):
-        yield image.wrong(line, "may fetch or unpack", "use COPY")
+        yield image.wrong(line, "may download or unpack files", "use COPY")
     for line in image.of("RUN"):
         if re.search(r"\b(curl|wget)\b[^|;&]*\|\s*(sudo\s+)?(ba|da|z)?sh\b", line.rest):
-            yield image.wrong(line, "runs what the network sends", "copy the file, and check its digest")
+            yield image.wrong(line, "runs a script that it downloads", "copy the file, or check its digest")
 
 
 def packages_are_pinned(image: Image) -> Iterator[Finding]:
-    """Pip installs what a lock file names, or this project."""
+    """Pip installs from a lock file, or this project."""
     for line in image.of("RUN"):
         for command in re.findall(r"pip3?(?:\s+--?[\w-]+(?:[= ]\S+)?)*?\s+install\s+([^;&|]*)", line.rest):
             words = command.split()
@@ -111,65 +114,68 @@ def packages_are_pinned(image: Image) -> Iterator[Finding]:
             ]
             loose = [word for word in plain if "==" not in word and not re.match(r"[./]|\S+\.whl", word)]
             if loose:
-                yield image.wrong(line, f"installs {', '.join(loose)} of any version", "use -r with a lock file")
+                yield image.wrong(
+                    line, f"installs {', '.join(loose)} without a fixed version", "use -r with a lock file"
+                )
 
 
 def nothing_is_installed_at_run_time(image: Image) -> Iterator[Finding]:
-    """It starts a program, by a list of words."""
+    """The image starts a program given as a list, and installs nothing when it starts."""
     for line in image.of("ENTRYPOINT", "CMD"):
         try:
             words = [str(word) for word in json.loads(line.rest)]
         except ValueError:
-            yield image.wrong(line, "is read by a shell", 'write a list, as ["tapeline"]')
+            yield image.wrong(line, "is interpreted by a shell", 'write a list, for example ["tapeline"]')
             continue
         if words[:1] and words[0].rpartition("/")[2] in (*SHELLS, "pip", "uv", "apt-get"):
-            yield image.wrong(line, f"starts {words[0]}", 'name the program, as ["tapeline"]')
+            yield image.wrong(line, f"starts {words[0]}", 'write the program as a list, for example ["tapeline"]')
     if not image.of("ENTRYPOINT", "CMD"):
         for line in image.of("FROM")[-1:]:
-            yield image.wrong(line, "the image starts nothing", 'add ENTRYPOINT ["tapeline"]')
+            yield image.wrong(line, "the image has no program to start", 'add ENTRYPOINT ["tapeline"]')
 
 
 def no_secret_goes_in(image: Image) -> Iterator[Finding]:
-    """Whoever pulls an image reads all of its layers."""
+    """No secret is in a layer, which everyone who pulls the image can read."""
     for line in image.of("ENV", "ARG"):
         for name, value in re.findall(r"(\w+)=(\S*)", line.rest) or [(line.rest, "")]:
             if SECRET.search(name) and (value or line.word == "ARG"):
-                yield image.wrong(line, f"{name} stays in the image", "give it to the container, from a Secret")
+                yield image.wrong(line, f"{name} stays in the image", "pass it to the container from a Secret")
     for line in image.of("COPY", "ADD"):
         for name in line.rest.split():
             if SECRET_FILES.search(name):
-                yield image.wrong(line, f"{name} stays in the image", "give it to the container, from a Secret")
+                yield image.wrong(line, f"{name} stays in the image", "pass it to the container from a Secret")
     for line in image.lines:
         for pattern, what in KEYS:
             if pattern.search(line.rest):
-                yield image.wrong(line, f"holds {what}", "revoke it, and give it to the container from a Secret")
+                yield image.wrong(line, f"contains {what}", "revoke it, and pass it to the container from a Secret")
 
 
-def what_is_copied_is_named(image: Image) -> Iterator[Finding]:
-    """A whole folder brings along what lies there by chance."""
+def copied_files_are_listed(image: Image) -> Iterator[Finding]:
+    """COPY lists files and folders, so that no other file gets into the image."""
     for line in image.of("COPY"):
         words = [word for word in line.rest.split() if not word.startswith("--")]
         if words[:1] in (["."], ["./"]) and "--from" not in line.rest:
-            yield image.wrong(line, "copies all that lies there", "name the files and folders")
+            yield image.wrong(line, "copies everything", "list the files and folders")
 
 
+ABOUT = "image"
 RULES: tuple[Rule, ...] = (
     bases_are_fixed,
     user_is_not_root,
-    nothing_is_fetched_unseen,
+    nothing_is_downloaded_unchecked,
     packages_are_pinned,
     nothing_is_installed_at_run_time,
     no_secret_goes_in,
-    what_is_copied_is_named,
+    copied_files_are_listed,
 )
 
 
-def locks_are_lean(path: Path, shown: str) -> Iterator[Finding]:
-    """A lock file names one version each, and nothing that only `build` needs."""
+def locks_have_only_needed_packages(path: Path, shown: str) -> Iterator[Finding]:
+    """A lock file pins each version, and has no package that only `build` needs."""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         name = re.split(r"[=<>\[; ]", line.strip())[0].lower()
         if name in KEPT_OUT:
-            fix = "leave it out: only make build needs it"
+            fix = "remove it: only make build needs it"
             yield Finding(f"{shown}: line {number}", f"{name} is in the image of the steps", fix)
         elif name and not name.startswith(("#", "-")) and "==" not in line and " @ " not in line:
             yield Finding(f"{shown}: line {number}", f"{line.strip()} is not pinned", "write one version with ==")
@@ -179,7 +185,6 @@ def images(root: Path, shown: str) -> Iterator[Finding]:
     """All rules over the Dockerfiles and lock files of a folder."""
     for path in sorted(root.glob("*/Dockerfile")):
         image = parse(path.read_text(), f"{shown}/{path.relative_to(root).as_posix()}")
-        for rule in RULES:
-            yield from rule(image)
+        yield from (finding for rule in rules("image") for finding in rule(image))
     for path in sorted(root.glob("*/*.lock")):
-        yield from locks_are_lean(path, f"{shown}/{path.relative_to(root).as_posix()}")
+        yield from locks_have_only_needed_packages(path, f"{shown}/{path.relative_to(root).as_posix()}")

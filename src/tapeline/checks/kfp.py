@@ -1,4 +1,4 @@
-"""Pipelines of KFP: what its compiler lets through and a run would stumble over."""
+"""Pipelines of KFP: mistakes that its compiler does not report and that make a run fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod
-from tapeline.checks.tags import without_interpolations
+from tapeline.checks.template_variables import without_interpolations
 from tapeline.errors import Finding, nearest
 
 PLACEHOLDER = re.compile(r"\{\{\$(?P<path>[^{}]*)\}\}")
@@ -18,7 +18,7 @@ KNOWN = re.compile(
     r"|\.(?:pipeline_\w+|json_escape\[\d\]|inputs\.(?:artifacts|parameters)\['(?P<input>[^']+)'\](?:\.\w+|\['\w+'\])*"
     r"|outputs\.(?:artifacts|parameters)\['(?P<output>[^']+)'\](?:\.\w+|\['\w+'\])*)"
 )
-"""`$` itself is the executor's whole input."""
+"""`$` alone is the whole input of the executor."""
 TAKES = (
     ("parameters", "taskOutputParameter", "outputParameterKey"),
     ("artifacts", "taskOutputArtifact", "outputArtifactKey"),
@@ -29,7 +29,7 @@ GIVEN = (("parameters", "componentInputParameter"), ("artifacts", "componentInpu
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline and what it wants of Kubernetes: the two documents of a file, or one PipelineVersion."""
+    """A pipeline and its settings for Kubernetes: two documents of a file, or one PipelineVersion."""
 
     spec: Node
     platform: Node
@@ -39,13 +39,13 @@ class Pipeline:
         return list(self.spec.at("deploymentSpec", "executors").each())
 
     def graphs(self) -> Iterator[tuple[Node, Node]]:
-        """Each graph of tasks with the component that it is of."""
+        """Each graph of tasks, with its component."""
         for component in (self.spec.at("root"), *self.spec.at("components").each()):
             if isinstance(component.at("dag", "tasks").value, dict):
                 yield component, component.at("dag", "tasks")
 
     def component(self, task: Node) -> Node:
-        """What a task runs."""
+        """The component of a task."""
         return self.spec.at("components", str(task.at("componentRef", "name").value))
 
 
@@ -63,19 +63,19 @@ def pipelines(documents: Sequence[Node]) -> Iterator[Pipeline]:
 
 
 def pods(pipeline: Pipeline) -> Iterator[Pod]:
-    """Executors in the words of pods; what KFP's backend adds to each is in them."""
+    """The executors as pods, with the security settings that KFP's backend adds."""
     platform = pipeline.platform.at("platforms", "kubernetes", "deploymentSpec", "executors")
     for executor in pipeline.executors():
         container, extra = executor.at("container"), platform.at(executor.key)
         if not isinstance(container.value, dict):
             continue
-        security = {key: _number(value) for key, value in (extra.at("securityContext").value or {}).items()}
+        security = {key: _number(value) for key, value in extra.at("securityContext").mapping.items()}
         seccomp = {"seccompProfile": {"type": "RuntimeDefault"}}
         backend = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         spelt = {
             **container.value,
             "securityContext": {**security, **backend},
-            "resources": _resources(container.at("resources").value or {}),
+            "resources": _resources(container.at("resources").mapping),
         }
         selector = extra.at("nodeSelector", "labels").value
         level = {"securityContext": seccomp, "nodeSelector": selector, "tolerations": extra.at("tolerations").value}
@@ -102,8 +102,8 @@ def _resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def components_exist(pipeline: Pipeline) -> Iterator[Finding]:
-    """A task runs a component, a component an executor or a graph."""
-    components = list(pipeline.spec.at("components").value or {})
+    """Tasks name components that exist, and components name executors that exist."""
+    components = list(pipeline.spec.at("components").mapping)
     executors = [executor.key for executor in pipeline.executors()]
     for _, tasks in pipeline.graphs():
         for task in tasks.each():
@@ -123,11 +123,11 @@ def _absent(node: Node, known: list[str], what: str) -> Iterator[Finding]:
 
 
 def tasks_exist(pipeline: Pipeline) -> Iterator[Finding]:
-    """What tasks wait for, and read of, are tasks of the same graph that make it."""
+    """Tasks depend on tasks of the same graph, and read outputs that these have."""
     for _, tasks in pipeline.graphs():
         known = list(tasks.value)
         for task in tasks.each():
-            for name in task.at("dependentTasks").value or ():
+            for name in task.at("dependentTasks").sequence:
                 if name not in known:
                     fix = nearest(str(name), known, otherwise="add it")
                     yield task.at("dependentTasks").wrong(f"there is no task {name}", fix)
@@ -136,7 +136,7 @@ def tasks_exist(pipeline: Pipeline) -> Iterator[Finding]:
                 yield from _absent(maker, known, "task")
                 made = pipeline.component(tasks.at(str(maker.value)))
                 if made.value is not None:
-                    outputs = list(made.at("outputDefinitions", kind).value or {})
+                    outputs = list(made.at("outputDefinitions", kind).mapping)
                     yield from _absent(source.at(key), outputs, f"output of {maker.value}")
 
 
@@ -148,7 +148,7 @@ def _read(task: Node) -> Iterator[tuple[Node, str, str]]:
 
 
 def inputs_are_given(pipeline: Pipeline) -> Iterator[Finding]:
-    """A component gets what it has no default for, of what its own component has."""
+    """A component gets each input without a default, from an input of the component around it."""
     for component, tasks in pipeline.graphs():
         for task in tasks.each():
             for kind, word in GIVEN if pipeline.component(task).value is not None else ():
@@ -156,48 +156,48 @@ def inputs_are_given(pipeline: Pipeline) -> Iterator[Finding]:
                 given = task.at("inputs", kind)
                 for each in needed.each():
                     optional = each.at("isOptional").value or each.at("defaultValue").value is not None
-                    if not optional and each.key not in (given.value or {}):
-                        yield given.wrong(f"{task.key} needs {each.key}", "give it")
+                    if not optional and each.key not in given.mapping:
+                        yield given.wrong(f"{task.key} needs the input {each.key}", "add it")
                 for each in given.each():
                     yield from _absent_input(each, needed, task)
                     if each.at(word).value is not None:
-                        own = list(component.at("inputDefinitions", kind).value or {})
+                        own = list(component.at("inputDefinitions", kind).mapping)
                         yield from _absent(each.at(word), own, "input")
 
 
 def _absent_input(given: Node, needed: Node, task: Node) -> Iterator[Finding]:
-    known = list(needed.value or {})
+    known = list(needed.mapping)
     if given.key not in known:
-        yield given.wrong(f"{task.key} has no input {given.key}", nearest(given.key, known, otherwise="leave it out"))
+        yield given.wrong(f"{task.key} has no input {given.key}", nearest(given.key, known, otherwise="remove it"))
 
 
 def skipped_outputs_are_not_read(pipeline: Pipeline) -> Iterator[Finding]:
-    """A task that may be skipped hands nothing on, nor does a graph that holds it."""
+    """No output of a task that may be skipped is read."""
     for component, tasks in pipeline.graphs():
         maybe = [task.key for task in tasks.each() if task.at("triggerPolicy", "condition").value]
         for task in tasks.each():
             for source, key, _ in _read(task):
                 if source.at("producerTask").value in maybe:
                     what = f"{source.at(key).value} is of {source.at('producerTask').value}, which may be skipped"
-                    yield source.wrong(what, "read what a step makes that always runs")
+                    yield source.wrong(what, "read an output of a step that always runs")
         for node in component.at("dag", "outputs").walk():
             if node.key == "producerSubtask" and node.value in maybe:
-                yield node.wrong(f"{node.value} may be skipped", "read what a step makes that always runs")
+                yield node.wrong(f"{node.value} may be skipped", "read an output of a step that always runs")
 
 
 def conditions_read_inputs(pipeline: Pipeline) -> Iterator[Finding]:
-    """A condition on what is not there is false without a word."""
+    """Conditions read inputs of their task; KFP takes an unknown input as false, without a message."""
     for _, tasks in pipeline.graphs():
         for task in tasks.each():
             condition = task.at("triggerPolicy", "condition")
-            known = list(task.at("inputs", "parameters").value or {})
+            known = list(task.at("inputs", "parameters").mapping)
             for name in re.findall(r"inputs\.parameter_values\['([^']*)'\]", condition.text):
                 if name not in known:
-                    yield condition.wrong(f"{task.key} has no input {name}", nearest(name, known, otherwise="give it"))
+                    yield condition.wrong(f"{task.key} has no input {name}", nearest(name, known, otherwise="add it"))
 
 
-def placeholders_stand_for_something(pipeline: Pipeline) -> Iterator[Finding]:
-    """What the launcher puts in is an input or output of the component."""
+def placeholders_exist(pipeline: Pipeline) -> Iterator[Finding]:
+    """Placeholders name inputs and outputs of the component."""
     by_label = {each.at("executorLabel").value: each for each in pipeline.spec.at("components").each()}
     for executor in pipeline.executors():
         component = by_label.get(executor.key)
@@ -218,32 +218,33 @@ def _texts(text: str) -> list[str]:
 def _placeholder(node: Node, text: str, component: Node) -> Iterator[Finding]:
     rest = without_interpolations(PLACEHOLDER.sub("", text))
     if "{{" in rest or "}}" in rest:
-        yield node.wrong(f"{text!r} is no placeholder of KFP", "write {{$.inputs.parameters['name']}}")
+        yield node.wrong(f"{text!r} is not a placeholder of KFP", "write {{$.inputs.parameters['name']}}")
     for found in PLACEHOLDER.finditer(text):
         known = KNOWN.fullmatch(found["path"])
         if not known:
-            yield node.wrong(f"{found[0]} is no placeholder of KFP", "write {{$.inputs.parameters['name']}}")
+            yield node.wrong(f"{found[0]} is not a placeholder of KFP", "write {{$.inputs.parameters['name']}}")
             continue
         for side in ("input", "output"):
             kind = "artifacts" if ".artifacts[" in found["path"] else "parameters"
-            names = list(component.at(f"{side}Definitions", kind).value or {})
+            names = list(component.at(f"{side}Definitions", kind).mapping)
             if known[side] and known[side] not in names:
                 fix = nearest(known[side], names, otherwise="declare it")
-                yield node.wrong(f"{found[0]} is no template variable here", fix)
+                yield node.wrong(f"{found[0]} is not a template variable here", fix)
 
 
+ABOUT = "pipeline"
 RULES: tuple[Rule, ...] = (
     components_exist,
     tasks_exist,
     inputs_are_given,
     skipped_outputs_are_not_read,
     conditions_read_inputs,
-    placeholders_stand_for_something,
+    placeholders_exist,
 )
 
 
 def fields_exist(pipeline: Pipeline) -> Iterator[Finding]:
-    """KFP's own messages, read strictly: the API refuses what they do not know."""
+    """All fields exist in KFP's protobuf messages; the API refuses others."""
     from google.protobuf import json_format
     from kfp.kubernetes import kubernetes_executor_config_pb2
     from kfp.pipeline_spec import pipeline_spec_pb2

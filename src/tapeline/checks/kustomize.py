@@ -1,4 +1,4 @@
-"""The tree of deploy/kustomize: its files as they lie there, and what kubectl makes of them."""
+"""The tree of deploy/kustomize: its files, and the objects that kubectl renders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tapeline.checks import exposure, names, references
+from tapeline.checks import names
 from tapeline.checks.emitted import objects
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.references import Tree
+from tapeline.checks.registry import rules
 from tapeline.errors import Finding, nearest
 
 FILE, OUTSIDE = "kustomization.yaml", "outside.yaml"
@@ -27,7 +28,7 @@ OLD = {
     "vars": "replacements",
     "imageTags": "images",
 }
-"""Fields that kustomize warns about, and what took their place."""
+"""Deprecated fields of kustomize, and their replacements."""
 FIELDS = (
     *("apiVersion", "kind", "metadata", "resources", "components", "namespace", "namePrefix", "nameSuffix", "labels"),
     *("patches", "replacements", "images", "replicas", "configMapGenerator", "secretGenerator", "generatorOptions"),
@@ -43,19 +44,19 @@ def policies(
     outside: Sequence[Mapping[str, Any]] = (),
     known: set[str] | None = None,
 ) -> Iterator[Finding]:
-    """What a cluster that is run with care would refuse in rendered objects.
+    """Findings about rendered objects.
 
     Args:
         documents: as `kubectl kustomize` prints them.
         where: the folder that was rendered, for the findings.
-        outside: objects that people create, as {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
-        known: objects as JSON that were looked at by themselves before; those of this call are added.
+        outside: objects that exist already, for example {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}.
+        known: objects as JSON that were checked before; those of this call are added.
     """
     nodes = [
         Node(each, f"{where}: {each.get('kind')}/{(each.get('metadata') or {}).get('name')}") for each in documents
     ]
     tree = Tree(nodes, outside)
-    for rule in (*references.RULES, *exposure.RULES):
+    for rule in rules("tree"):
         yield from rule(tree)
     known = set() if known is None else known
     texts = {json.dumps(node.value, default=str): node for node in nodes}
@@ -64,50 +65,52 @@ def policies(
 
 
 def kustomizations(root: Path) -> list[Path]:
-    """The folders of a tree that have a kustomization."""
+    """The folders of a tree with a kustomization.yaml."""
     return sorted(path.parent for path in root.rglob(FILE))
 
 
-def files_are_sound(root: Path, shown: str) -> Iterator[Finding]:
-    """Each file of the tree can be read, and each kustomization names what is there."""
+def check_files(root: Path, shown: str) -> Iterator[Finding]:
+    """Findings about the files of a tree: valid YAML, no secrets, sound kustomizations."""
     for path in sorted(path for path in root.rglob("*") if path.suffix in (".yaml", ".yml")):
         name = f"{shown}/{path.relative_to(root).as_posix()}"
         content = read(path.read_text(), name)
         if isinstance(content, Finding):
-            # a list is a patch, or the list of what lies outside
-            if "holds list" not in content.problem:
+            # a list is a patch, or outside.yaml
+            if "contains list" not in content.problem:
                 yield content
             continue
         for document in content:
-            yield from names.nothing_looks_like_a_key(document)
+            yield from names.no_secret_is_inside(document)
             if path.name == FILE:
-                yield from kustomization_is_sound(document, path.parent)
+                yield from check_kustomization(document, path.parent)
 
 
-def kustomization_is_sound(document: Node, folder: Path) -> Iterator[Finding]:
-    """No field of yesterday, no place outside the tree, no file that is not there, no secret."""
+def check_kustomization(document: Node, folder: Path) -> Iterator[Finding]:
+    """Findings about a kustomization: deprecated fields, downloads, missing files, secrets."""
     for node in document.each():
         if node.key in OLD:
-            yield node.wrong("kustomize warns about it", f"use {OLD[node.key]}")
+            yield node.wrong("is deprecated in kustomize", f"use {OLD[node.key]}")
         elif node.key not in FIELDS:
-            yield node.wrong("kustomize has no such field", nearest(node.key, FIELDS, otherwise="leave it out"))
+            yield node.wrong("is not a field of kustomize", nearest(node.key, FIELDS, otherwise="remove it"))
     for key in LISTED:
         for node in document.at(key).each():
             if "://" in node.text or node.text.startswith(("github.com", "git@")) or "?ref=" in node.text:
-                yield node.wrong(f"{node.value} would be fetched", "keep a copy in the tree")
+                yield node.wrong(f"{node.value} would be downloaded", "keep a copy in the tree")
             elif not (folder / node.text).exists():
                 siblings = [each.name for each in folder.iterdir()]
-                yield node.wrong(f"{node.value} is not there", nearest(node.text, siblings, otherwise="add it"))
+                yield node.wrong(f"{node.value} does not exist", nearest(node.text, siblings, otherwise="add it"))
     for generator in document.at("secretGenerator").each():
         for node in (generator.at("literals"), generator.at("data")):
             if node.value:
-                yield node.wrong("holds a secret in the open", "use envs with a file that Git ignores")
+                yield node.wrong("contains a secret in plain text", "use envs with a file that Git ignores")
     if document.at("kind").value == "Component" and not (folder / "README.md").is_file():
-        yield document.wrong("the component has no README.md", "say what it does, what it needs, and one command")
+        yield document.wrong(
+            "the component has no README.md", "write one: what it does, what it needs, and one command"
+        )
 
 
 def rendered(root: Path, shown: str) -> Iterator[Finding]:
-    """The policies over what every kustomization of the tree becomes; a component, on the base."""
+    """Findings about the rendered objects of every kustomization of the tree; a component is rendered on the base."""
     outside = _outside(root)
     folders = kustomizations(root)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -124,7 +127,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
             [content] if isinstance(content, Finding) else policies([x.value for x in content], where, outside, known)
         )
         for finding in found:
-            # what the base has, all that stands on it has
+            # a mistake of the base is in everything built on it
             place = f"{finding.where.removeprefix(where)}{finding.problem}"
             if place not in seen:
                 seen.add(place)
@@ -132,7 +135,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
 
 
 def render(folder: Path, root: Path) -> tuple[str, str]:
-    """What kubectl makes of a kustomization, and what it complains about."""
+    """The rendered YAML of a kustomization, and kubectl's errors and warnings."""
     with tempfile.TemporaryDirectory() as name:
         if "kind: Component" in (folder / FILE).read_text():
             within = [os.path.relpath(each, Path(name).resolve()) for each in (root / "base", folder)]
@@ -143,7 +146,7 @@ def render(folder: Path, root: Path) -> tuple[str, str]:
 
 
 def can_render() -> bool:
-    """Kubectl is here."""
+    """Whether kubectl is installed."""
     return shutil.which("kubectl") is not None
 
 

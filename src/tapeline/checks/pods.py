@@ -1,4 +1,4 @@
-"""Pods, wherever a document has them: what every rule about a pod gets to see."""
+"""Pods of Kubernetes objects and Argo templates, as the rules about pods get them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pod:
     """A pod as its object declares it."""
 
     levels: tuple[Node, ...]
-    """Where the keys of a pod stand, the one that wins first: an Argo template, then its workflow."""
+    """Where keys of the pod are set, by precedence: an Argo template, then its workflow."""
     containers: tuple[Node, ...]
 
     def key(self, *names: str) -> Node:
@@ -27,7 +27,7 @@ class Pod:
         return next((node for node in found if node.value is not None), found[0])
 
     def all(self, name: str) -> list[Node]:
-        """The items of a list that levels add to, as volumes."""
+        """The items of a list from all levels, for example volumes."""
         return [item for level in self.levels for item in level.at(name).each()]
 
     def security(self, container: Node, *names: str) -> Node:
@@ -40,7 +40,7 @@ Rule = Callable[[Pod], Iterable[Finding]]
 
 
 def pods(document: Node) -> Iterator[Pod]:
-    """The pods of an object of Kubernetes, of Argo's and other operators' kinds too."""
+    """The pods of an object of Kubernetes, Argo or another operator."""
     if document.at("kind").value in WORKFLOWS:
         yield from _of_workflow(document)
         return
@@ -51,7 +51,7 @@ def pods(document: Node) -> Iterator[Pod]:
 
 @lru_cache(maxsize=64)
 def workflow(document: Node) -> Node:
-    """A workflow's spec, that of a CronWorkflow's runs too; the same node each time, so that it is walked once."""
+    """The spec of a workflow or of a CronWorkflow's runs; cached, so that it is walked once."""
     inner = document.at("spec", "workflowSpec")
     return inner if document.at("kind").value == "CronWorkflow" else document.at("spec")
 

@@ -1,12 +1,13 @@
-"""Objects that name each other: what they name is there, and selectors select."""
+"""References between objects: the named objects exist, and selectors match."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from tapeline.checks.nodes import Node, read
+from tapeline.checks.nodes import Node, includes, read
 from tapeline.checks.pods import WORKFLOWS, workflow
 from tapeline.errors import Finding, nearest
 
@@ -26,18 +27,18 @@ REPOSITORY = "workflows.argoproj.io/default-artifact-repository"
 
 @dataclass(frozen=True)
 class Tree:
-    """Objects that are applied together, and those that people create."""
+    """Objects that are applied together, and those that exist already."""
 
     documents: Sequence[Node]
     outside: Sequence[Mapping[str, Any]] = ()
-    """As {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}."""
+    """For example {kind: Secret, name: kaggle, keys: [KAGGLE_KEY]}."""
 
     def of(self, *kinds: str) -> list[Node]:
         """The objects of these kinds."""
         return [each for each in self.documents if each.at("kind").value in kinds]
 
     def names(self, kind: str) -> list[str]:
-        """What objects of a kind are called, in the tree and outside."""
+        """Names of the objects of a kind, in the tree and outside."""
         inside = [str(each.at("metadata", "name").value) for each in self.of(kind)]
         return inside + [str(each.get("name")) for each in self.outside if each.get("kind") == kind]
 
@@ -45,7 +46,7 @@ class Tree:
         """The keys of a ConfigMap or Secret; None where they are not known."""
         for each in self.of(kind):
             if each.at("metadata", "name").value == name:
-                return [*(each.at("data").value or {}), *(each.at("binaryData").value or {})]
+                return [*each.at("data").mapping, *each.at("binaryData").mapping]
         for content in self.outside:
             if content.get("kind") == kind and content.get("name") == name and content.get("keys"):
                 return [str(key) for key in content["keys"]]
@@ -55,41 +56,43 @@ class Tree:
         """The labels of all pods."""
         found = []
         for document in self.documents:
-            # a notebook's controller hands its labels on
-            own = document.at("metadata", "labels").value or {} if document.at("kind").value == "Notebook" else {}
-            found += [{**own, **(each.at("metadata", "labels").value or {})} for each in Tree([document]).templates()]
+            # the controller of notebooks copies the labels to the pods
+            own = document.at("metadata", "labels").mapping if document.at("kind").value == "Notebook" else {}
+            found += [{**own, **each.at("metadata", "labels").mapping} for each in Tree([document]).templates]
         for spec in (workflow(each) for each in self.of(*WORKFLOWS)):
-            shared = spec.at("podMetadata", "labels").value or {}
-            found += [{**shared, **(each.at("metadata", "labels").value or {})} for each in spec.at("templates").each()]
+            shared = spec.at("podMetadata", "labels").mapping
+            found += [{**shared, **each.at("metadata", "labels").mapping} for each in spec.at("templates").each()]
         return found
 
+    @cached_property
     def templates(self) -> list[Node]:
-        """What pods are made of: labels and a spec."""
+        """Pod templates: labels and a spec."""
         found = (node for document in self.documents for node in document.walk())
-        return [node for node in found if isinstance(node.at("spec", "containers").value, list)]
+        specs = ((node, node.value.get("spec")) for node in found if isinstance(node.value, dict))
+        return [node for node, spec in specs if isinstance(spec, dict) and isinstance(spec.get("containers"), list)]
 
 
 Rule = Callable[[Tree], Iterable[Finding]]
 
 
 def names_are_found(tree: Tree) -> Iterator[Finding]:
-    """A pod waits for ever for a ConfigMap, Secret, claim or account that nobody made."""
+    """ConfigMaps, Secrets, claims and accounts exist; a pod would wait for a missing one."""
     for document in tree.documents:
         for node in (*document.walk(), *_repositories(document)):
-            if not isinstance(node.value, dict) or node.at("optional").value:
+            if not isinstance(node.value, dict) or node.value.get("optional"):
                 continue
-            for key, kind in NAMES.items():
+            for key in NAMES.keys() & node.value.keys():
                 if node.at(key).text:
-                    yield from _absent(tree, kind, node.at(key))
+                    yield from _absent(tree, NAMES[key], node.at(key))
             if node.key in OBJECTS and node.at("name").text:
                 yield from _absent(tree, OBJECTS[node.key], node.at("name"))
                 yield from _absent_key(tree, OBJECTS[node.key], node)
-            for each in node.at("imagePullSecrets").each():
+            for each in node.at("imagePullSecrets").each() if "imagePullSecrets" in node.value else ():
                 yield from _absent(tree, "Secret", each.at("name"))
 
 
 def _repositories(document: Node) -> Iterator[Node]:
-    """What is written into ConfigMaps of Argo's artifact repositories."""
+    """The content of ConfigMaps of Argo's artifact repositories."""
     if document.at("metadata", "annotations", REPOSITORY).value is not None:
         for entry in document.at("data").each():
             content = read(entry.text, document.file)
@@ -111,8 +114,8 @@ def _absent_key(tree: Tree, kind: str, node: Node) -> Iterator[Finding]:
         yield key.wrong(f"{kind} {node.at('name').value} has no key {key.value}", fix)
 
 
-def bindings_bind(tree: Tree) -> Iterator[Finding]:
-    """A binding names a role and accounts; a scaler, something to scale."""
+def bindings_find_their_roles(tree: Tree) -> Iterator[Finding]:
+    """Bindings name roles and accounts that exist, and autoscalers an existing target."""
     for binding in tree.of("RoleBinding", "ClusterRoleBinding"):
         role = binding.at("roleRef")
         if role.at("kind").value == "Role" or role.at("name").value not in ("view", "edit", "admin"):
@@ -125,10 +128,10 @@ def bindings_bind(tree: Tree) -> Iterator[Finding]:
         yield from _absent(tree, str(target.at("kind").value), target.at("name"))
 
 
-def selectors_select(tree: Tree) -> Iterator[Finding]:
-    """Services, budgets and policies find pods; a Deployment finds its own; a monitor, a Service."""
+def selectors_match(tree: Tree) -> Iterator[Finding]:
+    """Selectors of Services, budgets, NetworkPolicies, Deployments and monitors match."""
     pods = tree.labels()
-    services = [(each.at("metadata", "labels").value or {}) for each in tree.of("Service")]
+    services = [each.at("metadata", "labels").mapping for each in tree.of("Service")]
     for document in tree.documents:
         kind, spec = document.at("kind").value, document.at("spec")
         if kind == "Service" and spec.at("selector").value:
@@ -140,29 +143,27 @@ def selectors_select(tree: Tree) -> Iterator[Finding]:
         elif kind == "NetworkPolicy" and spec.at("podSelector", "matchLabels", "app.kubernetes.io/name").value:
             yield from _unmatched(spec.at("podSelector", "matchLabels"), pods, "pod")
         elif kind in ("Deployment", "StatefulSet", "DaemonSet"):
-            own = spec.at("template", "metadata", "labels").value or {}
+            own = spec.at("template", "metadata", "labels").mapping
             yield from _unmatched(spec.at("selector", "matchLabels"), [own], "pod of its own")
 
 
 def _unmatched(selector: Node, labels: Sequence[Mapping[str, Any]], what: str) -> Iterator[Finding]:
-    wanted = selector.value or {}
-    if not wanted or not any(wanted.items() <= each.items() for each in labels):
-        yield selector.wrong(f"selects no {what}", "make it equal to the labels there")
+    wanted = selector.mapping
+    if not wanted or not any(includes(each, wanted) for each in labels):
+        yield selector.wrong(f"selects no {what}", "write the labels that it has")
 
 
 def ports_are_named(tree: Tree) -> Iterator[Finding]:
-    """A Service's targetPort and a probe's port, where they are names, are names of a container's ports."""
+    """Named ports of Services and probes are names of container ports."""
     for service in tree.of("Service"):
-        wanted = service.at("spec", "selector").value or {}
-        matched = [
-            each for each in tree.templates() if wanted.items() <= (each.at("metadata", "labels").value or {}).items()
-        ]
+        wanted = service.at("spec", "selector").mapping
+        matched = [each for each in tree.templates if includes(each.at("metadata", "labels").mapping, wanted)]
         known = [
             name for each in matched for box in each.at("spec", "containers").each() for name in box.at("ports").names()
         ]
         for port in service.at("spec", "ports").each() if matched else ():
             yield from _unnamed(port.at("targetPort"), known)
-    for template in tree.templates():
+    for template in tree.templates:
         for container in template.at("spec", "containers").each():
             for node in container.walk():
                 if node.key == "port" and any("Probe" in key for key in node.keys):
@@ -172,8 +173,9 @@ def ports_are_named(tree: Tree) -> Iterator[Finding]:
 def _unnamed(port: Node, known: list[str]) -> Iterator[Finding]:
     if port.text and port.text not in known:
         yield port.wrong(
-            f"no port of a container is called {port.value}", nearest(port.text, known, otherwise="name one so")
+            f"no container has a port with the name {port.value}", nearest(port.text, known, otherwise="add one")
         )
 
 
-RULES: tuple[Rule, ...] = (names_are_found, bindings_bind, selectors_select, ports_are_named)
+ABOUT = "tree"
+RULES: tuple[Rule, ...] = (names_are_found, bindings_find_their_roles, selectors_match, ports_are_named)

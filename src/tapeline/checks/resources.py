@@ -1,4 +1,4 @@
-"""What a pod asks of its node: processors, memory, cards, an image, volumes."""
+"""What a pod needs: CPU, memory, GPUs, images, volumes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod, Rule
-from tapeline.checks.words import quantity, why_not_fixed
+from tapeline.checks.syntax import mutable_image, quantity
 from tapeline.errors import Finding, nearest
 
 GKE = "cloud.google.com/gke-accelerator"
@@ -15,23 +15,23 @@ ACCELERATORS = (
     *("nvidia-l4", "nvidia-tesla-a100", "nvidia-a100-80gb", "nvidia-h100-80gb", "nvidia-h100-mega-80gb"),
     *("nvidia-h200-141gb", "nvidia-b200"),
 )
-"""What GKE puts into that label."""
+"""The values of that label on GKE."""
 GPU = "nvidia.com/gpu"
 KINDS = ("cpu", "memory", "ephemeral-storage", GPU, "amd.com/gpu", "google.com/tpu")
 
 
-def resources_are_told(pod: Pod) -> Iterator[Finding]:
-    """A pod without them is the first that a full node evicts, or fills the node."""
+def resources_are_set(pod: Pod) -> Iterator[Finding]:
+    """Requests and the memory limit are set; otherwise a pod is evicted first, or fills the node."""
     for container in pod.containers:
         for side, kind in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
             node = container.at("resources", side, kind)
             default = side == "requests" and container.at("resources", "limits", kind).value is not None
             if node.value is None and not default:
-                yield node.wrong("is missing", "say how much the container needs")
+                yield node.wrong("is missing", "set what the container needs, for example 500m or 2Gi")
 
 
 def requests_are_within_limits(pod: Pod) -> Iterator[Finding]:
-    """The API server refuses others."""
+    """The API server refuses requests above the limits."""
     for container in pod.containers:
         for node in container.at("resources", "requests").each():
             limit = container.at("resources", "limits", node.key).value
@@ -41,19 +41,19 @@ def requests_are_within_limits(pod: Pod) -> Iterator[Finding]:
 
 
 def resources_exist(pod: Pod) -> Iterator[Finding]:
-    """Names of resources that no node offers."""
-    for side, kind, node in _resources(pod):
+    """Resource names exist."""
+    for _, kind, node in _resources(pod):
         if kind not in KINDS and not kind.startswith("hugepages-"):
             fix = nearest(kind, KINDS, otherwise=f"use one of: {', '.join(KINDS)}")
-            yield node.wrong(f"no node has {kind} to give for {side}", fix)
+            yield node.wrong(f"no node has the resource {kind}", fix)
 
 
-def cards_are_whole(pod: Pod) -> Iterator[Finding]:
-    """Kubernetes gives no half of a GPU."""
+def gpus_are_whole(pod: Pod) -> Iterator[Finding]:
+    """GPUs are requested in whole numbers."""
     for _, kind, node in _resources(pod):
         amount = quantity(node.value)
         if "/" in kind and amount is not None and amount.denominator != 1:
-            yield node.wrong(f"{node.value} is no whole number of cards", "ask for 1 or more")
+            yield node.wrong(f"{node.value} is not a whole number of GPUs", "request 1 or more")
 
 
 def _resources(pod: Pod) -> Iterator[tuple[str, str, Node]]:
@@ -64,37 +64,37 @@ def _resources(pod: Pod) -> Iterator[tuple[str, str, Node]]:
 
 
 def accelerator_is_known(pod: Pod) -> Iterator[Finding]:
-    """With a misspelt label a pod waits for ever."""
+    """The label of the GPU exists on GKE; with a wrong one a pod is never scheduled."""
     node = pod.key("nodeSelector", GKE)
     if node.value is not None and node.value not in ACCELERATORS:
         fix = nearest(str(node.value), ACCELERATORS, otherwise=f"use one of: {', '.join(ACCELERATORS)}")
-        yield node.wrong(f"GKE has no card {node.value}", fix)
+        yield node.wrong(f"GKE has no GPU {node.value}", fix)
 
 
-def cards_are_asked_for_where_they_are(pod: Pod) -> Iterator[Finding]:
-    """Nodes with cards turn pods away that do not tolerate them; without the resource no pod sees a card."""
+def gpus_are_requested_and_tolerated(pod: Pod) -> Iterator[Finding]:
+    """A pod on a GPU node requests the GPU and tolerates the node's taint."""
     asked = {kind for _, kind, _ in _resources(pod)}
     tolerates = any(each.at("key").value in (GPU, None) for each in pod.all("tolerations"))
     selector = pod.key("nodeSelector", GKE)
     if GPU in asked and not tolerates:
         fix = f"add {{key: {GPU}, operator: Exists, effect: NoSchedule}}"
-        yield pod.key("tolerations").wrong(f"nodes with {GPU} turn the pod away", fix)
+        yield pod.key("tolerations").wrong(f"the pod does not tolerate the taint of nodes with {GPU}", fix)
     if selector.value is not None and asked <= {"cpu", "memory", "ephemeral-storage"}:
-        yield selector.wrong("the pod would see no card", f"ask for {GPU} in resources.limits")
+        yield selector.wrong("the pod requests no GPU", f"set {GPU} in resources.limits")
 
 
-def image_stays_the_same(pod: Pod) -> Iterator[Finding]:
-    """What was tested is what runs."""
+def image_is_fixed(pod: Pod) -> Iterator[Finding]:
+    """An image has a version or a digest, so that the tested image is the one that runs."""
     for container in pod.containers:
         image = container.at("image")
         if not image.text:
-            yield image.wrong("is missing", "name an image with its version")
-        elif why := why_not_fixed(image.text):
-            yield image.wrong(f"{image.text} {why}", "give a version, as :1.2.3, or a digest")
+            yield image.wrong("is missing", "write an image with its version")
+        elif why := mutable_image(image.text):
+            yield image.wrong(f"{image.text} {why}", "use a version or a digest, for example :1.2.3")
 
 
 def mounts_have_volumes(pod: Pod) -> Iterator[Finding]:
-    """A mount names a volume of its pod, and no two share a path."""
+    """Mounts name volumes of the pod, and have different paths."""
     known = [str(each.at("name").value) for each in (*pod.all("volumes"), *pod.all("volumeClaimTemplates"))]
     known += [str(each.at("metadata", "name").value) for each in pod.all("volumeClaimTemplates")]
     for container in pod.containers:
@@ -109,7 +109,7 @@ def mounts_have_volumes(pod: Pod) -> Iterator[Finding]:
 
 
 def names_are_given_once(pod: Pod) -> Iterator[Finding]:
-    """The later one of a pair would be refused, or win in silence."""
+    """Names in a list are unique; of two, the API server refuses or drops one."""
     for container in pod.containers:
         yield from _twice(container.at("env"))
         yield from _twice(container.at("ports"))
@@ -121,17 +121,18 @@ def names_are_given_once(pod: Pod) -> Iterator[Finding]:
 def _twice(several: Node) -> Iterator[Finding]:
     names = several.names()
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield several.wrong(f"{name} occurs {names.count(name)} times", "leave one")
+        yield several.wrong(f"{name} occurs {names.count(name)} times", "keep one")
 
 
+ABOUT = "pod"
 RULES: tuple[Rule, ...] = (
-    resources_are_told,
+    resources_are_set,
     requests_are_within_limits,
     resources_exist,
-    cards_are_whole,
+    gpus_are_whole,
     accelerator_is_known,
-    cards_are_asked_for_where_they_are,
-    image_stays_the_same,
+    gpus_are_requested_and_tolerated,
+    image_is_fixed,
     mounts_have_volumes,
     names_are_given_once,
 )

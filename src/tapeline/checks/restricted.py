@@ -1,4 +1,4 @@
-"""The Pod Security Standard `restricted`, and what else keeps a pod harmless."""
+"""The Pod Security Standard `restricted`, and rules about commands, shells and secrets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VOLUMES = (
 )
 SHELLS = ("sh", "ash", "bash", "dash", "zsh", "busybox")
 SECRET = re.compile(r"(?i)(password|passwd|secret|token|credential|access_?key|(^|_)key$)(?!.*(file|path|_name|_url)$)")
-"""A variable whose value nobody may read."""
+"""Names of variables with secret values."""
 
 
 def runs_as_non_root(pod: Pod) -> Iterator[Finding]:
-    """The kubelet refuses to start an image whose user is root."""
+    """Containers run as another user than root."""
     for container in pod.containers:
         node = pod.security(container, "runAsNonRoot")
         if node.value is not True:
@@ -29,15 +29,15 @@ def runs_as_non_root(pod: Pod) -> Iterator[Finding]:
 
 
 def user_is_not_root(pod: Pod) -> Iterator[Finding]:
-    """No user 0."""
+    """The user is not 0."""
     for container in pod.containers:
         node = pod.security(container, "runAsUser")
         if str(node.value) == "0":
-            yield node.wrong("0 is root", "set another user, as 10001")
+            yield node.wrong("0 is the user root", "set another user, for example 10001")
 
 
 def seccomp_is_on(pod: Pod) -> Iterator[Finding]:
-    """The runtime's own filter of system calls."""
+    """The seccomp profile of the runtime filters system calls."""
     for container in pod.containers:
         node = pod.security(container, "seccompProfile", "type")
         if node.value not in ("RuntimeDefault", "Localhost"):
@@ -45,70 +45,75 @@ def seccomp_is_on(pod: Pod) -> Iterator[Finding]:
             yield where.wrong("system calls are not filtered", "set it to RuntimeDefault")
 
 
-def cannot_gain_rights(pod: Pod) -> Iterator[Finding]:
-    """No setuid program helps it."""
+def cannot_gain_privileges(pod: Pod) -> Iterator[Finding]:
+    """No process gains privileges, for example by a setuid program."""
     for container in pod.containers:
         node = container.at("securityContext", "allowPrivilegeEscalation")
         if node.value is not False:
-            yield node.wrong("the process may gain rights", "set it to false")
+            yield node.wrong("the process may gain privileges", "set it to false")
 
 
 def has_no_capabilities(pod: Pod) -> Iterator[Finding]:
-    """All dropped; none but the binding of low ports may come back."""
+    """All capabilities are dropped; only NET_BIND_SERVICE may be added."""
     for container in pod.containers:
         capabilities = container.at("securityContext", "capabilities")
-        if "ALL" not in (capabilities.at("drop").value or ()):
-            yield capabilities.at("drop").wrong("capabilities are kept", "set it to [ALL]")
-        for name in capabilities.at("add").value or ():
+        if "ALL" not in capabilities.at("drop").sequence:
+            yield capabilities.at("drop").wrong("not all capabilities are dropped", "set it to [ALL]")
+        for name in capabilities.at("add").sequence:
             if name != "NET_BIND_SERVICE":
-                yield capabilities.at("add").wrong(f"{name} is forbidden", "leave it out")
+                yield capabilities.at("add").wrong(f"{name} is forbidden", "remove it")
 
 
 def is_not_privileged(pod: Pod) -> Iterator[Finding]:
-    """Nothing of the node's."""
+    """The pod does not share namespaces, ports or privileges of the node."""
     nodes = [pod.key(name) for name in ("hostNetwork", "hostPID", "hostIPC")]
     nodes += [container.at("securityContext", "privileged") for container in pod.containers]
     nodes += [port.at("hostPort") for container in pod.containers for port in container.at("ports").each()]
     for node in nodes:
         if node.value:
-            yield node.wrong("gives the pod a part of the node", "leave it out")
+            yield node.wrong("gives the pod access to the node", "remove it")
 
 
-def volumes_are_its_own(pod: Pod) -> Iterator[Finding]:
-    """No folder of the node's."""
+def volumes_are_allowed(pod: Pod) -> Iterator[Finding]:
+    """Volumes have types that `restricted` allows."""
     for volume in pod.all("volumes"):
         for kind in volume.each():
             if kind.key != "name" and kind.key not in VOLUMES:
-                yield kind.wrong("is a volume that restricted pods may not have", "use a claim or emptyDir")
+                yield kind.wrong(
+                    "is not allowed by the Pod Security Standard restricted", "use a PersistentVolumeClaim or emptyDir"
+                )
 
 
-def secrets_come_by_reference(pod: Pod) -> Iterator[Finding]:
-    """A manifest lies in Git."""
+def secrets_are_references(pod: Pod) -> Iterator[Finding]:
+    """Secrets are references, since manifests are committed to Git."""
     for container in pod.containers:
         for variable in container.at("env").each():
             value, name = variable.at("value"), str(variable.at("name").value)
             hidden = SECRET.search(name) and value.text
             if hidden or any(each.search(value.text) for each in SECRETS):
-                yield value.wrong(f"{name} is a secret in plain text", "use valueFrom.secretKeyRef")
+                yield value.wrong(f"{name} contains a secret in plain text", "use valueFrom.secretKeyRef")
 
 
-def command_is_told(pod: Pod) -> Iterator[Finding]:
-    """What an image would start is not for a manifest to guess."""
+def command_is_set(pod: Pod) -> Iterator[Finding]:
+    """Each container has a command."""
     for container in pod.containers:
         if not container.at("command").value:
-            yield container.at("command").wrong("is missing, so the image decides what runs", "name the program")
+            yield container.at("command").wrong("is missing, so the image decides what runs", "write the program")
 
 
 def no_shell_runs(pod: Pod) -> Iterator[Finding]:
-    """A shell would read values that were only meant to be passed on."""
+    """No shell runs: it would interpret parameters."""
     for container in pod.containers:
-        words = [str(word) for key in ("command", "args") for word in container.at(key).value or ()]
+        words = [str(word) for key in ("command", "args") for word in container.at(key).sequence]
         if words and words[0].rpartition("/")[2] in SHELLS:
             yield container.at("command").wrong(
-                f"{words[0]} would interpret what is passed", "name the program itself, one argument an item"
+                f"{words[0]} would interpret the arguments",
+                "write the program itself, with one list item for each argument",
             )
         elif _shell_inside(words):
-            yield container.at("args").wrong("starts a shell", "name the program itself, one argument an item")
+            yield container.at("args").wrong(
+                "starts a shell", "write the program itself, with one list item for each argument"
+            )
 
 
 def _shell_inside(words: list[str]) -> bool:
@@ -117,13 +122,13 @@ def _shell_inside(words: list[str]) -> bool:
     )
 
 
-def nothing_is_left_to_fill_in(pod: Pod) -> Iterator[Finding]:
-    """Of a builder's or a person's template; tapeline itself fills in ${oc.env:NAME}."""
+def no_placeholder_is_left(pod: Pod) -> Iterator[Finding]:
+    """No placeholder of a template is left; ${oc.env:NAME} is allowed, since tapeline resolves it."""
     for container in pod.containers:
         known = {variable.at("name").value for variable in container.at("env").each()}
         for node in container.walk():
             for found in re.findall(r"\$\{(?!oc\.)[^}]*\}|<no value>|\bTODO\b", node.text):
-                yield node.wrong(f"{found} is not filled in", "write the value")
+                yield node.wrong(f"{found} is an unresolved placeholder", "write the value")
             yield from _unknown_variables(container, node, known)
 
 
@@ -132,19 +137,20 @@ def _unknown_variables(container: Node, node: Node, known: set[object]) -> Itera
         return
     for name in re.findall(r"(?<!\$)\$\(([A-Za-z_]\w*)\)", node.text):
         if name not in known:
-            yield node.wrong(f"$({name}) is no variable of the container", "add it to env, or write the value")
+            yield node.wrong(f"$({name}) is not a variable of the container", "add it to env, or write the value")
 
 
+ABOUT = "pod"
 RULES: tuple[Rule, ...] = (
     runs_as_non_root,
     user_is_not_root,
     seccomp_is_on,
-    cannot_gain_rights,
+    cannot_gain_privileges,
     has_no_capabilities,
     is_not_privileged,
-    volumes_are_its_own,
-    secrets_come_by_reference,
-    command_is_told,
+    volumes_are_allowed,
+    secrets_are_references,
+    command_is_set,
     no_shell_runs,
-    nothing_is_left_to_fill_in,
+    no_placeholder_is_left,
 )

@@ -18,7 +18,7 @@ from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.lookup import GROUPS
+from tapeline.lookup import GROUPS, module
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
 
 MODELS, DATA = "/models", "/data"
@@ -171,7 +171,9 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     if findings:
         raise Refused(*findings)
     carried = tuple(each for each in parse(overrides) if each.section != "target" and each.key != "serving.store")
-    parameters = tuple(_parameter(key, config) for key in target.parameters)
+    known = conf.flat(conf.plain(config))
+    offered = [key for key in target.parameters if key in known or not _of_other_dataset(key)]
+    parameters = tuple(_parameter(key, config) for key in offered)
     groups = _fused(steps) if fused else [(step,) for step in steps]
     tasks = tuple(_task(each, config, target, carried, parameters) for each in groups)
     return Plan(name(config), config, steps, carried, parameters, tasks)
@@ -222,12 +224,20 @@ def _wrong_parameters(config: Config, target: Cluster) -> Iterator[Finding]:
     shape = shaping()
     for key in target.parameters:
         where = f"target.parameters: {key}"
-        if not conf.is_group(key) and key not in known:
+        if not conf.is_group(key) and key not in known and not _of_other_dataset(key):
             yield Finding(where, "no key of the configuration", "remove it, or correct its name")
         elif any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in shape):
             yield Finding(where, "changes the steps or partitions of the graph", f"remove it, and build with {key}=...")
         elif any(fnmatch(key, pattern) for pattern in LAID_OUT):
             yield Finding(where, "changes what a pod is, not what it reads", f"remove it, and build with {key}=...")
+
+
+def _of_other_dataset(key: str) -> bool:
+    """Whether a dataset has this key: target.parameters is one list for all, and each graph takes what it has."""
+    group, _, field = key.partition(".")
+    return group == "dataset" and any(
+        field in module("datasets", name, "dataset.name").Section.model_fields for name in conf.options(group)
+    )
 
 
 def _written_out(config: Config) -> Iterator[Finding]:

@@ -212,11 +212,6 @@ def _option_digest(folder: Path, read: str, group: str, option: str) -> str:
     return files.digest(_without_places({group: section}, ""))[:16]
 
 
-def name_of(dataset: Mapping[str, Any]) -> str:
-    """What models of a dataset are served as, unless `serving.name` says otherwise."""
-    return f"{dataset.get('name')}{'-simulated' if dataset.get('source') == 'simulated' else ''}"
-
-
 def plain(config: DataclassInstance, *, places: bool = True) -> dict[str, Any]:
     """The configuration, or a step's part of it, as plain values; without `places`, what holds anywhere.
 

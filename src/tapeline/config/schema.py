@@ -22,12 +22,24 @@ class Section(BaseModel):
 class Dataset(Section):
     """What every dataset has; its module's `Section` adds the rest."""
 
+    COMPETITION: ClassVar[str | None] = None
+    """Of Kaggle, for the source kaggle; None where the data is not there."""
+    FILE: ClassVar[str | None] = None
+    """The name of the data where a path is a folder or an archive with several files."""
+    BESIDE: ClassVar[tuple[str, ...]] = ()
+    """Names of small files that the dataset reads where they lie beside its data."""
+
     name: str
     source: str
     path: str | None
     """A file or URL, for the sources that read one."""
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Arguments of the dataset's `simulate` beside the seed."""
+        return {}
 
 
 class Model(Section):
@@ -39,7 +51,7 @@ class Model(Section):
 
     family: str
     steps: Annotated[int, Field(ge=1)]
-    """Full-batch steps; boosting rounds for LightGBM."""
+    """Training steps; boosting rounds for LightGBM."""
     report_every: Annotated[int, Field(ge=1)]
     """Steps between two points of the training trace."""
 
@@ -85,7 +97,7 @@ class Hardware(Section):
 
 
 class Split(Section):
-    """Which rows train and which test; `datasets/splits.py` has the keys of each name."""
+    """Which rows train and which test; each module of `tables/splits` has the keys of one name."""
 
     name: str
 

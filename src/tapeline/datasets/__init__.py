@@ -3,11 +3,13 @@
     SPEC                            its task, outputs, horizon and what may be missing, a Spec
     Section                         the schema of its keys, a config.schema.Dataset
     simulate(seed)                  raw data with the real schema, made without network
-    ingest(section, frame, where)   raw data with types, checked and sorted, one row for each time
+    ingest(section, frame, where)   raw data with types, checked and sorted, one row for each time; or its parts
     table(section, raw)             the header of the table, and its parts
     baselines(batch, names)         naive predictions for rows of the table, by name
-    served(names)                   optional: a signature that takes raw data instead of features, an Input
+    signatures(manifest)            optional: signatures that take raw data instead of features, SignatureSpecs
     series(section, raw)            optional: the time series that reports show, a Series
+    newest(section, raw)            optional: as table, with the rows whose label is not known yet, for predict
+    model_name(section)             optional: what its models are served as, of the keys as a mapping
 
 and conf/dataset/<name>.yaml.
 """
@@ -27,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 class DatasetModule(Protocol):
-    """The interface of a dataset's module; `served` and `series` are optional and not listed."""
+    """The interface of a dataset's module; optional functions are not listed."""
 
     SPEC: Spec
 
@@ -35,7 +37,7 @@ class DatasetModule(Protocol):
         """Raw data as a polars frame; the same seed gives the same frame."""
 
     def ingest(self, section: Any, frame: Any, where: str) -> Any:
-        """Check raw data and give it types: a polars frame.
+        """Check raw data and give it types: a polars frame; with SPEC.partition the parts, as (id, frame).
 
         Args:
             section: the dataset's keys.
@@ -47,7 +49,10 @@ class DatasetModule(Protocol):
         """
 
     def table(self, section: Any, raw: Any) -> tuple[Manifest, Parts]:
-        """The header of the table's manifest, and its parts as (id, frame or frames)."""
+        """The header of the table's manifest, and its parts as (id, frame or frames).
+
+        With SPEC.partition `raw` is a mapping of ids to LazyFrames, else a frame.
+        """
 
     def baselines(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Array]:
         """Predictions without training for the rows of a batch, by the baseline's name.

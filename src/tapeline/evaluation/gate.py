@@ -104,21 +104,21 @@ def _over_baseline(
     met = ahead >= margin
     yield Verdict(
         met,
-        f"it leads the best baseline, {name} ({reference:.6f}), by {ahead:.6f}, "
-        f"{'enough' if met else 'too little'} for {margin:g}",
+        f"the lead over the best baseline, {name} ({reference:.6f}), is {ahead:.6f}, "
+        f"{'at least' if met else 'below'} {margin:g}",
     )
     if confidence is None:
         return
     interval = lead(name, confidence)
     if interval is None:
-        yield Verdict(False, f"that lead has no interval at {confidence:g}: the test rows are too few")
+        yield Verdict(False, f"the lead has no interval at confidence {confidence:g}: there are too few test rows")
         return
     low, high = sorted((metric.sign * interval.low, metric.sign * interval.high))
     met = low > margin
     yield Verdict(
         met,
-        f"the interval of that lead at {confidence:g} is {low:.6f} to {high:.6f} ({interval.method}), "
-        f"{'' if met else 'not '}all above {margin:g}",
+        f"the interval of the lead at confidence {confidence:g} is {low:.6f} to {high:.6f} ({interval.method}); "
+        f"its lower end is {'' if met else 'not '}above {margin:g}",
     )
 
 
@@ -127,9 +127,9 @@ def _against(champion: Champion, metric: Metric, margin: float) -> Verdict:
     met = lead >= margin
     return Verdict(
         met,
-        f"on {champion.rows} test rows after {champion.last_label} its {metric.name} is {champion.candidate:.6f}, "
-        f"that of the served {champion.model_version} {champion.score:.6f}: a lead of {lead:.6f}, "
-        f"{'enough' if met else 'too little'} for {margin:g}",
+        f"on {champion.rows} test rows after {champion.last_label}, {metric.name} is {champion.candidate:.6f}, and "
+        f"{champion.score:.6f} for the served version {champion.model_version}; the lead is {lead:.6f}, "
+        f"{'at least' if met else 'below'} {margin:g}",
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -29,10 +29,17 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model learns from: float32 [rows, features], and the target as the table has it, NaN where missing."""
+    """What a model learns from.
+
+    Features are float32 [rows, features], or an array a row as the table has it, which may be uint8. The target is as
+    the table has it, NaN where missing.
+    Features of many rows are a numpy.memmap of a file: take some rows at a time.
+    """
 
     features: Array
     target: Array
+    weight: Array | None = None
+    """float64 [rows], where rows count differently in training."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,17 @@ class Training:
     """Called with the steps done, as often as suits a progress bar, and a loss or score to show."""
     threads: int = 1
     """Of the hardware profile. TensorFlow has them already."""
+    outputs: tuple[str, ...] = ()
+    """Names of the targets."""
+    half: Literal["float16", "bfloat16"] | None = None
+    """The type in which the accelerator multiplies faster; None: float32 alone."""
     watch: Callable[[int, Any], None] | None = None
     """Called with the steps done and the model so far at every `report_every` steps; what it raises ends the
     training. A family may leave it out; then a search cannot prune its trials."""
+    missing_features: bool = False
+    """Whether the dataset's spec allows missing features."""
+    categorical: tuple[int, ...] = ()
+    """Positions of the features whose values are numbers of categories."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,13 @@ class Point:
     step: int
     score: float
     """On the training rows: the task's TRACE."""
+    validation: float | None = None
+    """The same on the validation rows, where the family looks at them on its way."""
+
+    def record(self) -> dict[str, float | int]:
+        """As JSON values."""
+        held = {} if self.validation is None else {"validation": self.validation}
+        return {"step": self.step, "score": self.score, **held}
 
 
 class Family(Protocol):
@@ -73,7 +95,7 @@ class Family(Protocol):
         """
 
     def predict(self, model: Any, features: Array) -> Outputs:
-        """Outputs for float32 [rows, features]."""
+        """Outputs for features as `Rows` has them; NaN is a missing feature."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model into an existing folder, the same bytes for the same model."""

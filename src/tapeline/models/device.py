@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
 from tapeline import tensorflow as tf
 from tapeline.config.schema import Accelerator, Model
@@ -38,3 +39,15 @@ def prepare(section: Model, hw: Device) -> tuple[str, str | None]:
     if hw.accelerator:
         log.info("    %s trains on the CPU: it makes no use of a GPU", section.family)
     return "cpu", None
+
+
+def half(section: Model, hw: Device) -> Literal["float16", "bfloat16"] | None:
+    """The type in which tensor cores multiply, after `prepare`; None where there is no such card.
+
+    They came with compute capability 7.0, and know bfloat16 from 8.0 on.
+    """
+    card = hw.accelerator
+    if card is None or not section.trains_with_tensorflow or not tf.load().config.list_physical_devices("GPU"):
+        return None
+    capability = float(card.compute_capability)
+    return "bfloat16" if capability >= 8.0 else "float16" if capability >= 7.0 else None

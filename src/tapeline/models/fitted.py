@@ -50,7 +50,8 @@ def window(folder: Path, number: int) -> Path:
 
 def write(fitted: Fitted, folder: Path) -> None:
     """Write fitted.json."""
-    values = {**asdict(fitted), "windows": [each.record() for each in fitted.windows]}
+    traces = [[point.record() for point in trace] for trace in fitted.traces]
+    values = {**asdict(fitted), "windows": [each.record() for each in fitted.windows], "traces": traces}
     files.write_json(folder / FILE, {"schema": SCHEMA, **values})
 
 

@@ -15,4 +15,4 @@ class Section(network.Section):
 
 def fit(section: Section, train: Rows, validation: Rows | None, training: Training) -> tuple[Network, list[Point]]:
     """Train the layer."""
-    return network.fit((), section, train, training)
+    return network.fit((), section, train, validation, training)

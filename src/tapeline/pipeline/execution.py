@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tapeline.config.schema import Config
+from tapeline.pipeline.disk import check_space
 from tapeline.pipeline.graph import Parameters, Step
 
 Reads = TypeVar("Reads")
@@ -28,9 +29,13 @@ def execute(
 
     Returns:
         Its output parameters.
+
+    Raises:
+        Refused: by the step, or there is too little disk space for it.
     """
     arguments: dict[str, Any] = {name: inputs.get(name) for name in step.inputs}
     seen = view(config, step.view)
+    check_space(step, seen, arguments, outputs)
     if step.map_over:
         from tapeline.pipeline.partitions import run_parts
 

@@ -116,6 +116,7 @@ FITTED = Artifact("fitted", "fitted", kept="fitted.json", kind="model")
 SERVABLE = Artifact("servable", "servable", kind="model")
 SCORES = Artifact("scores", "scores.json", kind="figures")
 PREDICTIONS = Artifact("predictions", "predictions.parquet", kind="data")
+EXAMPLES = Artifact("examples", "examples.parquet", kind="data", optional=True)
 METRICS = Artifact("metrics", "metrics.json", kind="numbers")
 REPORT = Artifact("report", "report.html", kind="page")
 PUBLISHED = Artifact("published", "published.json")
@@ -136,7 +137,7 @@ STEPS = (
     ),
     Step("train", takes=("table", "best?"), makes=(FITTED,), trains=True),
     Step("export", takes=("sample", "fitted"), makes=(SERVABLE,)),
-    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS)),
+    Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS, EXAMPLES)),
     Step(
         "gate",
         takes=("table", "profile", "fitted", "servable", "scores", "predictions", "study?"),
@@ -145,7 +146,11 @@ STEPS = (
         store="read",
         world="fresh",
     ),
-    Step("report", takes=("profile", "fitted", "scores", "predictions", "metrics", "study?"), makes=(REPORT,)),
+    Step(
+        "report",
+        takes=("profile", "fitted", "scores", "predictions", "examples?", "metrics", "study?"),
+        makes=(REPORT,),
+    ),
     Step("publish", takes=("servable", "metrics"), makes=(PUBLISHED,), when="accepted", store="write", world="fresh"),
 )
 """All steps that a graph may have, in their order."""

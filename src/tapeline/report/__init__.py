@@ -13,6 +13,7 @@ import numpy as np
 from tapeline.models.fitted import Fitted
 from tapeline.report.page import environment, numbers
 from tapeline.report.sections import Inputs, data, model, tuning
+from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import interval_key
 
@@ -26,6 +27,7 @@ def page(
     fitted: Fitted,
     predictions: Predictions,
     study: Values | None = None,
+    examples: Examples | None = None,
 ) -> str:
     """The report of a run, as text.
 
@@ -36,12 +38,13 @@ def page(
         fitted: fitted.json.
         predictions: of the test rows.
         study: study.json, where there was a search.
+        examples: some of them with their features, where the task chose some.
     """
     import matplotlib as mpl
     import yaml
 
     number = numbers({"metrics": metrics, "scores": scores, "profile": profile, "study": study})
-    inputs = Inputs(metrics, scores, fitted, predictions, number)
+    inputs = Inputs(metrics, scores, fitted, predictions, number, profile, examples)
     every = profile["statistics"].get("series", {}).get("every")
     alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(

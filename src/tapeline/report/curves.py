@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Answers:
     """The probability of the second class, where there are two."""
     reference: Array
     """The best baseline's prediction, as target."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """What metrics read beside target and prediction: context columns."""
 
 
 def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
@@ -47,6 +50,7 @@ def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
         prediction=scored["prediction"].astype(float),
         down=scored["probability"][:, 1].astype(float) if "probability" in scored else None,
         reference=predictions.baselines[reference].astype(float),
+        context={name: each for name, each in scored.items() if name not in ("target", "weight", *task.OUTPUTS)},
     )
 
 
@@ -80,7 +84,8 @@ def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
     ends = np.unique(np.linspace(width - 1, rows - 1, min(rows, POINTS)).astype(np.int64))
 
     def score(prediction: Array) -> Array:
-        sums = answers.task.sums(answers.task.PRIMARY, {"target": answers.target, "prediction": prediction})
+        told = {**answers.context, "target": answers.target, "prediction": prediction}
+        sums = answers.task.sums(answers.task.PRIMARY, told)
         assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
         return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[ends])
 

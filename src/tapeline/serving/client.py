@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
@@ -49,14 +50,23 @@ class Response:
     """From the request to the response, connection included."""
 
 
+@dataclass(frozen=True)
+class Metadata:
+    """What a server says of a version of the model."""
+
+    version: int
+    signatures: dict[str, dict[str, tuple[int, ...]]]
+    """The shape of each input, -1 for a dimension of any size, by the names of signature and input."""
+
+
 class Client(Protocol):
     """The two requests that an API answers."""
 
-    def metadata(self, version: int | None) -> tuple[int, int]:
-        """The version number (None: of the live version) and its number of features; -1: any number."""
+    def metadata(self, version: int | None) -> Metadata:
+        """What the server says of a version; None: of the live one."""
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
-        """The outputs of a version for float32 [rows, features]."""
+    def predict(self, signature: str, inputs: Mapping[str, Array], version: int) -> dict[str, list[Any]]:
+        """The outputs of a version for arrays [rows, ...] by the names of the signature's inputs."""
 
 
 def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint:
@@ -76,36 +86,59 @@ def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint
     return Endpoint(parts.hostname, port, model, "grpc" if api == "grpc" else "rest")
 
 
-def predict(server: Endpoint, rows: Array, version: int | None = None) -> Response:
-    """Send float32 [rows, features] to a version of the model (None: the live version).
+def client_of(server: Endpoint) -> Client:
+    """The client of the endpoint's API."""
+    return GrpcClient(server) if server.api == "grpc" else RestClient(server)
+
+
+def predict(
+    server: Endpoint, inputs: Mapping[str, Array], version: int | None = None, signature: str = DEFAULT
+) -> Response:
+    """Send rows to a signature of a version of the model.
+
+    Args:
+        server: where the model is served.
+        inputs: arrays [rows, ...] by the names of the signature's inputs; strings are arrays of objects.
+        version: None: the live version.
+        signature: its name.
 
     Raises:
         Refused: the server does not answer, does not serve the model or version, or refuses the rows.
     """
-    client: Client = GrpcClient(server) if server.api == "grpc" else RestClient(server)
-    found, features = client.metadata(version)
-    _check_features(server, found, features, rows.shape[1])
+    client = client_of(server)
+    found = client.metadata(version)
+    _check_inputs(server, found, signature, inputs)
     start = time.perf_counter()
     try:
-        outputs = client.predict(rows, found)
+        outputs = client.predict(signature, inputs, found.version)
     except NotFound:
         # another version became live after the metadata request
         if version is not None:
             raise
-        found, features = client.metadata(None)
-        _check_features(server, found, features, rows.shape[1])
-        outputs = client.predict(rows, found)
-    return Response(found, outputs, (time.perf_counter() - start) * 1e3)
+        found = client.metadata(None)
+        _check_inputs(server, found, signature, inputs)
+        outputs = client.predict(signature, inputs, found.version)
+    return Response(found.version, outputs, (time.perf_counter() - start) * 1e3)
 
 
-def _check_features(server: Endpoint, version: int, expected: int, given: int) -> None:
-    """Raise Refused where rows of `given` features do not fit the model's input."""
-    if expected not in (-1, given):
-        raise refuse(
-            f"{server.model} version {version}",
-            f"expects {expected} features per row, but these rows have {given}",
-            "give the features that it was trained on; use the dataset options of its run",
-        )
+def _check_inputs(server: Endpoint, found: Metadata, signature: str, inputs: Mapping[str, Array]) -> None:
+    """Raise Refused where the arrays do not fit the signature."""
+    model, expected = f"{server.model} version {found.version}", found.signatures.get(signature)
+    if expected is None:
+        has = ", ".join(found.signatures) or "none"
+        raise refuse(model, f"has no signature {signature}", f"use one that it has: {has}")
+    if expected.keys() != inputs.keys():
+        problem = f"its signature {signature} takes {', '.join(expected)}, not {', '.join(inputs)}"
+        raise refuse(model, problem, "give these inputs")
+    for name, array in inputs.items():
+        shape, given = expected[name], array.shape
+        if len(shape) == len(given) and all(size in (-1, have) for size, have in zip(shape, given, strict=True)):
+            continue
+        if len(shape) == len(given) == 2 and name == PREDICTORS:
+            problem = f"expects {shape[1]} features per row, but these rows have {given[1]}"
+        else:
+            problem = f"expects shape {list(shape[1:])} for a row of {name}, but these rows have {list(given[1:])}"
+        raise refuse(model, problem, "give the features that it was trained on; use the dataset options of its run")
 
 
 class NotFound(Refused):
@@ -130,20 +163,23 @@ class RestClient:
     def __init__(self, server: Endpoint) -> None:
         self._server = server
 
-    def metadata(self, version: int | None) -> tuple[int, int]:
+    def metadata(self, version: int | None) -> Metadata:
         """See Client."""
         response = self._call("GET", self._path(version) + "/metadata", None, version)
         try:
-            signatures = response["metadata"]["signature_def"]["signature_def"]
-            shape = signatures[DEFAULT]["inputs"][PREDICTORS]["tensor_shape"]
-            sizes = [int(dim["size"]) for dim in shape.get("dim", [])]
-            return int(response["model_spec"]["version"]), sizes[1] if len(sizes) == 2 else -1
-        except (KeyError, TypeError, ValueError):
+            signatures = {
+                name: {key: _shape(info["tensor_shape"]) for key, info in each["inputs"].items()}
+                for name, each in response["metadata"]["signature_def"]["signature_def"].items()
+                if each.get("inputs")  # TensorFlow adds a signature without inputs, __saved_model_init_op
+            }
+            return Metadata(int(response["model_spec"]["version"]), signatures)
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise _not_tf_serving(self._server) from None
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+    def predict(self, signature: str, inputs: Mapping[str, Array], version: int) -> dict[str, list[Any]]:
         """See Client. The request is in TF Serving's column format, which is smaller than its row format."""
-        body = json.dumps({"inputs": {PREDICTORS: rows.astype(np.float64).tolist()}})
+        values = {name: _json_values(array) for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, "inputs": values})
         outputs = self._call("POST", self._path(version) + ":predict", body, version).get("outputs")
         if not isinstance(outputs, dict):
             raise _not_tf_serving(self._server)
@@ -183,24 +219,28 @@ class GrpcClient:
     def __init__(self, server: Endpoint) -> None:
         self._server = server
 
-    def metadata(self, version: int | None) -> tuple[int, int]:
+    def metadata(self, version: int | None) -> Metadata:
         """See Client."""
         from tapeline.serving.protos import tf_serving_pb2 as protos
 
         request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
         response = self._call("GetModelMetadata", request, protos.GetModelMetadataResponse, version)
-        signatures = protos.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
-        if PREDICTORS in signatures[DEFAULT].inputs:
-            sizes = [dim.size for dim in signatures[DEFAULT].inputs[PREDICTORS].tensor_shape.dim]
-            return int(response.model_spec.version.value), sizes[1] if len(sizes) == 2 else -1
-        raise _not_tf_serving(self._server)
+        found = protos.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+        signatures = {
+            name: {key: tuple(dim.size for dim in info.tensor_shape.dim) for key, info in each.inputs.items()}
+            for name, each in found.items()
+            if each.inputs
+        }
+        return Metadata(int(response.model_spec.version.value), signatures)
 
-    def predict(self, rows: Array, version: int) -> dict[str, list[Any]]:
+    def predict(self, signature: str, inputs: Mapping[str, Array], version: int) -> dict[str, list[Any]]:
         """See Client."""
         from tapeline.serving.protos import tf_serving_pb2 as protos
 
         request = protos.PredictRequest()
-        tensors.to_proto(rows, request.inputs[PREDICTORS])
+        request.model_spec.signature_name = signature
+        for name, array in inputs.items():
+            tensors.to_proto(array, request.inputs[name])
         response = self._call("Predict", request, protos.PredictResponse, version)
         arrays = {name: tensors.from_proto(tensor) for name, tensor in response.outputs.items()}
         return {name: tensors.to_json(array, name) for name, array in arrays.items()}
@@ -226,6 +266,18 @@ class GrpcClient:
 def _not_tf_serving(server: Endpoint) -> Refused:
     problem = "the server there does not answer as TF Serving does for a model of tapeline"
     return refuse(server, problem, "check host and port, for example host=127.0.0.1:8501")
+
+
+def _shape(shape: Mapping[str, Any]) -> tuple[int, ...]:
+    """The sizes of a TensorShapeProto in JSON."""
+    return tuple(int(dim["size"]) for dim in shape.get("dim", []))
+
+
+def _json_values(array: Array) -> Any:
+    """The values as nested lists; bytes as TF Serving's {"b64": ...}."""
+    if array.dtype == object:
+        return tensors.to_json(array, "values_bytes")
+    return (array.astype(np.float64) if array.dtype.kind == "f" else array).tolist()
 
 
 def json_value(value: Any) -> Any:

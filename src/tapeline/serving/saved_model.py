@@ -16,13 +16,15 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.errors import refuse
-from tapeline.serving import signatures
+from tapeline.serving import signatures, tensors
 from tapeline.serving.signatures import DEFAULT, PREDICTORS
-from tapeline.tables.spec import Input
+from tapeline.tables.spec import SignatureSpec
 
 Array = np.ndarray[Any, Any]
 METADATA = Path("assets.extra") / "tapeline.json"
 WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
+Call = Callable[[Array | Mapping[str, Array]], dict[str, Array]]
+"""A signature's inputs by name, or the array of its only one, to its outputs by name."""
 SERVERS = (2, 20)
 """The TensorFlow release of the servers. A SavedModel loads in the release that wrote it and in later ones."""
 
@@ -32,16 +34,16 @@ def write(
     metadata: Mapping[str, Any],
     sample: Array,
     folder: Path,
-    inputs: Sequence[Input] = (),
+    others: Sequence[SignatureSpec] = (),
 ) -> None:
     """Export a model as a servable.
 
     Args:
         model: a tf.Module, called with float32 [rows, features...].
         metadata: written to assets.extra/tapeline.json; `model_version` and `name` are required.
-        sample: float32 [rows, features...], the warm-up request.
+        sample: [rows, features...], the warm-up request.
         folder: the servable, not there yet.
-        inputs: further inputs, each of which becomes a signature.
+        others: the signatures beside the default one.
 
     Raises:
         Refused: the folder cannot be written: no space, or no permission.
@@ -49,33 +51,36 @@ def write(
     tensorflow = tf.load()
     module = tensorflow.Module()
     module.model = model  # a SavedModel keeps only the variables of what the module refers to
-    functions = signatures.build(model, metadata["model_version"], sample.shape[1:], inputs)
+    functions = signatures.build(model, metadata["model_version"], sample.shape[1:], others)
     try:
         tensorflow.saved_model.save(module, str(folder), signatures=functions)
     except tensorflow.errors.OpError as error:
         problem = f"TensorFlow cannot write there ({error.message.splitlines()[0]})"
         raise refuse(folder.parent, problem, "free disk space, or change the permissions") from None
     described = {
-        each.name: {"input": each.name, "shape": each.shape, "dtype": each.dtype, **each.about} for each in inputs
+        each.name: {"inputs": {one.name: {"shape": one.shape, "dtype": one.dtype} for one in each.inputs}, **each.about}
+        for each in others
     }
     files.write_json(folder / METADATA, {**metadata, "signatures": described})
-    requests = {DEFAULT: (PREDICTORS, sample)}
-    requests |= {each.name: (each.name, np.ones((len(sample), *each.shape), each.dtype)) for each in inputs}
+    requests = {DEFAULT: {PREDICTORS: sample.reshape(len(sample), -1).astype(np.float32)}}
+    for each in others:
+        requests[each.name] = {one.name: signatures.example(one, len(sample)) for one in each.inputs}
     files.write_bytes(folder / WARM_UP, _warm_up(str(metadata["name"]), requests))
 
 
-def _warm_up(name: str, requests: Mapping[str, tuple[str, Array]]) -> bytes:
-    """A TFRecord with a PredictionLog per signature; `requests` has the input's name and its values."""
+def _warm_up(name: str, requests: Mapping[str, Mapping[str, Array]]) -> bytes:
+    """A TFRecord with a PredictionLog per signature; `requests` has the values of its inputs by name."""
     from tensorboard.summary.writer.record_writer import RecordWriter
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     records = io.BytesIO()
     writer = RecordWriter(records)
-    for signature, (key, values) in requests.items():
+    for signature, inputs in requests.items():
         request = predict_pb2.PredictRequest()
         request.model_spec.name = name
         request.model_spec.signature_name = signature
-        request.inputs[key].CopyFrom(tf.load().make_tensor_proto(values))
+        for key, values in inputs.items():
+            request.inputs[key].CopyFrom(tf.load().make_tensor_proto(values))
         log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
         writer.write(log.SerializeToString())
     return records.getvalue()
@@ -87,8 +92,10 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def load(folder: Path, signature: str = DEFAULT) -> Callable[[Array], dict[str, Array]]:
-    """Load a servable; returns a function of the signature's input, by default float32 [rows, features...].
+def load(folder: Path, signature: str = DEFAULT) -> Call:
+    """Load a servable; returns a function of the signature's inputs by name, or of the array of its only one.
+
+    The default signature takes float32 [rows, numbers]; its array may also have the shape of the features.
 
     Raises:
         Refused: the servable is damaged, or has no such signature.
@@ -96,7 +103,7 @@ def load(folder: Path, signature: str = DEFAULT) -> Callable[[Array], dict[str, 
     return _load(folder, (signature,))[0]
 
 
-def _load(folder: Path, names: Sequence[str]) -> list[Callable[[Array], dict[str, Array]]]:
+def _load(folder: Path, names: Sequence[str]) -> list[Call]:
     tensorflow = tf.load()
     try:
         loaded = tensorflow.saved_model.load(str(folder))
@@ -105,11 +112,12 @@ def _load(folder: Path, names: Sequence[str]) -> list[Callable[[Array], dict[str
         reason = str(error).splitlines()[0]
         raise refuse(folder, f"cannot be loaded as a servable ({reason})", "export it again: tapeline run") from None
 
-    def caller(function: Any) -> Callable[[Array], dict[str, Array]]:
-        ((name, spec),) = function.structured_input_signature[1].items()
+    def caller(function: Any) -> Call:
+        specs = function.structured_input_signature[1]
 
-        def predict(values: Array) -> dict[str, Array]:
-            outputs = function(**{name: tensorflow.constant(values, spec.dtype)})
+        def predict(values: Array | Mapping[str, Array]) -> dict[str, Array]:
+            inputs = values if isinstance(values, Mapping) else {name: _flat(name, values) for name in specs}
+            outputs = function(**{name: tensorflow.constant(inputs[name], specs[name].dtype) for name in specs})
             return {name: output.numpy() for name, output in outputs.items()}
 
         predict.loaded = loaded  # type: ignore[attr-defined]  # a signature does not keep its variables alive
@@ -118,8 +126,12 @@ def _load(folder: Path, names: Sequence[str]) -> list[Callable[[Array], dict[str
     return [caller(function) for function in functions]
 
 
+def _flat(name: str, values: Array) -> Array:
+    return values.reshape(len(values), -1) if name == PREDICTORS else values
+
+
 def verify(folder: Path) -> None:
-    """Load a servable and send a request of two rows to each of its signatures.
+    """Load a servable and send its warm-up request to each of its signatures.
 
     Raises:
         Refused: it does not load here or on the servers, or an output is not finite.
@@ -130,15 +142,37 @@ def verify(folder: Path) -> None:
         servers = ".".join(map(str, SERVERS))
         problem = f"was written by TensorFlow {written_by}, which is later than the servers' {servers}"
         raise refuse(folder, problem, f"export it with TensorFlow {servers} or earlier")
-    requests = {DEFAULT: np.zeros((2, len(metadata["features"])), np.float32)}
-    for name, each in metadata.get("signatures", {}).items():
-        requests[name] = np.ones((2, *each["shape"]), each["dtype"])
-    for function, (signature, values) in zip(_load(folder, list(requests)), requests.items(), strict=True):
-        _check_outputs(folder, signature, function(values), metadata["model_version"])
+    requests = warm_up(folder)
+    if missing := [name for name in (DEFAULT, *metadata.get("signatures", {})) if name not in requests]:
+        problem = f"has no warm-up request for the signature {', '.join(missing)}"
+        raise refuse(folder / WARM_UP, problem, "export it again: tapeline run")
+    for function, (signature, inputs) in zip(_load(folder, list(requests)), requests.items(), strict=True):
+        _check_outputs(folder, signature, function(inputs), metadata["model_version"])
+
+
+def warm_up(folder: Path) -> dict[str, dict[str, Array]]:
+    """The inputs of each signature's warm-up request, by the names of signature and input.
+
+    Raises:
+        Refused: the file is missing or damaged.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    tensorflow, found = tf.load(), {}
+    try:
+        for record in tensorflow.data.TFRecordDataset(str(folder / WARM_UP)).as_numpy_iterator():
+            request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+            inputs = {key: tensors.from_proto(proto) for key, proto in request.inputs.items()}
+            found[request.model_spec.signature_name or DEFAULT] = inputs
+    except (ValueError, DecodeError, tensorflow.errors.OpError) as error:
+        problem = f"cannot be read ({str(error).splitlines()[0]})"
+        raise refuse(folder / WARM_UP, problem, "export it again: tapeline run") from None
+    return found
 
 
 def _check_outputs(folder: Path, signature: str, outputs: Mapping[str, Array], version: str) -> None:
-    if outputs["model_version"].tolist() != [version.encode()] * 2:
+    if set(outputs["model_version"].tolist()) != {version.encode()}:
         problem = f"signature {signature} returns another model_version than that of its metadata"
         raise refuse(folder, problem, "export it again: tapeline run")
     for name, values in outputs.items():

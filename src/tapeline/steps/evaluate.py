@@ -1,13 +1,14 @@
 r"""The servable, loaded from disk, scored on the test rows beside naive baselines.
 
 tapeline step evaluate --in table=table --in fitted=fitted --in servable=servable --out scores=scores.json \
-    --out predictions=predictions.parquet
+    --out predictions=predictions.parquet --out examples=examples.parquet
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,21 @@ from tapeline.lookup import dataset_named, family
 from tapeline.lookup import task as task_named
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
+from tapeline.tables import examples as kept
 from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
 from tapeline.tables.spec import Array, Manifest, Role, Rows
 from tapeline.tables.table import Batch, Table, open_table
-from tapeline.tables.windows import count, rows_of
+from tapeline.tables.windows import count, distinct, rows_of
 from tapeline.tasks import Scores, Task, metric
 from tapeline.versions import versions
 
 SAME = 1e-6
-"""How far the servable's numbers may be from the fitted model's."""
+"""How far the servable's numbers may be from the fitted model's, as a share of the largest where that is above 1."""
 SAMPLE = 100_000
 """Rows for importance and for the comparison of servable and model, at most, spread evenly over the test rows."""
+ARRAYS = 256
+"""The same where features are an array a row, and the rows that a model is asked at once."""
 Model = Callable[[Array], Mapping[str, Array]]
 
 
@@ -41,8 +45,13 @@ class Reads:
     """What the step reads of the configuration: nothing; fitted.json says what trained and what tests."""
 
 
-def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Path, predictions: Path) -> None:
-    """Pool the test rows of all windows, score them, and write scores.json and predictions.parquet."""
+def run(
+    config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Path, predictions: Path, examples: Path
+) -> None:
+    """Pool the test rows of all windows, score them, and write scores.json and predictions.parquet.
+
+    A task may choose some test rows for the report: they are written with their features, as examples.parquet.
+    """
     data, fit = open_table(table), fits.read(fitted)
     task, horizon = task_named(fit.task), dataset_named(fit.dataset).SPEC.horizon
     tf.load(fit.threads)
@@ -51,9 +60,10 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
     _check_same(models[-1], served, _features(data, fit, len(models) - 1))
     pooled = _pooled(data.manifest, [_window(data, fit, at, model) for at, model in enumerate([*models[:-1], served])])
     forecasts.write(predictions, pooled)
+    _write_examples(examples, task, data, pooled)
     answers = comparison.answers(task, pooled, horizon)
-    kept = _validation(data, fit, models)
-    validation = comparison.scores(comparison.answers(task, kept, horizon)) if kept else None
+    held = _validation(data, fit, models)
+    validation = comparison.scores(comparison.answers(task, held, horizon)) if held else None
     trace = fit.traces[-1]
     files.write_json(
         scores,
@@ -62,15 +72,16 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "dataset": fit.dataset,
             "task": fit.task,
             "horizon": horizon.total_seconds() if horizon else None,
+            "unit": data.manifest.extra.get("unit"),
             "rows": {**fit.rows[-1], "test": len(pooled)},
-            "train": {task.TRACE: trace[-1].score, "trace": [asdict(point) for point in trace]},
+            "train": {task.TRACE: trace[-1].score, "trace": [point.record() for point in trace]},
             "validation": None if validation is None else {"overall": validation, "by": {}},
-            "test": {"overall": comparison.scores(answers), "by": {}},
+            "test": {"overall": comparison.scores(answers), "by": _by(task, pooled, horizon, data.manifest)},
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
                 {
                     "score": _score(task, pooled.take(pooled.rows["window"] == at)),
-                    "trace": [asdict(each) for each in of],
+                    "trace": [each.record() for each in of],
                 }
                 for at, of in enumerate(fit.traces)
             ],
@@ -78,6 +89,20 @@ def run(config: Reads, *, table: Path, fitted: Path, servable: Path, scores: Pat
             "versions": versions(),
         },
     )
+
+
+def _write_examples(path: Path, task: Task, data: Table, pooled: Predictions) -> None:
+    """The rows that the task chooses, where it chooses some."""
+    choose = getattr(task, "examples", None)
+    chosen = choose(pooled.scored)[: kept.MOST] if choose else np.empty(0, np.int64)
+    if not len(chosen):
+        return
+    ids = [part.id for part in data.manifest.parts]
+    names = pooled.rows["partition"][chosen] if "partition" in pooled.rows else np.repeat(ids[0], len(chosen))
+    axis = pooled.axis[chosen]
+    rows = [int(np.searchsorted(data.times(name), at)) for name, at in zip(names, axis, strict=True)]
+    parts = np.array([ids.index(name) for name in names])
+    kept.write(path, kept.Examples(chosen, data.take(("feature",), parts, np.array(rows))["feature"]))
 
 
 def _model(fit: fits.Fitted, folder: Path, number: int) -> Model:
@@ -101,15 +126,21 @@ def _check_same(model: Model, served: Model, features: Array) -> None:
     """A servable that answers otherwise than the model it was made of is our bug."""
     answers = served(features)
     for name, values in model(features).items():
-        if not np.allclose(values, answers[name], rtol=0, atol=SAME):
+        if not np.allclose(values, answers[name], rtol=0, atol=SAME * max(1.0, float(np.abs(values).max()))):
             raise AssertionError(f"the servable's {name} differs from the fitted model's")
 
 
 def _thinned(rows: Mapping[str, Rows], table: Table) -> dict[str, Rows]:
-    """At most SAMPLE of these rows, spread evenly."""
-    every = max(1, -(-sum(map(count, rows.values())) // SAMPLE))
+    """At most SAMPLE or ARRAYS of these rows, spread evenly."""
+    most = SAMPLE if table.manifest.feature_shape is None else ARRAYS
+    every = max(1, -(-sum(map(count, rows.values())) // most))
     numbers = {part.id: np.arange(part.rows)[rows[part.id]] for part in table.manifest.parts if part.id in rows}
     return {name: each[::every] for name, each in numbers.items()}
+
+
+def _size(data: Table) -> int | None:
+    """Rows that a model is asked at once: layers of arrays need memory."""
+    return None if data.manifest.feature_shape is None else ARRAYS
 
 
 def _features(data: Table, fit: fits.Fitted, number: int) -> Array:
@@ -130,7 +161,7 @@ def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> list[Pr
     names = data.manifest.names("feature")
     train, weight = _train_targets(data, fit, number)
     found = []
-    for batch in data.batches(_names(data.manifest), rows_of(fit.windows[number], data, "test")):
+    for batch in data.batches(_names(data.manifest), rows_of(fit.windows[number], data, "test"), _size(data)):
         naive = {**task.baselines(train, weight, len(batch)), **module.baselines(batch, names)}
         found.append(_predictions(data.manifest, batch, number, model(batch["feature"]), naive))
     return found
@@ -173,6 +204,22 @@ def _pooled(manifest: Manifest, windows: Sequence[Sequence[Predictions]]) -> Pre
     return joined.take(np.argsort(joined.axis, kind="stable")) if manifest.axis else joined
 
 
+def _by(task: Task, pooled: Predictions, horizon: timedelta | None, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The scores of the rows of each partition and of each month, as the dataset wants them."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in dataset_named(manifest.dataset).SPEC.by:
+        if kind == "month":
+            of, names = pooled.rows["time"].astype("datetime64[M]"), {}
+        else:
+            of, names = pooled.rows["partition"], manifest.extra.get("partitions", {})
+        found[kind] = {
+            names.get(str(each), str(each)): comparison.scores(comparison.answers(task, rows, horizon))
+            for each in distinct([of])
+            if len(rows := pooled.take(of == each))
+        }
+    return found
+
+
 def _score(task: Task, of: Predictions) -> Scores:
     return task.score(of.scored, of.scored.get("weight"))
 
@@ -185,7 +232,7 @@ def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predi
     found = [
         _predictions(data.manifest, batch, number, models[number](batch["feature"]), {})
         for number, rows in enumerate(held)
-        for batch in data.batches(_names(data.manifest), rows)
+        for batch in data.batches(_names(data.manifest), rows, _size(data))
     ]
     return _pooled(data.manifest, [found])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.lookup import family, served, task
+from tapeline.lookup import family, signatures, task
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
 from tapeline.tables.table import open_table
@@ -31,6 +31,11 @@ class Reads:
     """What the step reads of the configuration."""
 
     serving: Name
+
+
+def space(config: Reads, *, sample: Path, fitted: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: weights as variables and in the graph."""
+    return 2 * files.size([sample, fitted])
 
 
 def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
@@ -54,6 +59,5 @@ def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
     }
     module = family(fit.family)
     model = module.servable(module.load(last, task(fit.task)))
-    inputs = served(data.manifest.dataset, names)
     rows = data.read(["feature"])["feature"]
-    servables.write(model, about, rows[-WARM_UP_ROWS:], servable, inputs)
+    servables.write(model, about, rows[-WARM_UP_ROWS:], servable, signatures(data.manifest))

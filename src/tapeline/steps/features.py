@@ -16,7 +16,6 @@ from tapeline.lookup import task
 from tapeline.tables import profile as profiles
 from tapeline.tables import raw as raws
 from tapeline.tables import writing
-from tapeline.tables.digests import digest_frame
 from tapeline.tables.table import Table
 
 
@@ -27,9 +26,15 @@ class Reads:
     dataset: Dataset
 
 
+def space(config: Reads, *, raw: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: a table has more columns than raw data."""
+    return 4 * files.size([raw])
+
+
 def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
     """Write the table that models learn from, its profile, and 64 of its rows."""
-    module, frame = kind(config.dataset), raws.read(raw)
+    module = kind(config.dataset)
+    frame = raws.scan(raw) if module.SPEC.partition else raws.read(raw)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
     made = Table(table, writing.write(table, header, parts))
@@ -47,7 +52,7 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
             "source": config.dataset.source,
             "simulated": config.dataset.source == "simulated",
             "as_of": plain.get("as_of"),
-            "digest": digest_frame(frame),
+            "digest": raws.digest(raw),
             "table": made.manifest.digest,
             "rows": made.manifest.rows,
             "quality": [],

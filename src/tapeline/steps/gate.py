@@ -93,41 +93,49 @@ def run(
 
     decision = decide(config.gate, metric, scored["test"]["overall"], scored["baselines"], lead, challenge)
     champion = decision.pop("champion", None)
-    files.write_json(
-        metrics,
-        {
-            "schema": SCHEMA,
-            "ran": {
-                "experiment": config.experiment,
-                "dataset": config.dataset.name,
-                "task": fit.task,
-                "model": config.model.family,
-                "hw": config.hw.name,
-                "seed": config.seed,
-            },
-            "config": conf.plain(config, places=False),
-            "data": {
-                **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
-                "rows": scored["rows"],
-                "quality": described["quality"],
-            },
-            "trained": {
-                **{key: getattr(fit, key) for key in ("hw", "device", "threads", "tensorflow")},
-                "model": fit.section,
-                "origin": fit.origin,
-            },
-            "tune": None if study is None else summary(files.read_json(study)),
-            "train": scored["train"],
-            "validation": scored["validation"],
-            "test": scored["test"],
-            "baselines": scored["baselines"],
-            "split": fits.split_record(fit),
-            "gate": {**decision, "metric": metric.name},
-            "champion": champion,
-            "model_version": about["model_version"],
-        },
-    )
+    record = _record(config, fit, described, scored, study)
+    record |= {
+        "gate": {**decision, "metric": metric.name},
+        "champion": champion,
+        "model_version": about["model_version"],
+    }
+    files.write_json(metrics, record)
     return {"accepted": str(decision["accepted"]).lower()}
+
+
+def _record(
+    config: Reads, fit: fits.Fitted, described: Mapping[str, Any], scored: Mapping[str, Any], study: Path | None
+) -> dict[str, Any]:
+    """The content of metrics.json without the decision; evaluation/metrics.schema.json is its schema."""
+    return {
+        "schema": SCHEMA,
+        "ran": {
+            "experiment": config.experiment,
+            "dataset": config.dataset.name,
+            "task": fit.task,
+            "model": config.model.family,
+            "hw": config.hw.name,
+            "seed": config.seed,
+        },
+        "config": conf.plain(config, places=False),
+        "data": {
+            "note": described["notes"].get("note"),
+            **{key: described[key] for key in ("source", "simulated", "digest", "as_of")},
+            "rows": scored["rows"],
+            "quality": described["quality"],
+        },
+        "trained": {
+            **{key: getattr(fit, key) for key in ("hw", "device", "threads", "tensorflow")},
+            "model": fit.section,
+            "origin": fit.origin,
+        },
+        "tune": None if study is None else summary(files.read_json(study)),
+        "train": scored["train"],
+        "validation": scored["validation"],
+        "test": scored["test"],
+        "baselines": scored["baselines"],
+        "split": fits.split_record(fit),
+    }
 
 
 def _horizon(scored: Mapping[str, Any]) -> timedelta | None:

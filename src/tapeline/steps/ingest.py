@@ -24,9 +24,16 @@ def seen(config: Reads) -> str | None:
     return source(config.dataset).seen(config.dataset)
 
 
+def space(config: Reads) -> int:
+    """Bytes of disk that `run` needs at most, about: a decompressed copy of the source, and the raw data."""
+    measure = getattr(source(config.dataset), "size", None)
+    return 2 * measure(config.dataset) if measure else 0
+
+
 def run(config: Reads, *, raw: Path) -> None:
     """Write the raw data: typed, sorted, unique."""
     module = kind(config.dataset)
     with files.scratch(raw.parent, "source") as folder:
         frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
-        raws.write(raw, [("all", module.ingest(config.dataset, frame, where))])
+        made = module.ingest(config.dataset, frame, where)
+        raws.write(raw, made if module.SPEC.partition else [("all", made)])

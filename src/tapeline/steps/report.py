@@ -1,7 +1,7 @@
 r"""The report, one HTML file.
 
-tapeline step report --in profile=... --in fitted=... --in scores=... --in predictions=... --in metrics=... \
-    --out report=report.html
+tapeline step report --in profile=... --in fitted=... --in scores=... --in predictions=... --in examples=... \
+    --in metrics=... --out report=report.html
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from tapeline import files
 from tapeline.models import fitted as fits
 from tapeline.report import page
+from tapeline.tables import examples as kept
 from tapeline.tables import predictions as forecasts
 
 
@@ -27,6 +28,7 @@ def run(
     fitted: Path,
     scores: Path,
     predictions: Path,
+    examples: Path | None = None,
     metrics: Path,
     study: Path | None = None,
     report: Path,
@@ -39,5 +41,6 @@ def run(
         fits.read(fitted),
         forecasts.read(predictions),
         None if study is None else files.read_json(study),
+        kept.read(examples) if examples else None,
     )
     files.write_bytes(report, html.encode())

@@ -6,13 +6,15 @@ tapeline step train model=flat --in table=table.parquet --out fitted=fitted
 from __future__ import annotations
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from tapeline import files
 from tapeline.config.schema import Model, Split
 from tapeline.errors import refuse
 from tapeline.lookup import family, spec, task
@@ -21,12 +23,15 @@ from tapeline.models import Rows as Examples
 from tapeline.models import fitted as fits
 from tapeline.models.device import Device
 from tapeline.tables import splits
-from tapeline.tables.spec import Rows
-from tapeline.tables.table import Table, open_table
+from tapeline.tables.spec import Array, Rows, categorical
+from tapeline.tables.table import Table, columns_of, open_table
 from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
 from tapeline.tuning import results
 
 log = logging.getLogger(__name__)
+
+IN_MEMORY = 1 << 28
+"""Bytes of a side's features; those of more rows go through a file."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +86,64 @@ def run(config: Reads, *, table: Path, best: Path | None = None, fitted: Path) -
 
 def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
     """Train and save one window's model; return its trace."""
-    train, validation = (_examples(data, rows["train"]), _examples(data, rows["validation"]))
-    if train is None or not np.isfinite(train.target).any():
-        raise refuse(f"split={config.split.name}", "no train row has a label", "choose other train rows")
     of = task(data.manifest.task)
-    progress = _progress(of.TRACE, config.model.steps, config.model.report_every)
     module = family(config.model.family)
-    training = Training(of, config.seed, progress, config.hw.threads)
-    model, trace = module.fit(config.model, train, validation, training)
+    with files.scratch(folder.parent, "rows") as scratch:
+        train, validation = (_examples(data, rows[side], scratch / side) for side in ("train", "validation"))
+        if train is None or not np.isfinite(train.target).any():
+            raise refuse(f"split={config.split.name}", "no train row has a label", "choose other train rows")
+        training = Training(
+            task=of,
+            seed=config.seed,
+            report=_progress(of.TRACE, config.model.steps, config.model.report_every),
+            threads=config.hw.threads,
+            missing_features=spec(data.manifest.dataset).missing_features,
+            outputs=data.manifest.outputs,
+            half=device.half(config.model, config.hw),
+            categorical=categorical(spec(data.manifest.dataset), data.manifest),
+        )
+        model, trace = module.fit(config.model, train, validation, training)
     folder.mkdir(parents=True)
     module.save(model, folder)
     return trace
 
 
-def _examples(data: Table, rows: Mapping[str, Rows]) -> Examples | None:
-    """The features and targets of these rows; None where there are none."""
-    if not sum(map(count, rows.values())):
+def _examples(data: Table, rows: Mapping[str, Rows], file: Path) -> Examples | None:
+    """The features and targets of these rows, and their weights in training; None where there are none."""
+    total = sum(map(count, rows.values()))
+    if not total:
         return None
-    arrays = data.read(("feature", "target"), rows)
-    return Examples(arrays["feature"], arrays["target"])
+    names = ["target", *(["weight"] if data.manifest.extra.get("sample_weights") else [])]
+    columns = columns_of(data.manifest, "feature")
+    size = total * sum(int(np.prod(each.shape, dtype=np.int64)) * 4 for each in columns)
+    if size <= IN_MEMORY or data.manifest.feature_shape is not None:
+        arrays = data.read(("feature", *names), rows)
+        return Examples(arrays["feature"], arrays["target"], arrays.get("weight"))
+    return _through_file(data, rows, names, file, size)
+
+
+def _through_file(data: Table, rows: Mapping[str, Rows], names: Sequence[str], file: Path, size: int) -> Examples:
+    """The same for many rows: those without any label are left out, and the features are a memory map of the file."""
+    free = shutil.disk_usage(file.parent).free
+    log.info(
+        "    the %s rows need %.1f GB of disk while they train (%.1f GB are free)", file.name, size / 1e9, free / 1e9
+    )
+    if free < size:
+        fix = "free some space, or choose another folder with target.cache"
+        raise refuse(file.parent, f"training needs {size / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free", fix)
+    kept: dict[str, list[Array]] = {name: [] for name in names}
+    with open(file, "wb") as handle:
+        for batch in data.batches(("feature", *names), rows):
+            known = np.isfinite(batch["target"]).reshape(len(batch), -1).any(axis=1)
+            handle.write(np.ascontiguousarray(batch["feature"][known]).data)
+            for name in names:
+                kept[name].append(batch[name][known])
+    arrays = {name: np.concatenate(each) for name, each in kept.items()}
+    labelled = len(arrays["target"])
+    if not labelled:
+        return Examples(np.empty((0, len(data.manifest.names("feature"))), np.float32), arrays["target"])
+    features = np.memmap(file, np.float32, "r", shape=(labelled, len(data.manifest.names("feature"))))
+    return Examples(features, arrays["target"], arrays.get("weight"))
 
 
 def _progress(score_name: str, steps: int, report_every: int) -> Callable[[int, float], None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tapeline import files
 from tapeline.errors import Finding, Refused, refuse
+from tapeline.tables.digests import digest_frame
 from tapeline.tables.spec import wrong_ids
 
 if TYPE_CHECKING:
@@ -61,3 +62,10 @@ def read(path: Path) -> pl.DataFrame:
     if len(parts) != 1:
         raise ValueError(f"{path} has {len(parts)} parts")
     return next(iter(parts.values())).collect()
+
+
+def digest(path: Path) -> str:
+    """Of the values of all parts; where there is one, that of its frame."""
+    parts = scan(path)
+    found = [[name, digest_frame(frame.collect())] for name, frame in parts.items()]
+    return found[0][1] if len(found) == 1 else files.digest(found)

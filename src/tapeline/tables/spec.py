@@ -53,18 +53,37 @@ class Spec:
     """What each part holds, as in `asset`; None: the table has one part."""
     horizon: timedelta | None = None
     """How far behind a row's time its label reaches; None: rows have no time."""
+    categorical: tuple[str, ...] = ()
+    """Features whose values are numbers of categories, for families that know such."""
+    by: tuple[str, ...] = ()
+    """Of which rows the scores are listed, too: those of each partition, under its name, and of each `month`."""
 
 
 @dataclass(frozen=True)
-class Input:
-    """A signature beside `predictors`: one input of the same name, and the way from it to features."""
+class InputSpec:
+    """One named input of a signature."""
 
     name: str
     shape: tuple[int, ...]
-    """Of one row of a batch; a row of ones has an answer."""
+    """Of one row of a batch."""
     dtype: str
-    features: Callable[[Any], Any]
-    """Tensor [rows, *shape] to float32 [rows, features], TensorFlow only; NaN makes a row without answer."""
+    """NumPy's name, or "str" for bytes of any length (TensorFlow's string)."""
+    example: Any = 1
+    """A value of one row, or a number for all its values; the warm-up request repeats it."""
+
+
+@dataclass(frozen=True)
+class SignatureSpec:
+    """A signature beside `predictors`: named inputs, and the way from them to features, with TensorFlow only."""
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    features: Callable[[Mapping[str, Any]], Any]
+    """Tensors [rows, *shape] by input to float32 [rows, features]."""
+    answered: Callable[[Mapping[str, Any]], Any] | None = None
+    """The same tensors to bool [rows]: which rows get an answer. None: those whose features are all finite."""
+    outputs: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Inputs and the model's outputs to further outputs, such as a price from a return; None: there are none."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What a client has to know beside: the order of columns, say."""
 
@@ -131,6 +150,11 @@ class Manifest:
     def axis(self) -> str | None:
         """The column that orders the rows: the time, else the row number; None where there is neither."""
         return next(iter((*self.names("time"), *self.names("row"))), None)
+
+
+def categorical(spec: Spec, manifest: Manifest) -> tuple[int, ...]:
+    """Positions of the features of a table that are categories."""
+    return tuple(at for at, name in enumerate(manifest.names("feature")) if name in spec.categorical)
 
 
 def header_of(spec: Spec, dataset: str, columns: Iterable[Column], extra: Mapping[str, Any]) -> Manifest:

@@ -43,6 +43,11 @@ class Window:
             return _joined([_slice(values, period) for period in members])
         return np.flatnonzero(np.isin(_comparable(values), np.array(members)))
 
+    def led(self, rows: Array, leaders: Array) -> Window:
+        """The window of all rows whose leader is in this one, by row; both as `leaders_of` gives them."""
+        train, validation, test = (np.sort(rows[np.isin(leaders, getattr(self, side))]).tolist() for side in SIDES)
+        return Window(self.by, tuple(train), tuple(validation), tuple(test))
+
     def record(self) -> dict[str, Any]:
         """The window as JSON values: a period is [first, last]."""
         return {"by": self.by} | {side: [_plain(member) for member in getattr(self, side)] for side in SIDES}
@@ -59,6 +64,14 @@ def rows_of(window: Window, table: Table, side: SideName) -> dict[str, Rows]:
     """The rows of each part on one side of a window, as `Table.batches` takes them."""
     column = table.manifest.names(window.by)[0]
     return {part.id: window.rows(table.column(part.id, column), side) for part in table.manifest.parts}
+
+
+def leaders_of(table: Table) -> tuple[Array, Array]:
+    """Numbers of the rows of a table with one part, and for each that of the first row of its group."""
+    (part,) = table.manifest.parts
+    rows, groups = (table.column(part.id, table.manifest.names(role)[0]) for role in ("row", "group"))
+    _, first, of = np.unique(_comparable(groups), return_index=True, return_inverse=True)
+    return rows, rows[first[of.reshape(-1)]]
 
 
 def last_label(window: Window) -> str | int | None:

@@ -24,6 +24,7 @@ class Metric:
 
     name: str
     unit: str
+    """`{unit}` in it stands for the unit that a dataset gives its table, such as a currency."""
     low: float
     """The least that it can be; -inf where it has no end."""
     high: float
@@ -53,7 +54,10 @@ class Metric:
 
 
 class Task(Protocol):
-    """What the module of a task offers; all its functions are pure."""
+    """What the module of a task offers; all its functions are pure.
+
+    Optional, and so not listed: `answer(predictions)`, what `predict` prints beside the outputs, by name.
+    """
 
     __name__: str
     METRICS: tuple[Metric, ...]

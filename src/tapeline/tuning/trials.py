@@ -20,7 +20,7 @@ from tapeline.lookup import family, spec, task
 from tapeline.models import Rows, Training, device
 from tapeline.models.device import Device
 from tapeline.tables import splits
-from tapeline.tables.spec import Array
+from tapeline.tables.spec import Array, categorical
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.windows import SideName, Window, count, rows_of
 from tapeline.tuning import sample, space
@@ -92,10 +92,11 @@ def load(problem: Problem) -> Data:
 def _rows(table: Table, window: Window, side: SideName) -> Rows:
     """Raises Refused where no row has a label."""
     rows = rows_of(window, table, side)
-    arrays = table.read(("feature", "target"), rows)
+    weight = ["weight"] if table.manifest.extra.get("sample_weights") else []
+    arrays = table.read(("feature", "target", *weight), rows)
     if not sum(map(count, rows.values())) or not np.isfinite(arrays["target"]).any():
         raise refuse("tune=optuna", f"no {side} row of the first window has a label", "choose another split")
-    return Rows(arrays["feature"], arrays["target"])
+    return Rows(arrays["feature"], arrays["target"], arrays.get("weight"))
 
 
 def runner(problem: Problem) -> Callable[[Job], Trial]:
@@ -112,7 +113,8 @@ def runner(problem: Problem) -> Callable[[Job], Trial]:
 def _run(problem: Problem, data: Data, of: Study, job: Job) -> Trial:
     params = of.params(job.proposal)
     module = family(problem.model.family)
-    scoring = task(open_table(problem.table).manifest.task)
+    manifest = open_table(problem.table).manifest
+    scoring = task(manifest.task)
     pruning = Pruning(of, job.finished, job.running, job.proposal)
     trace: list[tuple[int, float]] = []
 
@@ -132,7 +134,17 @@ def _run(problem: Problem, data: Data, of: Study, job: Job) -> Trial:
         return Trial(proposal, params, state, value, steps, tuple(trace), problem)
 
     watched = watch if problem.tune.pruner != "none" else None
-    training = Training(scoring, problem.seed, lambda *_: None, problem.hw.threads, watched)
+    training = Training(
+        scoring,
+        problem.seed,
+        lambda *_: None,
+        problem.hw.threads,
+        missing_features=spec(manifest.dataset).missing_features,
+        outputs=manifest.outputs,
+        half=device.half(problem.model, problem.hw),
+        watch=watched,
+        categorical=categorical(spec(manifest.dataset), manifest),
+    )
     try:
         section = space.changed(problem.model, params)
         with _quiet():

@@ -179,10 +179,10 @@ def test_an_unknown_key_is_refused_when_composed(overrides: list[str], says: str
         (["dataset.source=files", "dataset.files.snp=a"], "has no file for nyse"),
         (["dataset.source=csv", "dataset.path=a", "dataset.files.snp=a"], "dataset.files: is not read, since"),
         (["dataset.files.snp=a"], "set dataset.source=files too"),
-        (["dataset.path=a"], "set dataset.source=csv (or parquet, files) too"),
+        (["dataset.path=a"], "set dataset.source=csv (or files, parquet) too"),
         (["dataset.source=csv"], "dataset.source=csv needs it"),
         (["dataset.source=series"], "dataset.source=series: unknown source"),
-        (["dataset.source=sqlite"], "choose one of: simulated, csv, parquet, files, sql (did you mean sql?)"),
+        (["dataset.source=sqlite"], "choose one of: csv, files, parquet, simulated, sql (did you mean sql?)"),
     ],
 )
 def test_a_source_without_its_keys_is_found_before_a_run(overrides: list[str], says: str) -> None:

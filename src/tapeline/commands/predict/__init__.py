@@ -5,26 +5,33 @@ tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapeline.commands import Option
 
 if TYPE_CHECKING:
     from tapeline.commands.predict.rows import Rows
+    from tapeline.config.schema import Config
     from tapeline.serving.client import Endpoint, Response
+    from tapeline.tasks import Task
 
 GROUP = "serve"
 HELP = "ask a server about a date, a random row or a file of rows; without them about the latest day"
 OPTIONS = (
     Option("date", "YYYY-MM-DD", "a day of the data", "the latest"),
     Option("random", "true|false", "a random row of the train rows, drawn with the seed", "false"),
-    Option("rows", "FILE.csv", "a file with a header and a column for each feature"),
+    Option("rows", "FILE.csv", "a file with a header and a column for each feature, or with minute bars of gresearch"),
+    Option("image", "FILE", "a PNG or JPEG, for a dataset of images; its points are drawn into the PNG of out"),
+    Option("lookup", "FILE.csv", "with rows=test.csv: Kaggle's IdLookupTable.csv, which says what out has"),
+    Option("out", "FILE", "where an image with its points, or the answers to the rows of rows, are written"),
     Option("host", "HOST[:PORT]", "the server; without a port, serving.rest_port or serving.grpc_port", "127.0.0.1"),
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
     Option("version", "N", "a version of the store", "the live one"),
 )
 READS = ("dataset", "experiment", "seed", "serving", "split", "target")
 EXAMPLES = (
+    ("tapeline predict experiment=faces_conv image=face.jpg", "draws the points of a face into face-points.png"),
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
     ("tapeline predict rows=new.csv host=models:8500 api=grpc", "sends all rows of a file to another machine"),
 )
@@ -40,10 +47,9 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     Raises:
         Refused: the options do not fit together, there is no such row, or the server refuses.
     """
-    import json
-
-    from tapeline.commands.predict.rows import chosen_rows, in_order, served_features
-    from tapeline.lookup import configure, spec, task
+    from tapeline.commands.predict import images, submission
+    from tapeline.errors import refuse
+    from tapeline.lookup import configure, spec
     from tapeline.serving import client
     from tapeline.serving.store import operations
 
@@ -51,19 +57,63 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
     server = client.endpoint(host, ports, config.serving.name, api)
-    rows = chosen_rows(config, options)
+    of_images = spec(config.dataset.name).feature_shape is not None
+    if "image" in options:
+        images.drawn(config, server, number, options)
+    elif "rows" in options and of_images:
+        submission.submitted(config, server, number, options)
+    elif unread := [key for key in ("lookup", "out") if key in options and (key == "lookup" or "rows" not in options)]:
+        fix = "give image=, or rows=; lookup= is for datasets of images"
+        raise refuse(" and ".join(f"{key}={options[key]}" for key in unread), "is not read", fix)
+    else:
+        _of_rows(config, server, number, options)
+
+
+def _of_rows(config: Config, server: Endpoint, number: int | None, options: dict[str, str]) -> None:
+    """Ask about rows of features, made here or from a file, and print or write the answers."""
+    import json
+    from pathlib import Path
+
+    from tapeline.commands.predict import batches
+    from tapeline.commands.predict.rows import chosen_rows, served_features
+    from tapeline.lookup import spec, task
+
     names = served_features(config, number) if server.host in LOCAL else None
-    answer = client.predict(server, in_order(rows, names), number)
-    print(*_lines(server, rows, answer), sep="\n")
-    print(json.dumps(_summary(rows, answer, task(spec(config.dataset.name).task).OUTPUTS)))
+    raw = "rows" in options and batches.is_raw(config, Path(options["rows"]))
+    found = batches.of_raw(config, Path(options["rows"])) if raw else iter([chosen_rows(config, options)])
+    if "out" in options:
+        total, answer = batches.to_file(server, found, names, number, Path(options["out"]))
+        version = answer.version
+        print(f"{server.model} version {version} on {server}, {server.api}: {total:,} rows in {options['out']}")
+        print(json.dumps({"rows": total, "out": options["out"], "version": version}))
+        return
+    rows = batches.joined(list(found)) if raw else next(found)
+    answer = batches.ask(server, rows, names, number)
+    of = task(spec(config.dataset.name).task)
+    more = _more(of, rows, answer)
+    print(*_lines(server, rows, answer, more), sep="\n")
+    print(json.dumps(_summary(rows, answer, of.OUTPUTS, more)))
 
 
-def _lines(server: Endpoint, rows: Rows, answer: Response) -> list[str]:
+def _more(task: Task, rows: Rows, answer: Response) -> dict[str, list[Any]]:
+    """What the task makes of the outputs and the rows' context columns, where it has something to add."""
+    import numpy as np
+
+    made = getattr(task, "answer", None)
+    if made is None or not rows.context or not {"prediction"} <= answer.outputs.keys():
+        return {}
+    prediction = np.array(answer.outputs["prediction"], float)
+    found: dict[str, Any] = made({**rows.context, "prediction": prediction})
+    return {name: (each.astype(str) if each.dtype.kind == "M" else each).tolist() for name, each in found.items()}
+
+
+def _lines(server: Endpoint, rows: Rows, answer: Response, more: Mapping[str, list[Any]]) -> list[str]:
     """A small table."""
     version = _one(answer.outputs.get("model_version"))
     head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
     lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
     columns = {"date": [date or "-" for date in rows.dates]}
+    columns |= {name: [_text(value) for value in values[:SHOWN]] for name, values in more.items()}
     for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
         columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
     widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
@@ -85,11 +135,12 @@ def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
-def _summary(rows: Rows, answer: Response, names: tuple[str, ...]) -> dict[str, Any]:
+def _summary(rows: Rows, answer: Response, names: tuple[str, ...], more: Mapping[str, list[Any]]) -> dict[str, Any]:
     """The object of the last line: values for one row, lists for several."""
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: json_value(values) for name, values in more.items()}
     listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:
         listed = {name: _one(values) for name, values in listed.items()}

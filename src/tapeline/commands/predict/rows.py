@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tapeline.lookup import source
 from tapeline.serving import saved_model as servable
 from tapeline.tables import splits, writing
 from tapeline.tables.table import Table, open_table
+from tapeline.tables.windows import rows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -37,7 +38,11 @@ class Rows:
     names: tuple[str, ...]
     """Of the features."""
     features: Array
-    """float32 [rows, features]."""
+    """float32 [rows, features]; NaN where the dataset allows a missing one."""
+    context: Mapping[str, Array] = field(default_factory=dict)
+    """Context columns of the same rows, which are not sent; none of a file."""
+    keys: Mapping[str, Array] = field(default_factory=dict)
+    """What says which row of a file of raw data it is."""
 
 
 def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
@@ -51,12 +56,13 @@ def chosen_rows(config: Config, options: Mapping[str, str]) -> Rows:
     )
     if len(chosen) > 1:
         raise refuse(" and ".join(chosen), "name different rows", "give one of date, random and rows")
-    if chosen == ["rows"]:
-        return read(Path(options["rows"]))
     module = kind(config.dataset)
+    if chosen == ["rows"]:
+        return read(Path(options["rows"]), missing=module.SPEC.missing_features)
+    newest = getattr(module, "newest", module.table)
     with files.scratch(Path(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
-        header, parts = module.table(config.dataset, module.ingest(config.dataset, frame, origin))
+        header, parts = newest(config.dataset, module.ingest(config.dataset, frame, origin))
         writing.write(folder / "rows", header, parts)
         return _chosen(config, open_table(folder / "rows"), options, chosen, origin)
 
@@ -67,14 +73,17 @@ def _chosen(config: Config, table: Table, options: Mapping[str, str], chosen: li
     time = table.times(part)
     if chosen == ["random"]:
         window = splits.of_table(config.split, table, kind(config.dataset).SPEC.horizon)[-1]
-        train = np.arange(len(time))[window.rows(time, "train")]
+        train = np.arange(len(time))[rows_of(window, table, "train")[part]]
         picked = np.random.default_rng(config.seed).choice(train, 1)
     elif chosen == ["date"]:
         picked = _dated(time, options["date"], origin)
     else:
         picked = np.array([len(time) - 1])
-    features = table.read(("feature",), {part: picked})["feature"]
-    return Rows([str(each) for each in time[picked]], table.manifest.names("feature"), features)
+    context = table.manifest.names("context")
+    arrays = table.read(("feature", *context), {part: picked})
+    names, features = table.manifest.names("feature"), arrays.pop("feature").reshape(len(picked), -1)
+    features = features.astype(np.float32)  # of an image, bytes
+    return Rows([str(each) for each in time[picked]], names, features, arrays)
 
 
 def _dated(time: Array, text: str, origin: str) -> Array:
@@ -91,8 +100,12 @@ def _dated(time: Array, text: str, origin: str) -> Array:
     return picked
 
 
-def read(path: Path) -> Rows:
+def read(path: Path, *, missing: bool = False) -> Rows:
     """A CSV file with a header: a column for each feature, and `date` if one likes.
+
+    Args:
+        path: the file.
+        missing: whether a value may be empty.
 
     Raises:
         Refused: it is no such file, or holds what is no finite number.
@@ -119,6 +132,9 @@ def read(path: Path) -> Rows:
             raise refuse(f"rows={path}, row {number}", problem, "complete it")
         values = dict(zip(header, line, strict=True))
         for column, name in enumerate(names):
+            if missing and not values[name]:
+                features[number - 1, column] = np.nan
+                continue
             if not _is_number(values[name]) or not math.isfinite(float(values[name])):
                 place = f"rows={path}, row {number}, column {name}"
                 raise refuse(place, f"{values[name]!r} is no finite number", "correct it")

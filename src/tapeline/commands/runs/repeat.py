@@ -53,7 +53,7 @@ def repeat(run: Run, overrides: Sequence[str], target: Target) -> None:
 def _configured(run: Run, overrides: Sequence[str], target: Target) -> Config:
     base = {**run.config, "target": target.model_dump(mode="json")}
     match base:
-        case {"dataset": dict(dataset), "serving": {"name": name} as serving} if name == conf.name_of(dataset):
+        case {"dataset": dict(dataset), "serving": {"name": name} as serving} if name == lookup.model_name(dataset):
             base["serving"] = {**serving, "name": None}  # not chosen by anybody, so it may follow the dataset
     return lookup.validate(conf.upon(base, overrides))
 

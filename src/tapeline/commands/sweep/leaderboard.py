@@ -42,8 +42,11 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(folder / "leaderboard.csv", text.getvalue().encode())
-    simulated = any(job["status"] == "finished" and job["metrics"]["data"]["simulated"] for job in jobs)
-    files.write_bytes(folder / "leaderboard.html", _page(rows, chosen, folder.name, simulated).encode())
+    data = [job["metrics"]["data"] for job in jobs if job["status"] == "finished"]
+    notes = list(dict.fromkeys(note for each in data if (note := each.get("note"))))
+    simulated = any(each["simulated"] for each in data)
+    files.write_bytes(folder / "leaderboard.html", _page(rows, chosen, folder.name, simulated, notes).encode())
+    print(*notes, sep="\n", end="\n" if notes else "")
     _print(rows, chosen, _common(jobs))
     print(f"leaderboard: {folder / 'leaderboard.html'}")
 
@@ -129,10 +132,10 @@ def _print(rows: Sequence[Row], chosen: str, common: Sequence[str]) -> None:
     table(heads[:known], [each[:known] for each in cells])
 
 
-def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool) -> str:
+def _page(rows: Sequence[Row], chosen: str, name: str, simulated: bool, notes: Sequence[str]) -> str:
     from tapeline.report.page import Grid, environment
 
     cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
     grid = Grid(COLUMNS, cells, text_columns=WORDS)
     template = environment(Path(__file__).parent).get_template("leaderboard.html")
-    return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated)
+    return template.render(grid=grid, chosen=chosen, name=name, simulated=simulated, notes=notes)

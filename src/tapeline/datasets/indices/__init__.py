@@ -9,7 +9,7 @@ three days before; for the others of the day itself and the two before, because 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,14 +23,14 @@ from tapeline.errors import refuse
 from tapeline.features.as_of import daily, parse
 from tapeline.features.returns import lagged, log_returns
 from tapeline.tables.profile import Series
-from tapeline.tables.spec import Column, Input, Manifest, Spec, header_of
+from tapeline.tables.spec import Column, InputSpec, Manifest, SignatureSpec, Spec, header_of
 from tapeline.tables.table import Batch
 from tapeline.tables.writing import Parts
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPEC", "Section", "baselines", "ingest", "series", "served", "simulate", "table"]
+__all__ = ["SPEC", "Section", "baselines", "ingest", "series", "signatures", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def baselines(batch: Batch, names: Sequence[str]) -> dict[str, Array]:
     return {f"sign of {name}": (column < 0).astype(np.int64) for name, column in columns.items()}
 
 
-def served(names: Sequence[str]) -> Input:
+def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     """The signature `closes`: float64 [rows, 5, 8], days t-4 to t of the filled table, columns in the order of CLOSES.
 
     Closes that the features do not need are ignored, such as the US closes of day t, which are not known yet.
@@ -183,16 +183,17 @@ def served(names: Sequence[str]) -> Input:
     """
     markets = list(CLOSES)
     positions = []
-    for name in names:
+    for name in manifest.names("feature"):
         market, _, lag = name.rpartition("_log_return_")
         positions.append((HISTORY - 2 - int(lag)) * len(markets) + markets.index(market))
 
-    def features(closes: Any) -> Any:
-        tensorflow = tf.load()
+    def features(inputs: Mapping[str, Any]) -> Any:
+        tensorflow, closes = tf.load(), inputs["closes"]
         prices = tensorflow.where((closes > 0) & tensorflow.math.is_finite(closes), closes, np.nan)
         returns = tensorflow.math.log(prices[:, 1:] / prices[:, :-1])
         flat = tensorflow.reshape(returns, [-1, (HISTORY - 1) * len(markets)])
         return tensorflow.cast(tensorflow.gather(flat, positions, axis=1), tensorflow.float32)
 
     about = {"rows": "t-4 to t, one for each day of the S&P", "columns": markets}
-    return Input("closes", (HISTORY, len(markets)), "float64", features, about)
+    closes = InputSpec("closes", (HISTORY, len(markets)), "float64")
+    return (SignatureSpec("closes", (closes,), features, about=about),)

@@ -1,10 +1,13 @@
-"""Where raw data comes from: one module for each `dataset.source`.
+"""Sources of raw data: one module for each `dataset.source`, found by its name. Modules without READS are helpers.
 
+    READS                             keys of dataset that it alone, or with other sources, reads: ("path",)
     read(dataset, simulate, folder)   a polars LazyFrame, and the name of the source for error messages
     seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
     check(dataset)                    findings about keys that it needs and that are not set
+    size(dataset)                     optional: bytes of the data, decompressed, about
 
-csv and parquet return the columns of the file (csv: all text), which `parsing.scan` reads in batches.
+csv, kaggle and parquet return the columns of the file (parquet: with types, else all text), which `parsing.scan`
+reads in batches.
 files and sql return one column for each market, joined by date, with types and the dataset's names.
 """
 
@@ -21,12 +24,15 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-Simulate = Callable[[int], Any]
-"""The `simulate` of a dataset: a seed to raw data, a polars frame."""
+Simulate = Callable[..., Any]
+"""The `simulate` of a dataset: a seed, and `dataset.simulation` by name, to raw data, a polars frame."""
 
 
 class Source(Protocol):
     """The interface of a source's module."""
+
+    READS: tuple[str, ...]
+    """Keys of dataset that this source reads and that not every source reads; `configure` refuses them with others."""
 
     def read(self, dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
         """The data, and its name for error messages.
@@ -42,6 +48,3 @@ class Source(Protocol):
 
     def check(self, dataset: Dataset) -> Iterable[Finding]:
         """Findings about its keys."""
-
-
-SOURCES = ("simulated", "csv", "parquet", "files", "sql")

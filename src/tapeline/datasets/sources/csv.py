@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources.fetch import check, scanned, seen
+from tapeline.datasets.sources.fetch import check, scanned, seen, size
 from tapeline.errors import Finding, Refused, refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check", "read", "scan", "seen"]
+__all__ = ["check", "read", "scan", "seen", "size"]
 
 Array = np.ndarray[Any, Any]
 
+READS = ("path",)
 HEAD = 1 << 20
 """Bytes in which the header must end."""
 CHUNK = 1 << 24

@@ -19,6 +19,8 @@ from tapeline.errors import Finding, Refused
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ("path", "files")
+
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
     """All markets, joined by date.
@@ -67,3 +69,9 @@ def seen(dataset: Dataset) -> str | None:
         paths["dataset.path"] = section.path
     digests = {key: fetch.digest(name, key) for key, name in paths.items()}
     return None if None in digests.values() else files.digest(digests)
+
+
+def size(dataset: Dataset) -> int:
+    """Bytes of all files, decompressed, about; without those of URLs."""
+    section = series.section(dataset)
+    return sum(fetch.size_of(name) for name in {section.path or "", *(each.path for each in section.files.values())})

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources.fetch import check, scanned, seen
+from tapeline.datasets.sources.fetch import check, scanned, seen, size
 from tapeline.errors import refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check", "read", "scan", "seen"]
+__all__ = ["check", "read", "scan", "seen", "size"]
+
+READS = ("path",)
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:

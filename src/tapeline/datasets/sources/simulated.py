@@ -12,10 +12,12 @@ from tapeline.errors import Finding
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ()
+
 
 def read(dataset: Dataset, simulate: Simulate, folder: Path) -> tuple[pl.LazyFrame, str]:
     """The dataset's simulation with `dataset.seed`."""
-    frame: pl.LazyFrame = simulate(dataset.seed).lazy()
+    frame: pl.LazyFrame = simulate(dataset.seed, **dataset.simulation).lazy()
     return frame, f"simulated data, dataset.seed={dataset.seed}"
 
 

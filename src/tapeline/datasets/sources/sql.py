@@ -1,4 +1,4 @@
-"""One query for each market, in any database that SQLAlchemy has a driver for.
+"""One query, or one for each market, in any database that SQLAlchemy has a driver for.
 
     tapeline run dataset.source=sql dataset.url=postgresql://reader@db/prices dataset.password_env=PGPASSWORD
 
@@ -17,41 +17,55 @@ from urllib.parse import quote, quote_plus
 
 from tapeline.config.schema import Dataset
 from tapeline.config.secrets import password as reference
+from tapeline.datasets.sources import query as single
 from tapeline.datasets.sources import series
 from tapeline.errors import Finding, Refused, refuse, scrub
 
 if TYPE_CHECKING:
     import polars as pl
 
+READS = ("url", "queries", "password_env", "password_file")
 EXTRAS = {"bigquery": "bigquery", "duckdb": "duckdb", "postgresql": "postgres"}
 """Extras of tapeline that install a database's driver."""
 PSYCOPG = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 CONNECT_SECONDS = 15
+Section = series.Section | single.Section
 
 
 def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame, str]:
-    """All markets, joined by date.
+    """The result of the query; or those of all markets, joined by date.
 
     Raises:
         Refused: password, driver, database or table is missing, or a result is wrong, by row.
     """
-    section = series.section(dataset)
+    section = _section(dataset)
     if findings := list(check(section)):
         raise Refused(*findings)
     password = reference("dataset", section.password_env, section.password_file)
     parts = []
     with _connected(section, password) as connection:
+        if isinstance(section, single.Section):
+            frame = _result(connection, "dataset.query", section.query or "", password)
+            return frame.lazy(), "dataset.query"
         for market in section.MARKETS:
-            frame = _result(connection, section, market, password).lazy()
-            parts.append(series.single(section, market, frame, f"the query for {market}"))
+            own = market in section.queries
+            where = f"dataset.queries.{market}" if own else f"dataset.query for {market}"
+            query = section.queries.get(market) or (section.query or "").replace("{ticker}", market)
+            frame = _result(connection, where, query, password)
+            parts.append(series.single(section, market, frame.lazy(), f"the query for {market}"))
     return series.join(parts, section.MARKETS).lazy(), "dataset.query"
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
-    """The database URL and a query for every market are needed."""
-    section = series.section(dataset)
+    """The database URL and the query, or a query for every market, are needed."""
+    section = _section(dataset)
     if not section.url:
         yield Finding("dataset.url", "dataset.source=sql needs it", "set it, as in dataset.url=sqlite:///closes.db")
+    if isinstance(section, single.Section):
+        if not section.query:
+            fix = "set it, as in dataset.query='SELECT * FROM prices'"
+            yield Finding("dataset.query", "dataset.source=sql needs it", fix)
+        return
     missing = [market for market in section.MARKETS if market not in section.queries]
     if not section.query and missing:
         fix = f"set dataset.query with {{ticker}} for the market, or dataset.queries.{missing[0]}"
@@ -63,8 +77,12 @@ def seen(dataset: Dataset) -> str | None:
     return None
 
 
+def _section(dataset: Dataset) -> Section:
+    return dataset if isinstance(dataset, single.Section) else series.section(dataset)
+
+
 @contextmanager
-def _connected(section: series.Section, password: str | None) -> Iterator[Any]:
+def _connected(section: Section, password: str | None) -> Iterator[Any]:
     """A database connection; it is closed without a commit."""
     try:
         import sqlalchemy
@@ -111,12 +129,10 @@ def _arguments(url: Any) -> dict[str, Any]:
     return {}
 
 
-def _result(connection: Any, section: series.Section, market: str, password: str | None) -> pl.DataFrame:
-    """The result of the query for a market."""
+def _result(connection: Any, where: str, query: str, password: str | None) -> pl.DataFrame:
+    """The result of a query; `where` names its key in messages."""
     import polars as pl
 
-    where = f"dataset.queries.{market}" if market in section.queries else f"dataset.query for {market}"
-    query = section.queries.get(market) or (section.query or "").replace("{ticker}", market)
     try:
         # the driver must not read % and : in the query as parameters
         result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
@@ -129,7 +145,7 @@ def _result(connection: Any, section: series.Section, market: str, password: str
         raise refuse(where, "the query returns no rows", "correct the query, or fill the table")
     if len(set(names)) < len(names):
         raise refuse(
-            where, f"two columns have the same name (it returns {', '.join(names)})", "select one date and one close"
+            where, f"two columns have the same name (it returns {', '.join(names)})", "select each column once"
         )
     return pl.DataFrame([_column(name, [row[i] for row in rows]) for i, name in enumerate(names)])
 

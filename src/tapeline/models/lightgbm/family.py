@@ -20,6 +20,7 @@ from tapeline import files
 from tapeline.config import schema
 from tapeline.errors import Finding, refuse
 from tapeline.models import Array, Outputs, Point, Rows, Training
+from tapeline.models.lightgbm import matrix
 from tapeline.models.lightgbm import tensorflow_graph as trees
 from tapeline.models.lightgbm import text_format as forest
 from tapeline.tables.spec import Spec
@@ -85,6 +86,11 @@ class Model:
         """Whether it chooses between two classes; else it forecasts a number."""
         return "\nobjective=binary" in self.text.partition("\nTree=")[0]
 
+    @property
+    def sums(self) -> bool:
+        """Whether the answer is the sum of the trees' values, as it is."""
+        return not self.binary and "\naverage_output" not in self.text.partition("\nTree=")[0]
+
 
 def supports(spec: Spec) -> Finding | None:
     """One output; features are numbers, and may be missing."""
@@ -114,17 +120,18 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     if section.early_stopping_rounds and (stopping is None or not len(stopping.target)):
         key = f"model.early_stopping_rounds={section.early_stopping_rounds}"
         raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")
-    data = lightgbm.Dataset(labelled.features, labelled.target)
+    data = matrix.of(labelled, training.categorical)
     trace: list[Point] = []
     callbacks, validation_sets = [_tracing(section, training, trace)], []
     if section.early_stopping_rounds and stopping:
-        validation_sets = [data.create_valid(stopping.features, stopping.target)]
+        validation_sets = [matrix.of(stopping, training.categorical, data)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
     booster = lightgbm.train(_parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks)
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
-    score = task.trace_score(predict(model, labelled.features)["prediction"], labelled.target)
+    some = matrix.spread(len(labelled.target))
+    score = task.trace_score(predict(model, labelled.features[some])["prediction"], labelled.target[some])
     if kept < section.steps:
         why = (
             f"the loss on the {len(stopping.target):,} validation rows is least there" if stopping else "no split helps"
@@ -138,7 +145,9 @@ def _labelled(rows: Rows) -> Rows:
     """The rows that have a label, with targets [rows]."""
     target = rows.target.reshape(-1)
     known = np.isfinite(target)
-    return Rows(rows.features, target) if known.all() else Rows(rows.features[known], target[known])
+    if known.all():
+        return Rows(rows.features, target, rows.weight)
+    return Rows(rows.features[known], target[known], None if rows.weight is None else rows.weight[known])
 
 
 def _parameters(section: Section, training: Training) -> dict[str, Any]:
@@ -160,8 +169,9 @@ def _tracing(section: Section, training: Training, trace: list[Point]) -> Callab
     binary = training.task.LIGHTGBM == "binary"
 
     def score(predicted: Array, data: Any) -> tuple[str, float, bool]:
-        prediction = (predicted > 0.5).astype(np.int64) if binary else predicted
-        return "score", training.task.trace_score(prediction, data.get_label()), True
+        some = matrix.spread(len(predicted))
+        prediction = (predicted[some] > 0.5).astype(np.int64) if binary else predicted[some]
+        return "score", training.task.trace_score(prediction, data.get_label()[some]), True
 
     def after(environment: Any) -> None:
         step = environment.iteration + 1
@@ -184,7 +194,8 @@ def predict(model: Model, features: Array) -> Outputs:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=model.text)
-    answer, raw = (booster.predict(features, raw_score=each, num_threads=model.threads) for each in (False, True))
+    raw = booster.predict(features, raw_score=True, num_threads=model.threads)
+    answer = raw if model.sums else booster.predict(features, num_threads=model.threads)
     if not model.binary:
         return {"prediction": answer[:, None], "raw_score": raw}
     probability = np.stack([1 - answer, answer], axis=1)

@@ -1,35 +1,38 @@
-"""Dense networks and their training loop, which runs inside one compiled graph.
+"""Dense networks and their training loop on all rows at once, which runs inside one compiled graph.
 
 The originals called the session once a step and spent their time there. Here one call makes many
 steps, compiled by XLA; between calls Python reads out a score. Only core TensorFlow is used, so that
-2.14 and 2.20 run the same code.
+2.14 and 2.20 run the same code. With `model.batch_rows` the loop is that of `minibatch`.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tapeline import tensorflow as tf
 from tapeline.config import schema
 from tapeline.errors import Finding, refuse
 from tapeline.models import Outputs, Point, Rows, Training
+from tapeline.models.network import minibatch, storage
+from tapeline.models.network import scaling as scales
+from tapeline.models.network.minibatch import BETA_1, BETA_2, EPSILON, Learner, Plan, rates_of
+from tapeline.models.network.scaling import Scaling
 from tapeline.tables.spec import Spec
 from tapeline.tasks import Task
 
 Array = np.ndarray[Any, Any]
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's, as TensorFlow 1 had them."""
+GREY = 255
+"""The largest grey value of an image."""
 BAR_STEPS = 1000
 """At most so many steps between two moves of a progress bar."""
 
@@ -42,6 +45,26 @@ class Section(schema.Model):
     initial_sd: Annotated[float, Field(gt=0)]
     """Of the weights, drawn from a normal distribution cut at two sd."""
     initial_bias: float
+    batch_rows: Annotated[int, Field(ge=1)] | None
+    """Rows of a step, drawn by a seeded shuffle; null: every step sees all rows."""
+    patience: Annotated[int, Field(ge=1)] | None
+    """Points of the trace in a row without a lower loss on the validation rows, after which training ends."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Section:
+        if self.patience is not None and self.batch_rows is None:
+            what = "is read with mini-batches only"
+            raise refuse(f"model.patience={self.patience}", what, "set model.batch_rows=256 too")
+        return self
+
+    @property
+    def validation_share(self) -> float:
+        """Some rows are kept from training where they tell when to stop."""
+        return 0.0 if self.patience is None else minibatch.VALIDATION
+
+    def fixed(self, steps: int) -> Section:
+        """Without early stopping, too."""
+        return self.model_copy(update={"steps": steps, "patience": None})
 
 
 @dataclass(frozen=True)
@@ -51,29 +74,31 @@ class Network:
     task: Task
     arrays: tuple[Array, ...]
     """float32 weights [in, out] and biases [out], in turn, from the input on."""
+    scaling: Scaling | None = None
+    """Of the features of a dataset that allows missing ones; None: they are taken as they are."""
 
 
 def supports(spec: Spec) -> Finding | None:
-    """Any number of outputs, each feature a number that is there; missing labels are left out of the loss."""
-    if spec.missing_features:
-        problem = "networks take no missing features, and this dataset has some"
-        return Finding("model.family", problem, "choose model=lightgbm")
-    if spec.feature_shape is not None:
-        problem = f"dense layers take numbers, and each row of this dataset is an array of shape {spec.feature_shape}"
-        return Finding("model.family", problem, "choose another model")
+    """Any number of outputs; features are numbers, which may be missing, or the grey values of an image."""
     return None
 
 
-def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training) -> tuple[Network, list[Point]]:
-    """Train on all rows at once for `section.steps` steps.
+def fit(
+    hidden: Sequence[int], section: Section, rows: Rows, validation: Rows | None, training: Training
+) -> tuple[Network, list[Point]]:
+    """Train for `section.steps` steps on all rows at once, or on `section.batch_rows` of them in each.
 
     Raises:
-        Refused: the loss became NaN or infinite.
+        Refused: the loss became NaN or infinite, or as `minibatch.train`.
     """
-    target = training.task.encode(rows.target)
-    arrays = initial([rows.features.shape[1], *hidden, target.shape[1]], section, training.seed)
+    scaling = scales.of(rows.features) if training.missing_features else None
+    inputs = scaling.width if scaling else math.prod(rows.features.shape[1:])
+    arrays = initial([inputs, *hidden, training.task.encode(rows.target[:1]).shape[1]], section, training.seed)
+    if section.batch_rows is not None:
+        return _by_batches(arrays, scaling, section, rows, validation, training)
+    features, target = _numbers(rows.features, scaling), training.task.encode(rows.target)
     trace: list[Point] = []
-    for step, loss, score, trained in _train(arrays, rows.features, target, training.task, section):
+    for step, loss, score, trained in _train(arrays, features, target, training.task, section):
         if not np.isfinite(loss):
             key = f"model.learning_rate={section.learning_rate:g}"
             raise refuse(key, f"the training diverged by step {step:,}: the loss is {loss}", "lower it")
@@ -82,8 +107,52 @@ def fit(hidden: Sequence[int], section: Section, rows: Rows, training: Training)
         training.report(step, score)
         arrays = trained
         if training.watch and step % section.report_every == 0:
-            training.watch(step, Network(training.task, tuple(arrays)))
-    return Network(training.task, tuple(arrays)), trace
+            training.watch(step, Network(training.task, tuple(arrays), scaling))
+    return Network(training.task, tuple(arrays), scaling), trace
+
+
+def _by_batches(
+    arrays: Sequence[Array],
+    scaling: Scaling | None,
+    section: Section,
+    rows: Rows,
+    validation: Rows | None,
+    training: Training,
+) -> tuple[Network, list[Point]]:
+    loss_of = training.task.loss(tf.load())
+
+    def loss(weights: Any, statistics: Any, features: Any, target: Any, step: Any) -> tuple[Any, Any]:
+        return loss_of(forward(weights, _numbers(features, scaling)), target), statistics
+
+    def outputs(weights: Any, statistics: Any, features: Any) -> Any:
+        return forward(weights, _numbers(features, scaling))
+
+    def model(learner: Learner) -> Network:
+        return Network(training.task, learner.weights, scaling)
+
+    assert section.batch_rows is not None
+    plan = Plan(section.batch_rows, section.steps, section.report_every, section.learning_rate)
+    plan = replace(plan, patience=section.patience)
+    learner = Learner(tuple(arrays), (), loss, outputs)
+    trained, trace = minibatch.train(learner, rows, validation, plan, training, model)
+    return model(trained), trace
+
+
+def _numbers(features: Any, scaling: Scaling | None) -> Any:
+    """Features as the first layer takes them, float32 [rows, in].
+
+    An image's grey values are shares of white, row by row; features that may be missing are scaled.
+    """
+    if scaling:
+        found = scales.scaled(scaling, features)
+        return found.numpy() if isinstance(features, np.ndarray) else found
+    if len(features.shape) == 2:
+        return features
+    if isinstance(features, np.ndarray):
+        return features.reshape(len(features), -1).astype(np.float32) / np.float32(GREY)
+    tensorflow = tf.load()
+    numbers = tensorflow.cast(features, tensorflow.float32) / GREY
+    return tensorflow.reshape(numbers, [-1, math.prod(features.shape[1:])])
 
 
 def initial(sizes: Sequence[int], section: Section, seed: int) -> list[Array]:
@@ -142,7 +211,7 @@ def _train(
 
     measure = tensorflow.function(scores, autograph=False)
     data = tensorflow.constant(features), tensorflow.constant(target)
-    rates = tensorflow.constant(_rates(section))
+    rates = tensorflow.constant(rates_of(Plan(0, section.steps, section.report_every, section.learning_rate)))
     parameters = [tensorflow.constant(array) for array in arrays]
     zeros = [tensorflow.zeros_like(each) for each in parameters]
     state: Any = (parameters, zeros, zeros)
@@ -156,36 +225,28 @@ def _train(
         yield done, float(loss), float(score), [each.numpy() for each in state[0]]
 
 
-def _rates(section: Section) -> Array:
-    """Adam's step sizes with TensorFlow 1's correction of bias; element i is that of step i + 1."""
-    step = np.arange(1, section.steps + 1)
-    rates: Array = section.learning_rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
-    return rates.astype(np.float32)
-
-
 def predict(model: Network, features: Array) -> Outputs:
-    """Outputs for float32 [rows, in]."""
+    """Outputs for float32 [rows, in], or for images [rows, height, width]."""
     tensorflow = tf.load()
-    outputs = model.task.outputs(tensorflow, forward(model.arrays, tensorflow.constant(features)))
+    values = tensorflow.constant(_numbers(features, model.scaling))
+    outputs = model.task.outputs(tensorflow, forward(model.arrays, values))
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def save(model: Network, folder: Path) -> None:
-    """One .npz file, whose bytes follow from the arrays alone; those of np.savez differ between releases of Python."""
+    """One .npz file, whose bytes follow from the arrays alone."""
     name = model.task.__name__.rpartition(".")[2]
     named = {"task": np.array(name), **{f"array_{number}": each for number, each in enumerate(model.arrays)}}
-    with zipfile.ZipFile(folder / "network.npz", "w") as archive:
-        for name, array in named.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
+    storage.write(folder / "network.npz", named | (vars(model.scaling) if model.scaling else {}))
 
 
 def load(folder: Path, task: Task) -> Network:
     """Read what `save` wrote."""
-    with np.load(folder / "network.npz", allow_pickle=False) as saved:
-        arrays = tuple(saved[f"array_{number}"] for number in range(len(saved.files) - 1))
-        return Network(task, arrays)
+    saved = storage.read(folder / "network.npz")
+    count = sum(name.startswith("array_") for name in saved)
+    arrays = tuple(saved[f"array_{number}"] for number in range(count))
+    scaling = {each.name: saved[each.name] for each in fields(Scaling) if each.name in saved}
+    return Network(task, arrays, Scaling(**scaling) if scaling else None)
 
 
 def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
@@ -198,7 +259,7 @@ def servable(model: Network) -> Callable[[Any], dict[str, Any]]:
             self.arrays = [tensorflow.Variable(array, trainable=False) for array in model.arrays]
 
         def __call__(self, predictors: Any) -> dict[str, Any]:
-            return model.task.outputs(tensorflow, forward(self.arrays, predictors))
+            return model.task.outputs(tensorflow, forward(self.arrays, _numbers(predictors, model.scaling)))
 
     module: Callable[[Any], dict[str, Any]] = Module()
     return module

@@ -6,7 +6,7 @@ figures(inputs)         Plates, in the order of reading
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from tapeline import lookup, tasks
 from tapeline.models.fitted import Fitted
 from tapeline.report import curves
 from tapeline.report.page import Number
+from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
 
 Values = Mapping[str, Any]
@@ -32,21 +33,30 @@ class Inputs:
     """Of the test rows."""
     number: Number
     """Writes a number of theirs, by its keys."""
+    profile: Values = field(default_factory=dict)
+    """profile.json."""
+    examples: Examples | None = None
+    """Some test rows with their features, where the task chose some."""
 
     @cached_property
     def task(self) -> tasks.Task:
         """What was forecast."""
         return lookup.task(self.scores["task"])
 
+    def named(self, name: str) -> tasks.Metric:
+        """The task's metric of that name, with the unit of this dataset where it depends on that."""
+        found = tasks.metric(self.task, name)
+        return replace(found, unit=found.unit.format(unit=self.scores.get("unit") or "target's unit"))
+
     @cached_property
     def metric(self) -> tasks.Metric:
         """That the gate asked for."""
-        return tasks.metric(self.task, self.metrics["config"]["gate"]["metric"])
+        return self.named(self.metrics["config"]["gate"]["metric"])
 
     @cached_property
     def primary(self) -> tasks.Metric:
         """The task's first."""
-        return tasks.metric(self.task, self.task.PRIMARY)
+        return self.named(self.task.PRIMARY)
 
     @cached_property
     def of_baselines(self) -> tasks.Metric:

@@ -14,7 +14,7 @@ from tapeline.report.charts import BAD, INK, SERIES, SOFT, bare, dates, picture,
 from tapeline.report.page import Figure, Grid, Number
 from tapeline.report.sections import Inputs
 from tapeline.tables.spec import format_time
-from tapeline.tasks import best, interval, interval_key, metric, value
+from tapeline.tasks import best, interval, interval_key, value
 
 Values = Mapping[str, Any]
 BARS = 24
@@ -73,6 +73,7 @@ def beside(inputs: Inputs) -> Figure:
 def _training(inputs: Inputs) -> Figure:
     metrics, number, name = inputs.metrics, inputs.number, inputs.task.TRACE
     windows = inputs.scores["windows"]
+    held = any("validation" in point for point in windows[-1]["trace"])
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -82,20 +83,28 @@ def _training(inputs: Inputs) -> Figure:
             text = "training rows" if last else "earlier windows" if window is windows[0] else None
             style = {"color": SERIES[0], "marker": "o", "markersize": 3.5} if last else {"color": SOFT, "linewidth": 1}
             axes.plot(steps, values, label=text, **style)
+            if last and held:
+                known = [p.get("validation", np.nan) for p in window["trace"]]
+                axes.plot(steps, known, label="validation rows", color=SERIES[2], marker="o", markersize=3.5)
         found = value(metrics["test"]["overall"], name)
         if found is not None:
             end = windows[-1]["trace"][-1]["step"]
             axes.plot(end, found, marker="s", linestyle="", color=SERIES[1], label="test rows")
-        axes.set(xlabel="training steps", ylabel=metric(inputs.task, name).label)
+        axes.set(xlabel="training steps", ylabel=inputs.named(name).label)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.locator_params(axis="x", nbins=5)
-        figure.legend(loc="outside lower center", ncols=3, handlelength=1.4)
+        figure.legend(loc="outside lower center", ncols=2 if held else 3, handlelength=1.4)
 
     here = ("metrics", "train", "trace")
     points = range(len(metrics["train"]["trace"]))
-    rows = [[number(*here, at, "step", form=",d"), number(*here, at, "score", form=".6f")] for at in points]
+    columns = ["score", *(["validation"] if held else [])]
+    rows = [
+        [number(*here, at, "step", form=",d"), *(number(*here, at, each, form=".6f") for each in columns)]
+        for at in points
+    ]
     caption = "How well it does on the rows it learns from, and in the end on the test rows. A wide gap is overfitting."
-    grid = Grid(["step", f"{name} on training rows"], rows)
+    heads = [f"{name} on {side} rows" for side in ("training", "validation")[: len(columns)]]
+    grid = Grid(["step", *heads], rows)
     return Figure("training", "Training", caption, picture("training", caption, draw, 2.7), grid)
 
 
@@ -228,6 +237,8 @@ def sentence(inputs: Inputs, unit: str) -> Markup:
         text += escape(words)
         if field == "unit":
             text += unit
+        elif field == "metric_unit":
+            text += inputs.metric.unit
         elif field:
             text += inputs.number("metrics", "test", "overall", *field.split("."), form=form or ".4f")
     return text

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tapeline.checks.words import why_no_schedule
+from tapeline.checks.syntax import invalid_schedule
 
 
 @pytest.mark.parametrize(
     "schedule", ["30 17 * * 1-5", "*/15 0,12 1-31/2 JAN-mar Mon-Fri", "5/2 09 * dec 0,6", "0 0 1 1 sun"]
 )
 def test_schedules_that_argo_takes(schedule: str) -> None:
-    assert why_no_schedule(schedule) is None
+    assert invalid_schedule(schedule) is None
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ def test_schedules_that_argo_takes(schedule: str) -> None:
     ],
 )
 def test_schedules_that_argo_refuses_or_reads_otherwise(schedule: str) -> None:
-    assert why_no_schedule(schedule)
+    assert invalid_schedule(schedule)

@@ -1,4 +1,4 @@
-"""Argo's `{{...}}`: that each template variable exists, and is in a place where Argo replaces it."""
+"""Argo's template variables `{{...}}`: each exists where it is used, and changes no pod."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tapeline.checks.nodes import Node
 from tapeline.checks.pods import workflow
 from tapeline.errors import Finding, nearest
 
-TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+VARIABLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 WORD = re.compile(r"(?<![\w.'\"])([a-zA-Z]\w*(?:\.\w+|\[['\"][^'\"]+['\"]\])+)")
 ROOTS = ("workflow", "inputs", "outputs", "tasks", "steps", "item", "pod", "node", "lastRetry", "cronworkflow")
 EVERYWHERE = (
@@ -21,7 +21,7 @@ EVERYWHERE = (
 )
 AT_EXIT = ("workflow.status", "workflow.failures")
 OPEN = ("workflow.labels.", "workflow.annotations.", "workflow.creationTimestamp.", "item.", "cronworkflow.")
-"""Families whose members a workflow need not declare."""
+"""Prefixes of variables that a workflow does not declare."""
 OF_A_TASK = (
     *("id", "ip", "name", "status", "exitCode", "startedAt", "finishedAt", "hostNodeName"),
     *("outputs.result", "outputs.exitCode", "outputs.parameters", "outputs.artifacts"),
@@ -30,20 +30,20 @@ FIXED = (
     *("image", "podSpecPatch", "manifest", "serviceAccountName", "source", "claimName", "secretName"),
     *("mountPath", "workingDir", "path", "entrypoint", "template"),
 )
-"""Keys in which a parameter could change what a pod is."""
+"""Keys in which a parameter could change the pod."""
 BELOW = ("command", "nodeSelector", "securityContext", "tolerations", "volumes", "resources", "configMapKeyRef")
-"""The same for all that lies below."""
+"""The same for everything below these keys."""
 
 
-def tags_are_whole(document: Node) -> Iterator[Finding]:
-    """Every brace has its partner."""
+def variables_are_closed(document: Node) -> Iterator[Finding]:
+    """Braces are balanced."""
     for node in document.walk():
         if node.text and not node.text.lstrip().startswith("{") and _unpaired(node.text):
-            yield node.wrong(f"{node.text!r} has braces without partners", "write {{...}}")
+            yield node.wrong(f"{node.text!r} has unbalanced braces", "write {{...}}")
 
 
 def _unpaired(text: str) -> bool:
-    rest = without_interpolations(TAG.sub("", text))
+    rest = without_interpolations(VARIABLE.sub("", text))
     return "{{" in rest or "}}" in rest or bool(re.search(r"(?<!\{)\{(?:inputs|workflow|tasks|steps)\.[^{}]*\}", rest))
 
 
@@ -54,8 +54,8 @@ def without_interpolations(text: str) -> str:
     return text
 
 
-def tags_stand_for_something(document: Node) -> Iterator[Finding]:
-    """Argo stops a run at the first tag that it cannot resolve; only then."""
+def variables_exist(document: Node) -> Iterator[Finding]:
+    """Template variables exist; otherwise Argo stops a run when it reaches one."""
     spec = workflow(document)
     shared = [*EVERYWHERE, *_of_workflow(spec)]
     exits = _at_exit(spec)
@@ -75,19 +75,19 @@ def tags_stand_for_something(document: Node) -> Iterator[Finding]:
 def _unknown(node: Node, known: list[str]) -> Iterator[Finding]:
     for name in used(node):
         if name not in known and not name.startswith((*OPEN, *(each for each in known if each.endswith(".")))):
-            fix = nearest(name, known, otherwise="declare it, or leave it out")
-            yield node.wrong(f"{{{{{name}}}}} is no template variable here", fix)
+            fix = nearest(name, known, otherwise="declare it, or remove it")
+            yield node.wrong(f"{{{{{name}}}}} is not a template variable here", fix)
 
 
 def used(node: Node) -> list[str]:
-    """The names in a string's tags, or in an expression."""
+    """The names of template variables in a string or an expression."""
     names = []
-    for tag in [f"={node.text}"] if node.key in ("expression", "fromExpression") else TAG.findall(node.text):
-        if tag.startswith("="):
-            found = (re.sub(r"\[['\"]([^'\"]+)['\"]\]", r".\1", word) for word in WORD.findall(tag[1:]))
+    for text in [f"={node.text}"] if node.key in ("expression", "fromExpression") else VARIABLE.findall(node.text):
+        if text.startswith("="):
+            found = (re.sub(r"\[['\"]([^'\"]+)['\"]\]", r".\1", word) for word in WORD.findall(text[1:]))
             names += [name for name in found if name.partition(".")[0] in ROOTS]
-        elif tag.strip() != "$" and not tag.startswith("$."):
-            names.append(tag.strip())
+        elif text.strip() != "$" and not text.startswith("$."):
+            names.append(text.strip())
     return names
 
 
@@ -111,7 +111,7 @@ def _of_template(template: Node, spec: Node) -> Iterator[str]:
         yield from (f"{prefix}.{word}" for word in OF_A_TASK)
         runs = by_name.get(task.at("template").value)
         if runs is None:
-            # that is a finding of its own
+            # reported by argo.templates_exist
             yield f"{prefix}.outputs."
         for what in ("parameters", "artifacts"):
             for name in runs.at("outputs", what).names() if runs else ():
@@ -119,7 +119,7 @@ def _of_template(template: Node, spec: Node) -> Iterator[str]:
 
 
 def tasks(template: Node) -> Iterator[tuple[str, Node]]:
-    """What a template of templates runs, each with the word that tags call it by: tasks or steps."""
+    """The tasks or steps of a template, each with the first part of its variables' names: tasks or steps."""
     for task in template.at("dag", "tasks").each():
         yield "tasks", task
     for group in template.at("steps").each():
@@ -140,7 +140,7 @@ def _at_exit(spec: Node) -> set[object]:
 
 
 def skipped_outputs_are_not_read(document: Node) -> Iterator[Finding]:
-    """A run waits for ever, or fails, at an output of a step that did not run."""
+    """No output of a step that may be skipped is read; a run would wait or fail."""
     for template in workflow(document).at("templates").each():
         maybe = {f"{kind}.{task.at('name').value}": task for kind, task in tasks(template) if task.at("when").value}
         for node in template.walk():
@@ -148,12 +148,13 @@ def skipped_outputs_are_not_read(document: Node) -> Iterator[Finding]:
                 owner = ".".join(name.split(".")[:2])
                 if owner in maybe and ".outputs." in name:
                     yield node.wrong(
-                        f"{{{{{name}}}}} is of a step that may be skipped", "read what a step makes that always runs"
+                        f"{{{{{name}}}}} is an output of a step that may be skipped",
+                        "read an output of a step that always runs",
                     )
 
 
 def only_earlier_outputs_are_read(document: Node) -> Iterator[Finding]:
-    """A task can read what it depends on."""
+    """A task reads outputs only of tasks that it depends on."""
     for template in workflow(document).at("templates").each():
         before = earlier(template)
         for kind, task in tasks(template):
@@ -164,11 +165,11 @@ def only_earlier_outputs_are_read(document: Node) -> Iterator[Finding]:
                     owner = rest.partition(".")[0]
                     if root == kind and owner in before and owner not in before[own]:
                         fix = f"add {owner} to its depends"
-                        yield node.wrong(f"{own} does not wait for {owner}, whose output it reads", fix)
+                        yield node.wrong(f"{own} does not depend on {owner}, whose output it reads", fix)
 
 
 def earlier(template: Node) -> dict[str, set[str]]:
-    """The tasks that have ended when a task begins."""
+    """By task: the tasks that have ended when it starts."""
     direct: dict[str, set[str]] = {}
     done: set[str] = set()
     for task in template.at("dag", "tasks").each():
@@ -189,33 +190,34 @@ def earlier(template: Node) -> dict[str, set[str]]:
 
 
 def depends(task: Node) -> list[str]:
-    """The tasks that a task names in depends or dependencies."""
+    """The tasks named in depends or dependencies."""
     words = re.findall(r"([A-Za-z0-9_-]+)(?:\.[A-Z]\w+)?", task.at("depends").text)
-    return [*words, *map(str, task.at("dependencies").value or ())]
+    return [*words, *map(str, task.at("dependencies").sequence)]
 
 
-def tags_change_no_pod(document: Node) -> Iterator[Finding]:
-    """A parameter is a value among arguments; it names no image, program, account or volume."""
+def variables_change_no_pod(document: Node) -> Iterator[Finding]:
+    """Parameters change arguments only, never image, command, account or volumes."""
     for node in workflow(document).walk():
         inside = any(key in BELOW for key in node.keys[:-1])
         if node.text and used(node) and (node.key in FIXED or inside) and "value" not in node.key:
-            yield node.wrong(f"{node.text} lets a parameter decide what runs", "write the value itself")
+            yield node.wrong(f"{node.text} lets a parameter change the pod", "write a fixed value")
 
 
-def arguments_hold_one_tag(document: Node) -> Iterator[Finding]:
-    """One override an argument: what a parameter holds stays one value."""
+def arguments_hold_one_variable(document: Node) -> Iterator[Finding]:
+    """An argument has at most one parameter, so that each parameter stays one override."""
     for template in workflow(document).at("templates").each():
         for container in (template.at("container"), *template.at("containerSet", "containers").each()):
             for node in container.at("args").each():
-                if len(used(node)) > 1 or (used(node) and re.search(r"\s", TAG.sub("", node.text))):
-                    yield node.wrong(f"{node.text!r} joins values", "give each an argument of its own")
+                if len(used(node)) > 1 or (used(node) and re.search(r"\s", VARIABLE.sub("", node.text))):
+                    yield node.wrong(f"{node.text!r} holds several values", "write one argument for each")
 
 
+ABOUT = "workflow"
 RULES = (
-    tags_are_whole,
-    tags_stand_for_something,
+    variables_are_closed,
+    variables_exist,
     skipped_outputs_are_not_read,
     only_earlier_outputs_are_read,
-    tags_change_no_pod,
-    arguments_hold_one_tag,
+    variables_change_no_pod,
+    arguments_hold_one_variable,
 )

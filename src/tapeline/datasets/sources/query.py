@@ -1,0 +1,29 @@
+"""The keys of a dataset whose rows come from one table, or from one query of a database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from tapeline.config import schema
+
+
+class Section(schema.Dataset):
+    """The keys that the source `sql` reads."""
+
+    url: str | None
+    """A database URL in the form of SQLAlchemy, without password."""
+    query: str | None
+    """The SQL query for all rows, with the columns of the file."""
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
+    """The environment variable that holds the password for `url`."""
+    password_file: str | None
+    """Or the file that holds it, such as a mounted Secret."""
+
+    @field_validator("password_file")
+    @classmethod
+    def _one_password(cls, file: str | None, info: ValidationInfo) -> str | None:
+        if file and info.data.get("password_env"):
+            raise ValueError("must be null if dataset.password_env is set")
+        return file
