@@ -73,6 +73,12 @@ ROWS: list[tuple[list[str], str, str]] = [
     ([*LIGHTGBM, "tune.storage=postgresql://me@127.0.0.1:1/x"], "tune.storage: the database cannot be used", "check"),
     ([*LIGHTGBM, STORED, "tune.password_env=TAPELINE_NONE"], "tune.password_env=TAPELINE_NONE", "set the variable"),
     ([*LIGHTGBM, STORED, "tune.password_file=none"], "tune.password_file=none", "set it to a readable file"),
+    (
+        ["model=deep", "tune=published"],
+        "tune.space: model.hidden=[50, 25] the widths",
+        "choose tune=optuna",
+    ),
+    (["model=flat", "tune=published"], "model.first: model=flat has no such key", "choose another model"),
     (["model=deep", "tune=optuna", "hw=gpu", "tune.parallel=2"], "tune.parallel=2", "set tune.parallel=1"),
 ]
 

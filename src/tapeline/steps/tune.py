@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tapeline.config.schema import Model, Split, Tune
 from tapeline.models.device import Device
-from tapeline.tuning import coordinator, database, results, space, trials
+from tapeline.tuning import coordinator, database, results, trials
 from tapeline.tuning.coordinator import Tell
+from tapeline.tuning.space import VALIDATION
 from tapeline.tuning.study import Study, Trial
 from tapeline.tuning.trials import Problem
 
@@ -60,7 +61,7 @@ def _said(problem: Problem, study: Study, data: trials.Data) -> str:
     if data.sampled:
         text += f"; trained on a sample of {rows:,} rows"
     if not problem.model.validation_share and not getattr(problem.split, "validation", None):
-        text += f"; model={problem.model.family} keeps none, so the search keeps {space.VALIDATION:.0%}"
+        text += f"; model={problem.model.family} keeps none, so the search keeps {VALIDATION:.0%}"
     return text
 
 
