@@ -93,7 +93,7 @@ def _record(
     periods = window.record()
     return {
         "schema": SCHEMA,
-        "metric": {key: getattr(study.metric, key) for key in ("name", "unit", "better", "form")},
+        "metric": {key: getattr(study.metric, key) for key in ("name", "better", "form")},
         **settings,
         "workers": tune.storage is not None,
         "space": {key: each.model_dump(mode="json") for key, each in tune.space.items()},
