@@ -30,6 +30,7 @@ LAYERS = (
     "console tensorflow objects versions",
     "files",
     "errors",
+    "redaction",
 )
 """From the top; rooms of one line do not import each other."""
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms.split()}

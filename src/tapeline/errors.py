@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-import re
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SECRETS = (
-    re.compile(r"(?<=://)([^\s:/@]*:)\S+(?=@)"),
-    re.compile(r"(?i)([?&][\w-]*(?:password|passwd|passcode|pwd|secret|token)[\w-]*=)[^\s&#]+"),
-)
-"""Passwords in a URL: before the host, or as a query parameter."""
-
-
-def scrub(text: str) -> str:
-    """The text with each password in a URL replaced by ***."""
-    for secret in SECRETS:
-        text = secret.sub(r"\1***", text)
-    return text
+from tapeline.redaction import scrub
 
 
 def printable(text: str) -> str:
@@ -31,7 +20,7 @@ def printable(text: str) -> str:
 class Finding:
     """One mistake: the key or file, what is wrong, and what to do.
 
-    As text it is one line, without passwords of URLs.
+    As text it is one line, without secrets.
     """
 
     where: str
@@ -53,6 +42,15 @@ class Refused(Exception):
 def refuse(where: object, problem: str, fix: str) -> Refused:
     """The exception for one finding; the caller raises it."""
     return Refused(Finding(str(where), problem, fix))
+
+
+GOALS = "TAPELINE_GOALS"
+"""The variable in which make hands over its goals as typed."""
+
+
+def program() -> str:
+    """What people type before a command: make, if this process was started by make, else tapeline."""
+    return "make" if os.environ.get(GOALS) else "tapeline"
 
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from tapeline import files
-from tapeline.config.compose import Composed, compose, flat, options
+from tapeline.config.compose import Composed, compose, flat, options, secret_at
 from tapeline.config.schema import (
     TARGETS,
     Config,
@@ -33,9 +33,11 @@ from tapeline.config.schema import (
 )
 from tapeline.datasets import DatasetModule
 from tapeline.datasets.sources import Source
-from tapeline.errors import Finding, Refused, choose, nearest, refuse, scrub
+from tapeline.errors import Finding, Refused, choose, nearest, refuse
 from tapeline.models import Family
+from tapeline.redaction import holds_secret
 from tapeline.tables import splits
+from tapeline.tables.observed import Observed
 from tapeline.tables.spec import Manifest, SignatureSpec, Spec
 from tapeline.tasks import Metric, Task
 from tapeline.tasks import metric as metric_of
@@ -78,6 +80,12 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     """What clients may send instead of the features of this table: its dataset's signatures."""
     offer = getattr(dataset_named(manifest.dataset), "signatures", None)
     return tuple(offer(manifest)) if offer else ()
+
+
+def observed(section: Dataset, raw: Any) -> tuple[Observed, ...]:
+    """The series of a dataset as they were delivered, to see what looks wrong in them; empty where it has none."""
+    offer = getattr(dataset(section), "observed", None)
+    return tuple(offer(section, raw)) if offer else ()
 
 
 def model_name(dataset: Mapping[str, Any]) -> str:
@@ -161,8 +169,9 @@ def validate(composed: Composed) -> Config:
         Refused: every unknown key, wrong type and value out of range, all at once.
     """
     plain = composed.values
-    if secrets := [key for key, value in flat(plain).items() if scrub(str(value)) != str(value)]:
-        raise Refused(*(Finding(key, "holds a password", _instead(key)) for key in secrets))
+    given = composed.environment
+    if secrets := [key for key, value in flat(plain).items() if key not in given and holds_secret(str(value))]:
+        raise Refused(*map(secret_at, secrets))
     findings: list[Finding] = []
     names = ["experiment", "seed", *GROUPS]
     for key in plain:
@@ -188,12 +197,6 @@ def validate(composed: Composed) -> Config:
     if findings:
         raise Refused(*findings)
     return Config(**values, environment=composed.environment, linked=composed.linked)
-
-
-def _instead(key: str) -> str:
-    """What to do with a password in the value of this key."""
-    section = key.partition(".")[0]
-    return f"leave it out; see {section if section == 'tune' else 'dataset'}.password_env"
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
@@ -250,6 +253,24 @@ def _explain(
                 rule[0].lower() + rule[1:],
                 "set another value",
             )
+
+
+def schema_of(group: str, option: str) -> type[Section] | None:
+    """The schema of an option of a group; None where the option sets keys of all sections, as experiments do.
+
+    Raises:
+        Refused: there is no such option.
+    """
+    if group not in GROUPS or (group, option) == ("tune", "none"):
+        return None
+    if group == "split":
+        return splits.section(compose([f"split={option}"]).values["split"]["name"])
+    if group == "target":
+        return TARGETS.get(option)
+    if group not in MODULES:
+        return GROUPS[group]
+    key, _ = MODULES[group]
+    return _schema(group, {key: compose([f"{group}={option}"]).values[group][key]})
 
 
 def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:

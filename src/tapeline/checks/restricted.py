@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod, Rule
-from tapeline.errors import SECRETS, Finding
+from tapeline.errors import Finding
+from tapeline.redaction import holds_secret
 
 VOLUMES = (
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
@@ -90,7 +91,7 @@ def secrets_are_references(pod: Pod) -> Iterator[Finding]:
         for variable in container.at("env").each():
             value, name = variable.at("value"), str(variable.at("name").value)
             hidden = SECRET.search(name) and value.text
-            if hidden or any(each.search(value.text) for each in SECRETS):
+            if hidden or holds_secret(value.text):
                 yield value.wrong(f"{name} contains a secret in plain text", "use valueFrom.secretKeyRef")
 
 

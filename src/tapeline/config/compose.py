@@ -18,6 +18,7 @@ from tapeline import files
 from tapeline.config.overrides import Override, parse
 from tapeline.config.schema import NO_KEYS, Config, Section
 from tapeline.errors import Finding, Refused, choose, refuse
+from tapeline.redaction import holds_secret, remember
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -145,6 +146,8 @@ def _reads_environment(composed: Any, path: Sequence[str]) -> bool:
 
     def env(*arguments: Any) -> Any:
         read.append(arguments)
+        if given := os.environ.get(str(arguments[0])):
+            remember(given, f"${{oc.env:{arguments[0]}}}")
         return oc.env(*arguments)
 
     OmegaConf.register_new_resolver("oc.env", env, replace=True)
@@ -185,12 +188,27 @@ def _option(override: Override) -> str:
     return f"{override.text.partition('=')[0]}='true'" if override.value is True else override.text
 
 
+def secret_at(key: str) -> Finding:
+    """The finding about a key whose value is, or may be, a secret."""
+    fix = f"write it into a variable of the environment, as in {key}='${{oc.env:NAME}}'"
+    if key in ("dataset.url", "tune.storage"):
+        fix = f"leave it out, and name its variable, as in {key.partition('.')[0]}.password_env=PGPASSWORD"
+    return Finding(key, "holds a password, key or token, or may", fix)
+
+
 def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
     key, text = override.key, override.text
-    if key.startswith("hydra.") and key != "hydra.searchpath":
+    if holds_secret(text):
+        yield secret_at(key)
+    elif key.startswith("hydra.") and key != "hydra.searchpath":
         yield Finding(text, "Hydra's own keys have no effect on a single run", "leave it out")
     elif override.sweep and not sweep:
         yield Finding(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
+    elif hasattr(override.value, "filter"):  # glob(...)
+        if not is_group(key):
+            yield Finding(text, f"glob chooses among files, and {key} is no group", f"list the values, as in {key}=1,2")
+        elif not override.value.filter(options(key)):
+            yield Finding(text, f"no option of {key} matches", f"choose among: {', '.join(options(key))}")
     elif is_group(key) and override.op != "delete":
         choices = override.value if isinstance(override.value, list) else [override.value]
         for choice in choices if not override.sweep or isinstance(override.value, list) else ():

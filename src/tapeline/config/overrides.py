@@ -21,7 +21,7 @@ class Override:
     key: str
     """A dotted key, or a group as `model` or `hydra/launcher`."""
     value: Any
-    """Parsed, interpolations as text; a list of the values for a sweep over choices."""
+    """Parsed, interpolations as text; a list of the values of a sweep over choices, Hydra's object of other sweeps."""
     text: str
     """As given."""
     sweep: bool = False
@@ -72,7 +72,7 @@ def parse(texts: Iterable[str]) -> tuple[Override, ...]:
 
 def _parse(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
+    from hydra.core.override_parser.types import ChoiceSweep, OverrideType
     from hydra.errors import HydraException
 
     ops: dict[OverrideType, Op] = {
@@ -87,7 +87,9 @@ def _parse(text: str) -> Override:
         quoted = text.partition("=")[0] + "='\"...\"'"
         fix = f"write key=value, and text with quotes as {quoted}"
         raise refuse(text, "Hydra cannot read this override", fix) from None
-    value = list(found.value().list) if found.is_choice_sweep() else found.value()
+    # of sweeps, glob(...), range(...) and interval(...) have no list
+    value = found.value()
+    value = list(value.list) if isinstance(value, ChoiceSweep) else value
     return Override(ops[found.type], str(found.key_or_group), value, text, found.is_sweep_override())
 
 

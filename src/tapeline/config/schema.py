@@ -26,6 +26,8 @@ class Dataset(Section):
     """Of Kaggle, for the source kaggle; None where the data is not there."""
     FILE: ClassVar[str | None] = None
     """The name of the data where a path is a folder or an archive with several files."""
+    PACKED: ClassVar[str | None] = None
+    """The archive in which the competition has that file; None: it has the file itself."""
     BESIDE: ClassVar[tuple[str, ...]] = ()
     """Names of small files that the dataset reads where they lie beside its data."""
 
@@ -35,6 +37,16 @@ class Dataset(Section):
     """A file or URL, for the sources that read one."""
     seed: Annotated[int, Field(ge=0)]
     """Of simulated data."""
+    max_gap_days: Annotated[int, Field(ge=0)] | None = None
+    """Data is refused where a series has no value for longer, in its own days or steps; null: only a warning."""
+    max_move: Annotated[float, Field(gt=0)] | None = None
+    """Data is refused where a value differs from the one before by more, as 0.5 for half; null: only a warning."""
+    max_bytes: Annotated[int, Field(ge=1)] = 4_000_000_000
+    """Of one file, decompressed; a larger one is refused."""
+    max_columns: Annotated[int, Field(ge=1)] = 2000
+    """Of one table of text; one with more is refused."""
+    max_seconds: Annotated[float, Field(gt=0)] = 600
+    """In which a URL must be downloaded."""
 
     @property
     def simulation(self) -> dict[str, Any]:

@@ -8,16 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tapeline.errors import Finding, refuse, scrub
+from tapeline.errors import Finding, refuse
+from tapeline.redaction import KEYS, holds_secret
 
-KEYS = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "an access key of AWS"),
-    (re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"), "a key of Google's API"),
-    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})"), "a token of GitHub"),
-    (re.compile(r"\bey[A-Za-z0-9_-]{15,}\.ey[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{15,}"), "a signed token"),
-    (re.compile(r"(?i)[\"']?private_key[\"']?\s*:\s*[\"'][^\"']{20,}"), "a service account's key"),
-)
+__all__ = ["KEYS", "password", "suspects"]
+
 NAMED = re.compile(r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|private)_?key)(?:_|$)")
 """Names of keys that hold a secret."""
 REFERENCE = ("_env", "_file")
@@ -38,7 +33,7 @@ def suspects(values: Mapping[str, Any]) -> Iterator[Finding]:
         if value is None or value == "" or ENVIRONMENT.fullmatch(text):
             continue
         named = NAMED.search(name) and not name.endswith(REFERENCE)
-        if named or scrub(text) != text or INSIDE.search(text) or any(each.search(text) for each, _ in KEYS):
+        if named or holds_secret(text) or INSIDE.search(text) or any(each.search(text) for each, _ in KEYS):
             fix = (
                 f"name a variable, as in {key.removesuffix('_env')}_env=NAME, and put it into the Secret that"
                 " target.data_secret or target.store_secret names"

@@ -8,6 +8,7 @@
     baselines(batch, names)         naive predictions for rows of the table, by name
     signatures(manifest)            optional: signatures that take raw data instead of features, SignatureSpecs
     series(section, raw)            optional: the time series that reports show, a Series
+    observed(section, raw)          optional: each series as it was delivered, in which defects are looked for: Observed
     newest(section, raw)            optional: as table, with the rows whose label is not known yet, for predict
     model_name(section)             optional: what its models are served as, of the keys as a mapping
 

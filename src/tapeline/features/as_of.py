@@ -26,13 +26,39 @@ class Clock:
 
     zone: str
     times: Mapping[date, time]
-    """The time of day from each date on."""
+    """The time of day from each date on; before the first one it is not known."""
+
+    @property
+    def since(self) -> date:
+        """The first date on which the time of day is known."""
+        return min(self.times)
+
+    def known(self, dates: Array) -> Array:
+        """Whether the time of day is known: datetime64[D], in any order, to bool."""
+        flags: Array = dates.astype("datetime64[D]") >= np.datetime64(self.since)
+        return flags
+
+    def latest(self, dates: Array) -> Array:
+        """As `instants`; the end of the day in the zone, where the time of day is not known."""
+        moments = self.instants(dates)
+        unknown = ~self.known(dates)
+        if unknown.any():
+            moments[unknown] = Clock(self.zone, {self.since: time(23, 59, 59)}).instants(dates[unknown])
+        return moments
+
+    def at(self, day: date) -> str:
+        """The time of day that applies on a date, with its zone: 16:30 Europe/London."""
+        if day < self.since:
+            return f"an unknown time before {self.since}, {self.zone}"
+        applies = max(each for each in self.times if each <= day)
+        return f"{self.times[applies]:%H:%M} {self.zone}"
 
     def instants(self, dates: Array) -> Array:
         """The moment on each date: datetime64[D], in any order, to datetime64[s] in UTC.
 
         Of a time that clocks repeat, the first is taken; a time that they skip has the offset before the change.
-        This is `datetime.combine(day, time, zone)` with fold 0. Fractions of a second are ignored.
+        This is `datetime.combine(day, time, zone)` with fold 0. Fractions of a second are ignored. Before the first
+        date, the first time is taken.
         """
         days = dates.astype("datetime64[D]").astype(np.int64)
         starts = sorted(self.times)
@@ -52,10 +78,6 @@ class Clock:
         moments += (clock.hour * 60 + clock.minute) * 60 + clock.second
         moments -= _offsets(days, clock, ZoneInfo(self.zone))
         return moments
-
-    def __str__(self) -> str:
-        latest = self.times[max(self.times)]
-        return f"{latest:%H:%M} {self.zone}"
 
 
 def _offsets(days: Array, clock: time, zone: ZoneInfo) -> Array:

@@ -93,10 +93,10 @@ def environment() -> dict[str, str]:
 
 
 def source() -> list[Path]:
-    """Our source, templates included, but what only decides where a graph runs."""
+    """Our source, templates and tables of facts included, but what only decides where a graph runs."""
     package, rooms = Path(__file__).parents[1], {"cli", "commands", "checks", "clusters"}
     here = {f"pipeline/{name}.py" for name in ("run_locally", "cache", "run_folder")}
-    known = (path for path in package.rglob("*") if path.suffix in (".py", ".html"))
+    known = (path for path in package.rglob("*") if path.suffix in (".py", ".html", ".json"))
     inside = ((path, path.relative_to(package)) for path in known)
     return sorted(path for path, name in inside if name.parts[0] not in rooms and name.as_posix() not in here)
 

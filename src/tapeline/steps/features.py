@@ -12,10 +12,10 @@ from typing import Any
 from tapeline import files
 from tapeline.config.schema import Dataset
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import task
+from tapeline.lookup import observed, task
 from tapeline.tables import profile as profiles
+from tapeline.tables import quality, writing
 from tapeline.tables import raw as raws
-from tapeline.tables import writing
 from tapeline.tables.table import Table
 
 
@@ -32,9 +32,12 @@ def space(config: Reads, *, raw: Path) -> int:
 
 
 def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
-    """Write the table that models learn from, its profile, and 64 of its rows."""
+    """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data."""
     module = kind(config.dataset)
     frame = raws.scan(raw) if module.SPEC.partition else raws.read(raw)
+    delivered = observed(config.dataset, frame)
+    defects = quality.records(quality.examine(delivered))
+    quality.say(defects)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
     made = Table(table, writing.write(table, header, parts))
@@ -55,7 +58,8 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
             "digest": raws.digest(raw),
             "table": made.manifest.digest,
             "rows": made.manifest.rows,
-            "quality": [],
+            "examined": len(delivered),
+            "quality": defects,
             "notes": made.manifest.extra,
             "statistics": statistics,
         },

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tapeline import files
 from tapeline.config.schema import Dataset
+from tapeline.errors import Finding, Refused
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import source
+from tapeline.lookup import observed, source
+from tapeline.tables import quality
 from tapeline.tables import raw as raws
 
 
@@ -31,9 +33,18 @@ def space(config: Reads) -> int:
 
 
 def run(config: Reads, *, raw: Path) -> None:
-    """Write the raw data: typed, sorted, unique."""
-    module = kind(config.dataset)
+    """Write the raw data: typed, sorted, unique; log what looks wrong in it.
+
+    Raises:
+        Refused: it cannot be read, or exceeds `dataset.max_gap_days` or `dataset.max_move`.
+    """
+    module, dataset = kind(config.dataset), config.dataset
     with files.scratch(raw.parent, "source") as folder:
-        frame, where = source(config.dataset).read(config.dataset, module.simulate, folder)
-        made = module.ingest(config.dataset, frame, where)
+        frame, where = source(dataset).read(dataset, module.simulate, folder)
+        made = module.ingest(dataset, frame, where)
         raws.write(raw, made if module.SPEC.partition else [("all", made)])
+    series = observed(dataset, raws.scan(raw) if module.SPEC.partition else raws.read(raw))
+    quality.say(quality.records(quality.examine(series)))
+    beyond = quality.limits(series, dataset.max_gap_days, dataset.max_move)
+    if findings := [Finding(f"{where}, {each.where}", each.problem, each.fix) for each in beyond]:
+        raise Refused(*findings)

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from tapeline.features.returns import log_returns
+from tapeline.tables import decimation
+from tapeline.tables.observed import moment, runs
 from tapeline.tables.table import Table
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, Any]
 
 POINTS = 240
-"""Of a curve, and of a cloud of points."""
+"""Of a cloud of points; the least and the greatest move of each series come on top."""
+BREAK = 20
+"""Missing values in a row from which on a curve is broken, and not drawn as if the last value had stayed."""
 GRID = 48
 """Points of a density."""
 SAMPLE = 2000
@@ -57,9 +61,9 @@ def of_series(series: Series) -> Values:
     levels = filled(raw)
     logs = bool((levels[np.isfinite(levels)] > 0).all())
     moves = log_returns(levels) if logs else np.diff(levels, axis=0, prepend=np.nan)
-    some = _spread(len(levels), POINTS)
     complete = np.flatnonzero(np.isfinite(moves).all(axis=1))
-    cloud = complete[_spread(len(complete), POINTS)]
+    cloud = _cloud(moves, complete)
+    time, curves = decimation.curve(series.time, np.where(_long_gaps(raw), np.nan, levels))
     lags = list(range(1, min(LAGS, len(levels) // 4) + 1))
     return {
         "names": names,
@@ -73,7 +77,7 @@ def of_series(series: Series) -> Values:
         "last": moment(series.time[-1]),
         "levels": {name: described(levels[:, at]) for at, name in enumerate(names)},
         "returns": {name: described(moves[:, at]) for at, name in enumerate(names)},
-        "curve": {"time": [moment(each) for each in series.time[some]], "values": _columns(names, levels[some])},
+        "curve": {"time": [moment(each) for each in time], "values": _columns(names, curves)},
         "scatter": _columns(names, moves[cloud]),
         "density": {name: density(moves[:, at]) for at, name in enumerate(names)},
         "lags": lags,
@@ -190,13 +194,25 @@ def _missing(time: Array, names: list[str], gone: Array) -> Values:
 
 def longest(flags: Array) -> int:
     """Length of the longest run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return int(runs(flags)[1].max(initial=0))
 
 
-def moment(time: Any) -> str:
-    """A time as text, as short as it can be."""
-    return str(np.datetime_as_string(time, unit="auto"))
+def _long_gaps(raw: Array) -> Array:
+    """Where a value is one of BREAK or more missing ones in a row: bool, the shape of raw."""
+    gaps = np.zeros(raw.shape, bool)
+    for at in range(raw.shape[1]):
+        for first, length in zip(*runs(~np.isfinite(raw[:, at])), strict=True):
+            gaps[first : first + length, at] = length >= BREAK
+    return gaps
+
+
+def _cloud(moves: Array, complete: Array) -> Array:
+    """Rows of a scatter plot: POINTS at equal distances, and those with a series' least or greatest move."""
+    if not len(complete):
+        return complete
+    ends = [complete[end] for end in (moves[complete].argmin(axis=0), moves[complete].argmax(axis=0))]
+    found: Array = np.unique(np.concatenate([complete[_spread(len(complete), POINTS)], *ends]))
+    return found
 
 
 def significant(value: float, digits: int = 6) -> float | None:

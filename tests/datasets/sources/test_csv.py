@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeline.datasets import parsing
+from tapeline.datasets.sources import archives, fetch, header, parquet
 from tapeline.datasets.sources import csv as source
-from tapeline.datasets.sources import fetch, parquet
 from tapeline.errors import Refused
 
 
@@ -29,7 +34,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_s
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(cells, cells, cells.filter(lambda cell: bool(cell.strip()))), min_size=1, max_size=12),
-    separator=st.sampled_from(source.SEPARATORS),
+    separator=st.sampled_from(header.SEPARATORS),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
     end=st.sampled_from(["\n", "\r\n"]),
     chunk=st.integers(1, 60),
@@ -127,6 +132,62 @@ def test_a_url_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for url in ("memory://absent.csv", "gopher://x/y.csv"):
         with pytest.raises(Refused, match=f"dataset.path={url}: cannot be read"):
             fetch.local(url, "dataset.path", tmp_path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path, packed: bool, remote: bool) -> None:
+    import fsspec
+
+    content = b"0" * 5_000_000
+    content = gzip.compress(content, mtime=0) if packed else content
+    name = f"memory://{tmp_path.name}/zeros" if remote else str(tmp_path / "zeros")
+    with fsspec.open(name, "wb") as file:
+        file.write(content)
+    (tmp_path / "temporary").mkdir()
+    with pytest.raises(Refused, match=r"zeros: has more than 1,000,000 bytes, decompressed; .*dataset.max_bytes="):
+        fetch.local(name, "dataset.path", tmp_path / "temporary", within=archives.Bounds(bytes=1_000_000))
+    largest = max(path.stat().st_size for path in (tmp_path / "temporary").iterdir()) if remote or packed else 0
+    assert largest < 3_000_000, "no more is written than the bound and one step"
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Sends a byte every 20 ms, or redirects to itself."""
+
+    def do_GET(self) -> None:
+        self.send_response(302 if self.path == "/round.csv" else 200)
+        self.send_header("Location", "/round.csv")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while self.path != "/round.csv":
+                self.wfile.write(b"1")
+                time.sleep(0.02)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [("slow.csv", "was not downloaded within 0.3 s; .*dataset.max_seconds"), ("round.csv", "redirects without end")],
+)
+def test_a_server_that_never_ends_is_refused(tmp_path: Path, slow: str, page: str, says: str) -> None:
+    with pytest.raises(Refused, match=f"dataset.path={slow}/{page}: .*{says}"):
+        fetch.local(f"{slow}/{page}", "dataset.path", tmp_path, within=archives.Bounds(seconds=0.3))
 
 
 def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:

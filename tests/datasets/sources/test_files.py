@@ -20,7 +20,8 @@ from tapeline.datasets import indices
 from tapeline.errors import Refused
 from tapeline.lookup import configure as compose
 from tapeline.lookup import dataset as module_of
-from tapeline.lookup import source
+from tapeline.lookup import observed, source
+from tapeline.tables import quality
 from tapeline.tables.digests import digest_frame
 
 DATA = Path(os.environ.get("TAPELINE_DATA") or Path(__file__).parents[4] / "shared" / "data") / "indices"
@@ -222,14 +223,20 @@ def test_a_url_is_read_each_time(tmp_path: Path) -> None:
     assert source(dataset).seen(dataset) is None
 
 
-def test_a_series_that_ends_early_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    frame = closes()
-    early = vendor(tmp_path, frame.head(50), "dax")
-    overrides = [f"dataset.path={wide(tmp_path, frame)}", f"dataset.files.dax={early}"]
+def test_a_series_that_ends_early_and_one_that_is_weekly_are_named(tmp_path: Path) -> None:
+    frame = closes(300).filter(pl.col("date").dt.weekday() < 6)
+    early = vendor(tmp_path, frame.head(100), "dax")
+    weekly = vendor(tmp_path, frame.filter(pl.col("date").dt.weekday() == 2), "nikkei")
+    overrides = [
+        f"dataset.path={wide(tmp_path, frame)}",
+        f"dataset.files.dax={early}",
+        f"dataset.files.nikkei={weekly}",
+    ]
     dataset = compose(["dataset.source=files", *overrides]).dataset
-    with caplog.at_level("INFO", logger="tapeline"):
-        indices.table(dataset, ingest("dataset.source=files", *overrides))  # type: ignore[arg-type]
-    assert [record.getMessage()[:34] for record in caplog.records] == ["dax has no close on the last 30 da"]
+    found = quality.examine(observed(dataset, ingest("dataset.source=files", *overrides)))
+    named = {(each.series, each.kind) for each in found}
+    assert {("dax", "end"), ("nikkei", "sparse")} <= named
+    assert not {("dax", "sparse"), ("nikkei", "hole")} & named
 
 
 def test_a_table_for_the_rest_is_not_read_where_all_have_files(tmp_path: Path) -> None:

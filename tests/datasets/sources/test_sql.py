@@ -15,9 +15,10 @@ from tapeline.cli import main as cli
 from tapeline.config.compose import plain
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.datasets.sources.sql import _message
-from tapeline.errors import Refused, refuse, scrub
+from tapeline.errors import Refused, refuse
 from tapeline.lookup import configure as compose
 from tapeline.lookup import source
+from tapeline.redaction import scrub
 from tests.datasets.sources.test_files import DATA, MARKETS, closes, ingest
 
 sqlalchemy = pytest.importorskip("sqlalchemy")

@@ -9,19 +9,21 @@ three days before; for the others of the day itself and the two before, because 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from tapeline import tensorflow as tf
+from tapeline.datasets.indices import calendars
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.datasets.sources import series as market_series
 from tapeline.errors import refuse
-from tapeline.features.as_of import daily, parse
+from tapeline.features.as_of import parse
 from tapeline.features.returns import lagged, log_returns
+from tapeline.tables.observed import Observed
 from tapeline.tables.profile import Series
 from tapeline.tables.spec import Column, InputSpec, Manifest, SignatureSpec, Spec, header_of
 from tapeline.tables.table import Batch
@@ -30,38 +32,32 @@ from tapeline.tables.writing import Parts
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPEC", "Section", "baselines", "ingest", "series", "signatures", "simulate", "table"]
+__all__ = ["SPEC", "Section", "baselines", "ingest", "observed", "series", "signatures", "simulate", "table"]
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
 
 SPEC = Spec(task="direction", outputs=("down",), horizon=timedelta(0))
 """The label of a day is known at that day's close: horizon 0."""
-CLOSES = {
-    "snp": daily("America/New_York", "16:00"),
-    "nyse": daily("America/New_York", "16:00"),
-    "djia": daily("America/New_York", "16:00"),
-    "nikkei": daily("Asia/Tokyo", "15:00", "15:30", changed=("2024-11-05",)),
-    "hangseng": daily("Asia/Hong_Kong", "16:00"),
-    "ftse": daily("Europe/London", "16:30"),
-    "dax": daily("Europe/Berlin", "17:30"),
-    "aord": daily("Australia/Sydney", "16:00"),
-}
-"""Markets in the order of the feature columns, and the time at which continuous trading ends on a regular day.
-Official closes are published a little later: closing auctions take up to 15 minutes, and since 2024 the DAX
-includes prices until 18:00 in Frankfurt, which is 17:00 in London, the default of dataset.as_of."""
+CLOSES = calendars.closes()
+"""Markets in the order of the feature columns, and the time on each day at which continuous trading ends, or from 2024
+on the time until which prices enter the DAX: hours.json has the history and its sources. Official closes are published
+a little later, since closing auctions take up to 15 minutes. 18:00 in Frankfurt is 17:00 in London, the default of
+dataset.as_of."""
 LAGS = {market: (1, 2, 3) if market in ("snp", "nyse", "djia") else (0, 1, 2) for market in CLOSES}
 HISTORY = 5
 """Rows of closes that the features of one row need: two for a return, and three lags."""
 FIRST_ROW = 7
 """The first row of the published table; four rows of history would be enough."""
+QUESTION = "Will the S&P 500 close lower than on the day before?"
 MEANING = {
-    False: "Every column is known at that time. European markets close after two hours of New York's trading, so "
-    "part of the forecast move has already happened. Nearly all of the accuracy comes from these columns.",
-    True: "Nearly all of the published accuracy comes from the same day's European closes. A model that decides "
-    "before these closes loses it: on the original table, Deep's accuracy falls from .722 to about .576.",
+    False: "Every column is known at that time. The same day's European closes are among them: they come about two "
+    "hours after New York opens, so part of the forecast move has happened by then.",
+    True: "Columns that are not known at that time on every day are left out.",
 }
-"""How dataset.as_of changes the accuracy. True: a column is known too late to be a feature."""
+"""What dataset.as_of means for the forecast. True: a column is known too late to be a feature."""
+VOLATILITY_DAYS = 20
+"""Returns of the S&P before the forecast day whose standard deviation is the context column `volatility`."""
 LEAST_DAYS = 60
 LONGEST_HOLIDAY = 10
 """Days without a close in the longest holiday: Tokyo, 2019."""
@@ -76,7 +72,7 @@ class Section(market_series.Section):
     """The keys of `dataset=indices`."""
 
     MARKETS = tuple(CLOSES)
-    cutoff_year: Annotated[int, Field(ge=1800, le=2200)] | None
+    cutoff_year: Annotated[int, Field(ge=1500, le=2200)] | None
     """The first year that is kept; null keeps all."""
     as_of: Annotated[str, AfterValidator(_check_as_of)]
     """The time of the decision on each day, `HH:MM Zone`; a column that is not known then is no feature."""
@@ -106,7 +102,6 @@ def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
     import polars as pl
 
     days = raw.filter(pl.col("snp").is_not_null())
-    _log_early_ends(days)
     closes = days.with_columns(pl.col(CLOSES).fill_null(strategy="forward"))
     complete = closes.filter(pl.all_horizontal(pl.col(CLOSES).is_not_null()))
     if len(complete) < len(closes):
@@ -117,44 +112,89 @@ def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
     returns = {market: log_returns(complete[market].to_numpy()) for market in CLOSES}
     columns = {f"{market}_log_return_{lag}": lagged(returns[market], lag) for market in CLOSES for lag in LAGS[market]}
     known = _known(section.as_of, dates)
-    late = {name: each["when"] for name, each in known.items() if each["hours"] < 0}
+    late = {name: each["when"] for name, each in known.items() if each["hours"] is None or each["hours"] < 0}
     kept = {name: column[FIRST_ROW:] for name, column in columns.items() if name not in late}
-    if late:
-        log.info("left out, because not known at %s: %s", section.as_of, ", ".join(late))
+    _log_late(section.as_of, known)
     frame = pl.DataFrame(
         {
             "time": dates[FIRST_ROW:],
             "target": (returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
+            "move": returns["snp"][FIRST_ROW:],
+            "volatility": _volatility(returns["snp"])[FIRST_ROW:],
             **{name: column.astype(np.float32) for name, column in kept.items()},
         }
     )
     schema = [Column("time", "time", "datetime64[D]"), Column("target", "target", "int64")]
+    schema += [Column(name, "context", "float64") for name in ("move", "volatility")]
     schema += [Column(name, "feature", "float32") for name in kept]
-    notes = {"late": late, "known": known, "meaning": MEANING[bool(late)]}
+    notes = {"late": late, "known": known, "meaning": MEANING[bool(late)], "question": QUESTION}
     return header_of(SPEC, section.name, schema, notes), [("all", frame)]
 
 
-def _log_early_ends(days: pl.DataFrame) -> None:
-    """Log each series that ends early; its last close is filled forward to the end."""
-    for market in CLOSES:
-        known = days["date"].filter(days[market].is_not_null())
-        ended = len(days) if known.is_empty() else int((days["date"] > known[-1]).sum())
-        if ended > LONGEST_HOLIDAY:
-            log.info("%s has no close on the last %d days; its last close is filled forward", market, ended)
+def _log_late(as_of: str, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Log which columns are no features, once for each reason."""
+    late = [name for name, each in known.items() if each["hours"] is not None and each["hours"] < 0]
+    if late:
+        log.info(
+            "left out, because not known at %s: %s",
+            as_of,
+            ", ".join(f"{name} ({known[name]['when']})" for name in late),
+        )
+    unknown = [name for name, each in known.items() if each["hours"] is None]
+    if unknown:
+        since = max(CLOSES[name.partition("_")[0]].since for name in unknown)
+        year = since.year + (since > date(since.year, 1, 1))
+        reasons = ", ".join(f"{name} ({known[name]['when']})" for name in unknown)
+        log.info(
+            "left out, because trading hours are unknown: %s; from dataset.cutoff_year=%d on they are known",
+            reasons,
+            year,
+        )
+
+
+def _volatility(returns: Array) -> Array:
+    """Standard deviation of the returns before each day, at most VOLATILITY_DAYS of them; NaN for fewer than two."""
+    spans = [returns[max(0, day - VOLATILITY_DAYS) : day] for day in range(len(returns))]
+    known = [span[np.isfinite(span)] for span in spans]
+    return np.array([span.std() if len(span) > 1 else np.nan for span in known])
 
 
 def _known(as_of: str, dates: Array) -> dict[str, dict[str, Any]]:
-    """For each column, when it is known, and the least number of hours from then to the decision over all rows."""
+    """For each column, when it is known, and the least number of hours from then to the decision over all rows.
+
+    The hours are None for a column of the day itself whose exchange had unknown hours on some day.
+    """
     decisions = parse(as_of).instants(dates)
-    instants = {market: clock.instants(dates) for market, clock in CLOSES.items()}
-    known = {}
+    known: dict[str, dict[str, Any]] = {}
     for market, clock in CLOSES.items():
+        instants = clock.latest(dates)
         for lag in LAGS[market]:
-            ahead = decisions[FIRST_ROW:] - instants[market][FIRST_ROW - lag : len(dates) - lag]
-            day = {0: "the same day", 1: "the day before"}.get(lag, f"{lag} days before")
-            hours = float(ahead.min() / np.timedelta64(1, "h"))
-            known[f"{market}_log_return_{lag}"] = {"hours": hours, "when": f"closes at {clock} {day}"}
+            name, days = f"{market}_log_return_{lag}", dates[FIRST_ROW - lag : len(dates) - lag]
+            ahead = (decisions[FIRST_ROW:] - instants[FIRST_ROW - lag : len(dates) - lag]) / np.timedelta64(1, "h")
+            if not lag and not clock.known(days).all():
+                known[name] = {"hours": None, "when": f"closing time unknown before {clock.since}"}
+                continue
+            worst, day = int(ahead.argmin()), {0: "the same day", 1: "the day before"}.get(lag, f"{lag} days before")
+            known[name] = {"hours": float(ahead[worst]), "when": f"closes at {clock.at(days[worst].item())} {day}"}
     return known
+
+
+def observed(section: Section, raw: pl.DataFrame) -> Iterator[Observed]:
+    """The closes of each market as they were delivered, with the calendar of its exchange.
+
+    A close is expected on the days on which both the exchange and New York trade, since other days are not used.
+    Simulated markets have holidays of their own.
+    """
+    import polars as pl
+
+    for market, (exchange, _) in calendars.EXCHANGES.items():
+        closes = raw.select("date", pl.col(market).cast(pl.Float64)).drop_nulls()
+        trading, expected = None, None
+        if section.source != "simulated":
+            trading = calendars.open_days(exchange)
+            expected = np.intersect1d(trading, calendars.open_days("XNYS"))
+        time, values = closes["date"].to_numpy(), closes[market].to_numpy()
+        yield Observed(market, time, values, expected, trading, pause=LONGEST_HOLIDAY + 1)
 
 
 def series(section: Section, raw: pl.DataFrame) -> Series:

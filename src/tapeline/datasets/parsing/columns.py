@@ -89,6 +89,8 @@ class Reader:
     """No value may be missing."""
     needed: bool = False
     """At least one value must be present."""
+    absent: tuple[str, str] | None = None
+    """Problem and fix for a value in the right form that does not exist, as 2011-02-29."""
     one_form: bool = False
     """Findings about unreadable values quote the first value that can be read."""
 
@@ -118,6 +120,11 @@ class _Reading:
     parts: tuple[pl.Series, ...]
     broken: tuple[_Rows, ...]
     unreadable: _Rows = _Rows()
+    """All rows that this form cannot read."""
+    absent: _Rows = _Rows()
+    """Those of them whose text has this form."""
+    other: _Rows = _Rows()
+    """Those of them whose text has another one."""
     good: tuple[Any, int] | None = None
     """The first value that this form can read, and its row."""
 
@@ -212,9 +219,12 @@ def _extend(
     reader: Reader, reading: _Reading, values: pl.Series, text: pl.Series, raw: pl.Series, rows: pl.Series
 ) -> _Reading:
     """The reading after one more batch."""
-    unreadable = reading.unreadable
+    unreadable, absent, other = reading.unreadable, reading.absent, reading.other
     if values.null_count() > text.null_count():
-        unreadable = unreadable.add(values.is_null() & text.is_not_null(), rows, raw)
+        unread = values.is_null() & text.is_not_null()
+        formed = _has_form(text, reading.form) if reader.absent else unread & False
+        unreadable = unreadable.add(unread, rows, raw)
+        absent, other = absent.add(unread & formed, rows, raw), other.add(unread & ~formed, rows, raw)
     broken = [
         bad.add(check.broken(values, reading.form), rows, raw)
         for check, bad in zip(reader.checks, reading.broken, strict=True)
@@ -224,7 +234,13 @@ def _extend(
         at = int(values.is_not_null().arg_max() or 0)
         good = (raw[at], int(rows[at]))
     parts = (*reading.parts, reader.finish(values, reading.form))
-    return _Reading(reading.form, parts, tuple(broken), unreadable, good)
+    return _Reading(reading.form, parts, tuple(broken), unreadable, absent, other, good)
+
+
+def _has_form(text: pl.Series, form: Form) -> pl.Series:
+    """Whether each text is written in a form of dates, whether or not there is such a date."""
+    written = "%" in form.name
+    return text.str.contains(form.shape).fill_null(False) if written else text.is_null() & False
 
 
 def _as_text(column: pl.Series) -> pl.Series | None:
@@ -292,7 +308,9 @@ def _finish(reader: Reader, state: _State, name: str) -> Parsed:
         if reader.one_form and best.good:
             problem = f"{{!r}} is not a {reader.noun} written as {best.good[0]!r} in row {best.good[1]}"
             fix = f"write all {reader.noun}s in the same form"
-        add_rows(best.unreadable, problem, fix)
+        add_rows(best.other, problem, fix)
+        if reader.absent:
+            add_rows(best.absent, *reader.absent)
         for check, bad in zip(reader.checks, best.broken, strict=True):
             add_rows(bad, check.problem, check.fix)
         values = pl.concat([part.cast(getattr(pl, reader.dtype)) for part in best.parts])

@@ -22,17 +22,21 @@ OFFSET = r"(:[0-9]{2}(?:\.[0-9]+)?) ?(?:Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 MIDNIGHT = r"([T ]|, )00:00(:00(\.0+)?)?$"
 MISSING = ("", "-", ".", "na", "n/a", "#n/a", "nan", "null", "none")
 """Texts that mean a missing number, in lower case."""
-YEARS = (1800, 2100)
+YEARS = (1500, 2100)
 EXACT = 2**53
 """Whole numbers up to this one are exact in a float."""
 CORRECT = "correct the value, or leave it empty"
+NO_DAY = ("{!r} is no day of the calendar", "correct the date, or remove the row")
+"""Problem and fix of a date in the right form, as 2011-02-29."""
 
 
 def date_reader(date_format: str | None = None) -> Reader:
     """The reader of `dates`: a date in every row."""
     midnight = Check("the time is not midnight", "use one row for each day, with the date alone", _not_midnight)
     checks = (midnight, *_year_checks())
-    reader = partial(Reader, "date", "Date", native=_native_day, checks=checks, finish=_to_date, complete=True)
+    reader = partial(
+        Reader, "date", "Date", native=_native_day, checks=checks, finish=_to_date, complete=True, absent=NO_DAY
+    )
     if not date_format:
         unreadable = ("{!r} is not a date", "set its format, as in dataset.date_format=%d/%m/%Y")
         return reader(_day_forms, unreadable=unreadable, clean=_without_offset, one_form=True)
@@ -52,7 +56,9 @@ def time_reader(date_format: str | None = None, zone: str = "UTC") -> Reader:
         partial(_clocks_change, zone=zone),
     )
     checks, finish = (*_year_checks(), gap), partial(_in_utc, zone=zone)
-    reader = partial(Reader, "time", "Datetime", native=_native_time, checks=checks, finish=finish, complete=True)
+    reader = partial(
+        Reader, "time", "Datetime", native=_native_time, checks=checks, finish=finish, complete=True, absent=NO_DAY
+    )
     if not date_format:
         unreadable = ("{!r} is not a time", "set its format, as in dataset.date_format=epoch_ms")
         return reader(_time_forms, unreadable=unreadable, clean=_strip, one_form=True)

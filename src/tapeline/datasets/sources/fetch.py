@@ -5,23 +5,27 @@ A path may also name a folder or a zip archive with several files, where the dat
 
 from __future__ import annotations
 
-import gzip
-import shutil
+import time
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tapeline import files
 from tapeline.config.schema import Dataset
+from tapeline.datasets.sources.archives import CHUNK, Bounds, bounds, decompressed, new_name, too_large
 from tapeline.errors import Finding, Refused, refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-CHUNK = 1 << 20
-"""Bytes that are copied in one step."""
+CONNECT_SECONDS = 15
+PROBLEMS = {
+    "FileNotFoundError": "no such file on the server",
+    "TooManyRedirects": "the server redirects without end",
+    "ClientConnectorDNSError": "there is no such host",
+}
+"""What exceptions mean whose own text is no sentence."""
 DECOMPRESSED = 5
 """Size of decompressed text for each byte of a compressed file, about."""
 
@@ -40,7 +44,7 @@ def scanned(dataset: Dataset, folder: Path, scan: Callable[[Path, str], pl.LazyF
     if findings := list(check(dataset)):
         raise Refused(*findings)
     name = dataset.path or ""
-    return scan(local(name, "dataset.path", folder, dataset.FILE), name), name
+    return scan(local(name, "dataset.path", folder, dataset.FILE, bounds(dataset)), name), name
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:
@@ -50,48 +54,39 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("dataset.path", f"dataset.source={dataset.source} needs it", fix)
 
 
-def local(name: str, key: str, folder: Path, member: str | None = None) -> Path:
-    """A local path for `name`; a URL is downloaded to `folder`, and a .gz or .zip file decompressed there.
+def local(name: str, key: str, folder: Path, member: str | None = None, within: Bounds | None = None) -> Path:
+    """A local path for `name`; a URL is downloaded to `folder`, and a file of gzip or zip decompressed there.
 
     Args:
         name: a path or URL.
         key: the configuration key that holds it, for error messages.
         folder: takes temporary files.
         member: the name of the data where the path is a folder or an archive with several files.
+        within: the bounds of size and time.
 
     Raises:
-        Refused: the file does not exist, cannot be read, is empty, is in no archive under this name, or fsspec does not
-            know the type of URL.
+        Refused: the file does not exist, cannot be read, is empty or too large, is in no archive under this name, a
+            download takes too long, or fsspec does not know the type of URL.
     """
-    path = _fetched(name, key, folder) if "://" in name else _file(name, key, member)
-    path = decompressed(path, name, folder, member)
+    within = within or Bounds()
+    path = _fetched(name, key, folder, within) if "://" in name else _file(name, key, member)
     try:
+        path = decompressed(path, name, folder, member, within)
+        if path.stat().st_size > within.bytes:
+            raise too_large(name, within)
         with open(path, "rb") as file:
             if not any(chunk.strip() for chunk in iter(lambda: file.read(CHUNK), b"")):
                 raise refuse(name, "the file is empty", "use a file with a header and rows")
-    except OSError as error:
+    except PermissionError as error:
         raise refuse(f"{key}={name}", str(error.strerror).lower(), "use a file that you may read") from None
-    return path
-
-
-def decompressed(path: Path, name: str, folder: Path, member: str | None = None) -> Path:
-    """The file itself, or the content of a .gz or .zip file in `folder`; arguments as `local`.
-
-    Raises:
-        Refused: the archive is damaged, or does not say which of its files is the data.
-    """
-    kind = (path.name if path.suffix else name).lower()
-    if kind.endswith(".gz"):
-        return _unpacked(path, name, folder)
-    if kind.endswith(".zip"):
-        return _unzipped(path, name, folder, member)
     return path
 
 
 def _file(name: str, key: str, member: str | None = None) -> Path:
     path = Path(name)
     if member and path.is_dir():
-        found = [path / each for each in (member, f"{member}.zip", f"{member}.gz") if (path / each).is_file()]
+        names = (member, f"{member}.zip", f"{member}.gz", f"{PurePosixPath(member).stem}.zip")
+        found = [path / each for each in names if (path / each).is_file()]
         if not found:
             raise refuse(f"{key}={path}", f"the folder has no file {member}", "set it to a file, or to another folder")
         return found[0]
@@ -101,60 +96,46 @@ def _file(name: str, key: str, member: str | None = None) -> Path:
     return path
 
 
-def _fetched(url: str, key: str, folder: Path) -> Path:
+def _fetched(url: str, key: str, folder: Path, within: Bounds) -> Path:
     import fsspec
 
-    path = _new(folder)
+    path, end = new_name(folder), time.monotonic() + within.seconds
     with open(path, "wb") as copy:
         try:
-            with fsspec.open(url, "rb") as handle:
+            with fsspec.open(url, "rb", **_options(url, within)) as handle:
                 while chunk := handle.read(CHUNK):
                     copy.write(chunk)
+                    if copy.tell() > within.bytes:
+                        raise too_large(url, within)
+                    if time.monotonic() > end:
+                        raise TimeoutError
+        except Refused:
+            raise
+        except TimeoutError:
+            problem = f"was not downloaded within {within.seconds:g} s"
+            raise refuse(f"{key}={url}", problem, "download it first, or set a larger dataset.max_seconds") from None
         except Exception as error:  # each file system raises its own exceptions
-            what = " ".join(str(error).split()) or type(error).__name__
+            what = _problem(error)
             raise refuse(f"{key}={url}", f"cannot be read ({what})", "check the address and access to it") from None
     return path
 
 
-def _unpacked(packed: Path, name: str, folder: Path) -> Path:
-    path = _new(folder)
-    with open(path, "wb") as copy:
-        try:
-            with gzip.open(packed) as content:
-                shutil.copyfileobj(content, copy, CHUNK)
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise refuse(name, "is not a complete gzip file", "download it again") from None
-    return path
+def _problem(error: BaseException) -> str:
+    """What the first cause of an exception says; fsspec reports most as a file that is not found."""
+    while error.__cause__:
+        error = error.__cause__
+    kind = type(error).__name__
+    return PROBLEMS.get(kind) or " ".join(str(error).split()) or kind
 
 
-def _unzipped(packed: Path, name: str, folder: Path, member: str | None) -> Path:
-    path = _new(folder)
-    try:
-        with zipfile.ZipFile(packed) as archive:
-            inside = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
-            chosen = _chosen(inside, name, member)
-            with archive.open(chosen) as content, open(path, "wb") as copy:
-                shutil.copyfileobj(content, copy, CHUNK)
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError):
-        raise refuse(name, "is not a complete zip archive", "download it again") from None
-    except RuntimeError:  # zipfile's, where a password is needed
-        raise refuse(name, "the zip archive is encrypted", "extract it, and name the extracted file") from None
-    if chosen.lower().endswith(".zip"):
-        return _unzipped(path, f"{name}, {chosen}", folder, member)
-    return path
+def _options(url: str, within: Bounds) -> dict[str, Any]:
+    """Arguments of the file system: a server that sends too slowly ends the download."""
+    if not url.lower().startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
 
-
-def _chosen(inside: Sequence[str], name: str, member: str | None) -> str:
-    """The one file of an archive, the one with the wanted name, or the archive inside that is named after it."""
-    if len(inside) == 1:
-        return inside[0]
-    wanted = (member, f"{member}.zip", f"{PurePosixPath(member).stem}.zip") if member else ()
-    for each in wanted:
-        found = [file for file in inside if PurePosixPath(file).name == each]
-        if len(found) == 1:
-            return found[0]
-    what = f"no file {member}" if member else f"{len(inside)} files"
-    raise refuse(name, f"the zip archive has {what}", "extract it, and name the file, as in dataset.path=train.csv")
+    limit = ClientTimeout(total=within.seconds, sock_connect=min(CONNECT_SECONDS, within.seconds))
+    return {"client_kwargs": {"timeout": limit}, "skip_instance_cache": True}
 
 
 def beside(path: str, name: str) -> bytes | None:
@@ -193,11 +174,6 @@ def _member(path: str, name: str) -> bytes | None:
             return archive.read(found[0]) if found else None
     except zipfile.BadZipFile:
         raise refuse(path, "is not a complete zip archive", "download it again") from None
-
-
-def _new(folder: Path) -> Path:
-    """A new name in the folder."""
-    return folder / f"source{sum(1 for _ in folder.iterdir())}"
 
 
 def seen(dataset: Dataset) -> str | None:

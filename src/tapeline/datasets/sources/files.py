@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from tapeline import files
 from tapeline.config.schema import Dataset
+from tapeline.datasets.parsing import DATE_NAMES
 from tapeline.datasets.sources import csv, fetch, parquet, series
+from tapeline.datasets.sources.archives import bounds
 from tapeline.errors import Finding, Refused
 
 if TYPE_CHECKING:
@@ -33,10 +35,10 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
         raise Refused(*findings)
     parts = []
     for market, file in section.files.items():
-        frame = _table(file.path, f"dataset.files.{market}", folder)
+        frame = _table(section, file.path, f"dataset.files.{market}", folder, file.date_column)
         parts.append(series.single(section, market, frame, file.path, file))
     if section.path and (rest := _rest(section)):
-        frame = _table(section.path, "dataset.path", folder)
+        frame = _table(section, section.path, "dataset.path", folder)
         names = series.columns(section, frame, section.path, rest)
         parts.append(series.read_closes(frame, section.path, names, section.date_format))
     return series.join(parts, section.MARKETS).lazy(), "dataset.files"
@@ -46,9 +48,12 @@ def _rest(section: series.Section) -> list[str]:
     return [market for market in section.MARKETS if market not in section.files]
 
 
-def _table(name: str, key: str, folder: Path) -> pl.LazyFrame:
-    scan = parquet.scan if name.endswith(".parquet") else csv.scan
-    return scan(fetch.local(name, key, folder), name)
+def _table(section: series.Section, name: str, key: str, folder: Path, date_column: str | None = None) -> pl.LazyFrame:
+    path = fetch.local(name, key, folder, within=bounds(section))
+    if name.lower().endswith(".parquet"):
+        return parquet.scan(path, name)
+    own = date_column or section.date_column
+    return csv.scan(path, name, [own] if own else DATE_NAMES, section.max_columns)
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from tapeline import files
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources import csv, fetch
+from tapeline.datasets.sources import csv
+from tapeline.datasets.sources.archives import bounds, decompressed
 from tapeline.errors import Finding, Refused, refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
+READS: tuple[str, ...] = ()
 KEYS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
 """Variables of the environment, or keys of a Secret: a token, or the two others."""
 RETRIES = 5
@@ -48,8 +50,8 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     inside = folder / "kaggle"
     inside.mkdir()
     with _without_credentials(inside):
-        path = _downloaded(dataset.COMPETITION or "", file, inside, credentials)
-    return csv.scan(fetch.decompressed(path, name, folder, file), name), name
+        path = _downloaded(dataset.COMPETITION or "", dataset.PACKED or file, inside, credentials)
+    return csv.scan(decompressed(path, name, folder, file, bounds(dataset)), name), name
 
 
 def check(dataset: Dataset) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ The schema of datasets that the sources `files` and `sql` can read, and the code
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -133,6 +134,11 @@ def read_closes(frame: pl.LazyFrame, where: str, names: Mapping[str, str], date_
         raise refuse(where, "has a header and no rows", "add rows of dates and closes")
     parsing.refuse_findings(where, parsed.values())
     dates = parsed[names["date"]].values
+    latest = date.today() + timedelta(days=1)  # in the east it is tomorrow already
+    if (ahead := dates > latest).any():
+        row = int(ahead.arg_max() or 0) + 1
+        problem = f"{dates[row - 1]} is in the future ({int(ahead.sum())} rows)"
+        raise refuse(f"{where}, column {names['date']}, row {row}", problem, "correct the date, or remove the row")
     if (twice := dates.is_duplicated()).any():
         day: Any = dates.filter(twice).min()
         rows = (dates == day).arg_true() + 1

@@ -19,7 +19,8 @@ from tapeline.config.schema import Dataset
 from tapeline.config.secrets import password as reference
 from tapeline.datasets.sources import query as single
 from tapeline.datasets.sources import series
-from tapeline.errors import Finding, Refused, refuse, scrub
+from tapeline.errors import Finding, Refused, refuse
+from tapeline.redaction import scrub
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,7 +97,7 @@ def _connected(section: Section, password: str | None) -> Iterator[Any]:
     extra = EXTRAS.get(url.get_backend_name())
     fix = f"install tapeline[{extra}]" if extra else "install its driver for SQLAlchemy"
     try:
-        full = url.set(password=password) if password else url
+        full = _read_only(url.set(password=password) if password else url)
         connection = sqlalchemy.create_engine(
             full, poolclass=sqlalchemy.NullPool, hide_parameters=True, connect_args=_arguments(url)
         ).connect()
@@ -118,6 +119,16 @@ def _check_file(url: Any) -> None:
     """Refuse a missing file, because the drivers would create it."""
     if _is_file(url) and not Path(url.database).is_file():
         raise refuse(f"dataset.url={url.drivername}:///{url.database}", "no such file", "set it to a file that exists")
+
+
+def _read_only(url: Any) -> Any:
+    """The URL of a file of SQLite in its form that opens the file for reading only; other URLs as they are."""
+    name = url.database or ""
+    if url.get_backend_name() != "sqlite" or name in ("", ":memory:"):
+        return url
+    path = name if name.startswith("file:") else "file:" + quote(str(Path(name).absolute()))
+    memory = ":memory:" in path or url.query.get("mode") == "memory"
+    return url if memory else url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
 
 
 def _arguments(url: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ SPANS = 10
 """Years that a chart of missing values has room for."""
 COLUMNS = 40
 """That a picture of the columns has room for, those known last."""
+MARKED = ("unit", "jump", "frozen", "hole")
+"""Kinds of defects that charts mark."""
 SERIES_AT = ("profile", "statistics", "series")
 
 
@@ -29,7 +31,12 @@ def figures(profile: Values, number: Number) -> list[Figure]:
     """Pictures of the data, in the order of reading."""
     series = profile["statistics"].get("series")
     of_series = (
-        [*_prices(series, number), *_autocorrelation(series), *_by_lag(series, number), _missing(series, number)]
+        [
+            *_prices(series, profile["quality"], number),
+            *_autocorrelation(series),
+            *_by_lag(series, number),
+            _missing(series, number),
+        ]
         if series
         else []
     )
@@ -65,7 +72,7 @@ def _decimals(series: Values) -> int:
     return min(12, max(0, 3 - math.floor(math.log10(spread))))
 
 
-def _prices(series: Values, number: Number) -> Iterator[Figure]:
+def _prices(series: Values, defects: Sequence[Values], number: Number) -> Iterator[Figure]:
     time = np.array(series["curve"]["time"], "datetime64")
     curves = {name: series["curve"]["values"][name] for name in series["names"][:LINES]}
     scaled = {name: _from_first(values) for name, values in curves.items()}
@@ -73,10 +80,14 @@ def _prices(series: Values, number: Number) -> Iterator[Figure]:
     here = (*SERIES_AT, "curve", "values")
     raw = [[str(time[at]), *(number(*here, name, at, form=",.6g") for name in curves)] for at in some]
     relative = [[str(time[at]), *(f"{scaled[name][at]:.1f}" for name in curves)] for at in some]
+    marked, day = _marked(defects, time), (time[-1] - time[0]) / 400
+    note = " Red: what the data quality box names." if marked else ""
 
     def draw(columns: Mapping[str, list[float]], label: str, scale: str) -> Any:
         def inside(figure: Any) -> None:
             axes = figure.subplots()
+            for first, last in marked:
+                axes.axvspan(first - day, last + day, color=BAD, alpha=0.15, linewidth=0)
             lines(axes, time, columns, series["target"])
             axes.set(ylabel=label, yscale=scale)
             axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -86,12 +97,23 @@ def _prices(series: Values, number: Number) -> Iterator[Figure]:
         return inside
 
     unit = series["unit"]
-    caption = f"As they are: {unit}, on a scale of ratios so that small ones are seen beside large ones."
+    caption = f"As they are: {unit}, on a scale of ratios so that small ones are seen beside large ones.{note}"
     svg = picture("prices", caption, draw(curves, f"{unit} (log scale)", "log"), 3.0)
     yield Figure("prices", "Prices", caption, svg, Grid(["time", *curves], raw))
-    caption = "Each from 100 on its first day, so that their ways can be compared."
+    caption = f"Each from 100 on its first day, so that their ways can be compared.{note}"
     svg = picture("scaled", caption, draw(scaled, "first = 100", "linear"), 3.0)
     yield Figure("scaled", "Prices, scaled", caption, svg, Grid(["time", *curves], relative))
+
+
+def _marked(defects: Sequence[Values], time: Any) -> list[tuple[Any, Any]]:
+    """First and last times of defects that have a place on the picture."""
+    spans = [(np.datetime64(each["first"]), np.datetime64(each["last"])) for each in defects if each["kind"] in MARKED]
+    return sorted({(first, last) for first, last in spans if first >= time[0] and last <= time[-1]})
+
+
+def quality(profile: Values) -> dict[str, Any]:
+    """What the data quality box says: lines, and how many series were examined."""
+    return {"lines": [each["text"] for each in profile["quality"]], "examined": profile.get("examined", 0)}
 
 
 def _from_first(values: list[float | None]) -> list[float]:
@@ -263,8 +285,8 @@ def _known(profile: Values, number: Number) -> Iterator[Figure]:
     known = profile["notes"].get("known")
     if not known:
         return
-    last = dict(sorted(known.items(), key=lambda item: item[1]["hours"])[:COLUMNS])
-    hours = [each["hours"] for each in last.values()]
+    last = dict(sorted(known.items(), key=lambda item: (item[1]["hours"] is not None, item[1]["hours"]))[:COLUMNS])
+    hours = [float("nan") if each["hours"] is None else each["hours"] for each in last.values()]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -283,11 +305,14 @@ def _known(profile: Values, number: Number) -> Iterator[Figure]:
             name,
             each["when"],
             number("profile", "notes", "known", name, "hours", form=".1f"),
-            "late" if each["hours"] < 0 else "known",
+            "unknown" if each["hours"] is None else "late" if each["hours"] < 0 else "known",
         ]
         for name, each in last.items()
     ]
-    caption = "Hours from when a column is known to the decision, on the worst day. Right of the line is too late."
+    caption = (
+        "Hours from when a column is known to the decision, on the worst day. Right of the line is too late; a column "
+        "without a point has unknown hours."
+    )
     svg = picture("known", caption, draw, 0.8 + 0.155 * len(last))
     head = ["column", "when", "hours before", "at the decision"]
     yield Figure(
@@ -314,7 +339,7 @@ def _target(series: Values, number: Number) -> Iterator[Figure]:
         [span, number(*here, "rows", at, form=",d"), number(*here, "share", at, form=".3f")]
         for at, span in enumerate(down["periods"])
     ]
-    caption = "The dashed line is half and half: a model that always caption the same is right on one side of it."
+    caption = "Share of the rows whose target is down. The dashed line is one half."
     grid = Grid(["time", "rows", "share down"], rows)
     yield Figure("target", "How often it falls", caption, picture("target", caption, draw), grid)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tapeline.errors import refuse, scrub
+from tapeline.errors import refuse
+from tapeline.redaction import holds_secret
 from tapeline.serving.store.backend import Backend
 from tapeline.serving.store.folder import FolderBackend
 from tapeline.serving.store.object_storage import ObjectStorageBackend
@@ -18,7 +19,7 @@ def backend(location: Path | str) -> Backend:
     """
     if isinstance(location, Path) or "://" not in location:
         return FolderBackend(Path(location))
-    if scrub(location) != location:
+    if holds_secret(location):
         problem = "contains a password"
         raise refuse(location, problem, "leave it out of the URL; set the credentials in the environment")
     return ObjectStorageBackend.from_url(location)
