@@ -17,7 +17,10 @@ from tapeline.clusters.pod_spec import COMMAND
 from tests import faces
 from tests.conftest import Tapeline, metrics, without_run
 
-BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"]
+BUILT = [
+    *("model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"),
+    *("tune=optuna", "tune.trials=2"),
+]
 
 
 @pytest.fixture
