@@ -9,34 +9,47 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-faults test-k80 test-cluster lint bench bench-conv bench-data bench-serving lock protos schemas clean
+OWN := help test test-docs test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
 .DEFAULT_GOAL := help
 
-ifneq ($(filter-out $(OWN) .venv/% .venv-k80/%,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(OWN) .venv/% .venv-docs/% .venv-k80/%,$(MAKECMDGOALS)),)
 
 # One call for the whole line, also if files have the names of goals: it refuses a second goal before anything starts.
 override TAPELINE_GOALS := $(MAKECMDGOALS)
 export TAPELINE_GOALS
+COMMANDS := $(subst _,-,$(filter-out __init__,$(notdir $(patsubst %.py,%,$(patsubst %/__init__.py,%,$(wildcard \
+  src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))))))
+# Only a line that can be understood makes the environment: one command, or help and one command.
+ONE := $(filter 1,$(words $(MAKECMDGOALS)))$(and $(filter help,$(firstword $(MAKECMDGOALS))),$(filter 2,$(words $(MAKECMDGOALS))))
+UNDERSTOOD := $(and $(ONE),$(filter $(COMMANDS),$(lastword $(MAKECMDGOALS))))
 .PHONY: forward
-forward: $(if $(filter $(FOR_CLUSTERS),$(MAKECMDGOALS)),.venv/.dev,.venv/.steps)
-	@$(BIN)/tapeline --from-make $(OWN)
+forward: $(if $(UNDERSTOOD),$(if $(filter $(FOR_CLUSTERS),$(MAKECMDGOALS)),.venv/.clusters,.venv/.steps))
+	@if [ ! -x $(BIN)/tapeline ]; then \
+	  printf 'tapeline: make %s: is not one command; write one command and its options, as in make run model=flat, or see make help\n' \
+	    "$$TAPELINE_GOALS" >&2; exit 2; \
+	fi; $(BIN)/tapeline --from-make $(OWN)
 %: forward ; @:
-Makefile pyproject.toml requirements.lock requirements-dev.lock: ;
+Makefile pyproject.toml requirements.lock requirements-clusters.lock requirements-dev.lock: ;
 
 else
 
 .PHONY: $(OWN)
 
-# Each command in src/tapeline/commands has its HELP on one line, so this needs no Python.
-COMMAND_HELP := /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
-  gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); printf "  make %-15s %s\n", name, $$0 }
+# Each command in src/tapeline/commands has GROUP and HELP on one line each, so this needs no Python.
+COMMAND_HELP := /^GROUP = "/ { group = $$0; gsub(/^GROUP = "|"$$/, "", group) } \
+  /^HELP = "/ { name = FILENAME; sub(/.*commands\//, "", name); sub(/(\/__init__)?\.py$$/, "", name); \
+  gsub(/_/, "-", name); gsub(/^HELP = "|"$$/, ""); lines[group] = lines[group] sprintf("  make %-15s %s\n", name, $$0) } \
+  END { split("run and look,sweep and compare,serve,clusters,maintenance", groups, ","); \
+  for (at = 1; at <= 5; at++) printf "%s\n%s\n", groups[at], lines[groups[at]] }
 
 help: ## all commands; make help run explains the command run
 	@awk '$(COMMAND_HELP)' $(sort $(wildcard src/tapeline/commands/*.py src/tapeline/commands/*/__init__.py))
+	@echo 'test and develop'
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@echo; echo 'Options follow as key=value: make run model=flat seed=7. make config group=model lists the keys of a group.'
 
 test: lint ## lint, types, import direction and every fast test
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
@@ -45,6 +58,14 @@ lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_build/html; internal links are checked
+	@$(BIN)/python docs/generate.py
+	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo 'open docs/_build/html/index.html'
+
+test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
+	@$(BIN)/python -m pytest -m docs tests/docs
 
 test-faults: .venv/.dev ## kills, full disks, mutated configurations and files; prints the results
 	@$(BIN)/python -m tests.faults
@@ -71,6 +92,9 @@ lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
+	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp -c requirements-dev.lock pyproject.toml \
+	  -o requirements-clusters.lock
+	$(RESOLVE) --universal --group docs -o requirements-docs.lock
 	$(RESOLVE) --extra steps --extra k80 pyproject.toml -o requirements-k80.lock
 	$(IMAGE) --extra tensorflow -c requirements.lock pyproject.toml -o deploy/images/cpu/requirements.lock
 	$(IMAGE) --extra tensorflow --extra cuda -c requirements.lock pyproject.toml -o deploy/images/gpu/requirements.lock
@@ -85,21 +109,27 @@ schemas: .venv/.dev ## copy the schemas of Argo and TFJob from their Go modules 
 	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
-	rm -rf .venv .venv-k80 .tapeline
+	rm -rf .venv .venv-docs .venv-k80 .tapeline docs/_build
 
 endif
 
 .venv/.steps: requirements.lock pyproject.toml
-	@$(call install,.venv,requirements.lock,$(PYTHONS),14)
+	@$(call install,.venv,requirements.lock,$(PYTHONS),14,3 GB)
+
+.venv/.clusters: requirements-clusters.lock .venv/.steps
+	@$(call install,.venv,requirements-clusters.lock,$(PYTHONS),14,3.3 GB in all)
 
 .venv/.dev: requirements-dev.lock .venv/.steps
-	@$(call install,.venv,requirements-dev.lock,$(PYTHONS),14)
+	@$(call install,.venv,requirements-dev.lock,$(PYTHONS),14,4 GB in all)
+
+.venv-docs/.docs: requirements-docs.lock
+	@$(call install,.venv-docs,requirements-docs.lock,$(PYTHONS),14,100 MB)
 
 .venv-k80/.steps: requirements-k80.lock pyproject.toml
-	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12)
+	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12,2 GB)
 
-# $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that is too new.
-# The first suitable Python makes the environment; uv, if installed, only installs packages faster.
+# $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that is too new, $(5) its size.
+# The first suitable Python makes the environment; uv, if installed, only installs packages faster. A terminal sees progress.
 define install
 set -e; \
 if [ ! -x $(1)/bin/python ]; then \
@@ -110,11 +140,12 @@ if [ ! -x $(1)/bin/python ]; then \
   echo "making $(1) with $$($$found --version); this happens once"; \
   $$found -m venv $(1); \
 fi; \
-echo "installing $(2)"; \
+echo "installing $(2) into $(1): about $(5) on disk, 1 to 10 minutes by the network"; \
+if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
 if command -v uv >/dev/null; then \
-  uv pip install --quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
+  uv pip install $$quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
 else \
-  $(1)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r $(2); \
+  $(1)/bin/python -m pip install $$quiet --disable-pip-version-check --use-pep517 -r $(2); \
   $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi; \
 touch $@

@@ -9,6 +9,7 @@ installed.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -84,12 +85,11 @@ def images_ours() -> float:
     keys = [f"model.steps={steps}", f"model.report_every={steps}", f"model.batch_rows={BATCH}", *STILL]
     section: Any = lookup.configure(["experiment=faces_conv", "model.patience=null", *keys]).model
     moments: dict[int, float] = {}
-    training = Training(
-        lookup.task("keypoints"),
-        0,
-        lambda step, _: moments.setdefault(step, time.perf_counter()) and None,
-        outputs=LABELS,
-    )
+
+    def report(step: int, score: float) -> None:
+        moments[step] = time.perf_counter()
+
+    training = Training(lookup.task("keypoints"), 0, report, outputs=LABELS)
     conv.fit(section, Rows(*faces(200)), None, training)
     return BATCH * STEPS / (moments[WARM + STEPS] - moments[WARM])
 
@@ -174,8 +174,7 @@ def trial_keras() -> float:
     """The same by KerasTuner's random search."""
     import tempfile
 
-    import keras_tuner
-
+    keras_tuner: Any = importlib.import_module("keras_tuner")
     _threads()
     images, target = faces(400)
     encoded = np.nan_to_num(((target - 48) / 48).astype(np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,7 @@ DATA = Path(os.environ.get("TAPELINE_DATA") or ROOT.parent / "shared" / "data")
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TAPELINE_LOCAL"] = "false"
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +117,11 @@ def metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of the latest run."""
     told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     return told
+
+
+def without_run(page: str) -> str:
+    """A report as the step makes it: without what a run adds to its own copy."""
+    return re.sub(r'(<div class="run" id="run-\w+">).*?(</div>)', r"\1\2", page)
 
 
 def artifact(run: Path, name: str, cache: Path) -> Path:

@@ -174,7 +174,7 @@ def test_a_row_that_is_no_price_gets_no_answer(place: Path, line: str) -> None:
 
 def predict(served: Server, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
-    assert cli.main(["predict", *MODEL[:1], *ports, *words]) == 0
+    assert cli.main(["predict", "json=true", *MODEL[:1], *ports, *words]) == 0
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 

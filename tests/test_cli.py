@@ -98,6 +98,24 @@ def test_all_mistakes_are_told_at_once(tapeline: Tapeline) -> None:
     assert len(err.splitlines()) == 5
 
 
+def test_mistakes_of_all_kinds_are_told_at_once(tapeline: Tapeline) -> None:
+    code, out, err = tapeline("run", "model.stepz=5", "gate.threshold=70", "pubish=false", "foo")
+    assert (code, out) == (2, "")
+    assert [line.split(":")[1] for line in err.splitlines()] == [
+        " pubish=false", " foo", " model.stepz", " gate.threshold=70",
+    ]  # fmt: skip
+    for first, second in (("model=dep", "split.trian=1"), ("hw.threads=0", "gate.threshold=70")):
+        code, _, err = tapeline("run", first, second)
+        assert (code, len(err.splitlines())) == (2, 2)
+
+
+def test_a_mistake_that_decides_about_others_is_told_alone(tapeline: Tapeline) -> None:
+    """A rule about the path would be wrong where only the source is misspelt."""
+    for line in (["dataset.source=cvs", "dataset.path=a.csv"], ["dataset=indizes", "gate.metric=rmse"]):
+        code, _, err = tapeline("run", *line)
+        assert (code, len(err.splitlines())) == (2, 1)
+
+
 def text_table() -> pl.DataFrame:
     return simulate(0).head(300).with_columns(pl.all().cast(pl.String))
 

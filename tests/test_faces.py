@@ -178,14 +178,14 @@ def test_the_points_of_a_picture_are_drawn(
     """A picture twice as wide and three times as high: the points are in its own pixels."""
     Image.fromarray(IMAGES[0]).convert("RGB").resize((192, 288)).save(place / name, quality=95)
     capsys.readouterr()
-    assert cli.main(["predict", *TINY[:1], *ports, f"image={name}", "out=points.png"]) == 0
+    assert cli.main(["predict", *TINY[:1], *ports, "json=true", f"image={name}", "out=points.png"]) == 0
     points = json.loads(capsys.readouterr().out.splitlines()[-1])["points"]
     small = np.asarray(Image.open(place / name).convert("L").resize((96, 96), Image.Resampling.BILINEAR))
     own = answers(place, "images", small[None])[0].reshape(-1, 2) * [2, 3]
     np.testing.assert_allclose([points[name] for name in POINTS], own, atol=0.01)
     with Image.open(place / "points.png") as drawn:
         x, y = (round(each * drawn.width / 192) for each in points["nose_tip"])
-        red, green, _ = drawn.getpixel((x, y))
+        red, green, _ = np.asarray(drawn)[y, x]
         assert red > 150 > green
 
 
@@ -264,7 +264,7 @@ def test_a_lookup_table_that_does_not_fit_is_refused(
 
 def test_a_row_of_the_data_is_asked_about(place: Path, ports: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert cli.main(["predict", *TINY[:2], *ports, "random=true"]) == 0
+    assert cli.main(["predict", *TINY[:2], *ports, "random=true", "json=true"]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(last["prediction"]) == len(LABELS)
 

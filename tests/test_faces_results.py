@@ -42,7 +42,9 @@ def sides(images: Array, seed: int) -> tuple[Array, Array]:
     groups = np.array(near_duplicates.groups_of(images, [None] * len(images)))
     chosen = lookup.configure(["dataset=faces", f"split.seed={seed}"]).split
     (window,) = splits.periods(chosen, groups, None)
-    train, test = (np.flatnonzero(np.isin(groups, side)) for side in (window.train, window.test))
+    train, test = window.rows(groups, "train"), window.rows(groups, "test")
+    assert not isinstance(train, slice)
+    assert not isinstance(test, slice)
     return train, test
 
 

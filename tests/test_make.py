@@ -40,7 +40,13 @@ def checkout(folder: Path) -> Path:
     """The Makefile beside an environment that is up to date, whose command is the one under test."""
     shutil.copy(ROOT / "Makefile", folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
-    for stamp in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", ".venv/.steps", ".venv/.dev"):
+    for stamp in (
+        "requirements.lock",
+        "requirements-clusters.lock",
+        "pyproject.toml",
+        ".venv/.steps",
+        ".venv/.clusters",
+    ):
         (folder / stamp).touch()
     installed(folder, TAPELINE)
     return folder
@@ -116,6 +122,24 @@ def test_a_mistyped_line_is_refused_before_anything_starts(
     assert sorted(checkout.rglob("*")) == before
 
 
+@pytest.mark.parametrize("line", [["runx"], ["run", "foo"], ["run", "model", "flat"], ["help", "rnu"]], ids=str)
+def test_a_mistyped_line_makes_no_environment(checkout: Path, line: list[str]) -> None:
+    (checkout / "src").symlink_to(ROOT / "src")
+    shutil.rmtree(checkout / ".venv")
+    done = make(checkout, *line)
+    assert done.returncode == 2
+    assert f"tapeline: make {' '.join(line)}: is not one command" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_messages_name_commands_as_they_were_typed(checkout: Path) -> None:
+    done = make(checkout, "publish", "run=nope")
+    assert done.returncode == 2
+    assert "make one: make run, or name" in done.stderr
+    assert "tapeline run" not in done.stderr
+    assert "; make run makes one" in make(checkout, "runs").stdout
+
+
 def test_a_file_with_the_name_of_a_command_hides_nothing(checkout: Path) -> None:
     for name in ("config", "run", "forward"):
         (checkout / name).mkdir()
@@ -128,7 +152,9 @@ def test_help_of_make_needs_no_environment_and_lists_all(checkout: Path) -> None
     for words in ([], ["help"]):
         done = make(checkout, *words)
         assert (done.returncode, done.stderr) == (0, "")
-        listed = {line.split()[1]: line for line in done.stdout.splitlines()}
+        listed = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith("  make ")}
+        heads = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+        assert heads[:-1] == [*commands.GROUPS, "test and develop"]
         assert {*commands.names(), "test", "lint", "clean"} <= set(listed)
         for name in commands.names():
             assert listed[name].endswith(commands.load(name).HELP)
@@ -137,13 +163,16 @@ def test_help_of_make_needs_no_environment_and_lists_all(checkout: Path) -> None
 def test_help_of_make_explains_a_command(checkout: Path) -> None:
     done = make(checkout, "help", "runs")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == commands.explain("runs") + "\n"
+    assert done.stdout == commands.explain("runs").replace("tapeline ", "make ") + "\n"
 
 
 @pytest.mark.parametrize("goal", ["run", "build", "workflows", "check", "submit", "cache"])
 def test_each_command_makes_the_environment_that_it_needs(checkout: Path, goal: str) -> None:
+    (checkout / "src").symlink_to(ROOT / "src")
     shutil.rmtree(checkout / ".venv")
     done = make(checkout, "-n", goal)
     assert done.returncode == 0, done.stderr
     assert "touch .venv/.steps" in done.stdout
-    assert ("touch .venv/.dev" in done.stdout) == (goal not in ("run", "cache"))
+    assert ("touch .venv/.clusters" in done.stdout) == (goal not in ("run", "cache"))
+    assert "touch .venv/.dev" not in done.stdout
+    assert "GB" in done.stdout, "the size is said beforehand"

@@ -130,7 +130,7 @@ def test_served_and_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> No
         ports = [f"serving.grpc_port={server.grpc_port}", f"serving.rest_port={server.rest_port}"]
         for api in ("rest", "grpc"):
             capsys.readouterr()
-            assert cli.main(["predict", "dataset=toy", "date=2020-06-01", f"api={api}", *ports]) == 0
+            assert cli.main(["predict", "dataset=toy", "date=2020-06-01", "json=true", f"api={api}", *ports]) == 0
             answer = json.loads(capsys.readouterr().out.splitlines()[-1])
             assert list(answer) == ["date", "prediction", "model_version", "version", "latency_ms"]
             toy_dataset: Any = lookup.dataset_named("toy")

@@ -64,7 +64,7 @@ def test_the_published_answers(
     port = server.rest_port if api == "rest" else server.grpc_port
     keys = [f"date={DAY}", f"api={api}", f"host=127.0.0.1:{port}", f"serving.name={name}"]
     data = ["dataset.source=csv", f"dataset.path={closing_data}", f"serving.store={folder}/store"]
-    code, out, err = tapeline("predict", *keys, *data)
+    code, out, err = tapeline("predict", "json=true", *keys, *data)
     assert code == 0, err
     told = json.loads(out.splitlines()[-1])
     assert list(told) == ["date", "prediction", "probability", "model_version", "version", "latency_ms"]
@@ -106,9 +106,9 @@ def test_a_nightly_run_does_not_bring_back_what_was_rolled_back(tapeline: Tapeli
     assert "tapeline promote version=2" in out
     code, out, _ = tapeline("versions")
     assert code == 0
-    rows = [row.split()[:2] for row in out.splitlines()]
-    assert ["1", "live"] in rows
-    assert ["2", "rolled"] in rows
+    rows = {row.split()[0]: row for row in out.splitlines()[2:]}
+    assert rows["1"].split()[-2] == rows["1"].split()[1]
+    assert rows["2"].endswith("rolled back")
     assert tapeline("promote", "version=2")[0] == 0
     code, out, _ = tapeline(*line, "model.steps=40")
     assert "is live already; nothing was written" in out

@@ -1,8 +1,8 @@
 """Output of commands: tables, log lines, and on a terminal a progress bar for the running step.
 
 Steps only write log records. A record with the attribute `progress`, a pair (done, total), moves the bar; with `label`
-the bar has this text, else the name of the step. Of records with the attribute `once` and the same text, only the first
-one in a command is shown.
+the bar has this text, else the name of the step; with `running`, a text, it shows what is going on until the next
+line. Of records with the attribute `once` and the same text, only the first one in a command is shown.
 """
 
 from __future__ import annotations
@@ -38,10 +38,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 @contextmanager
 def logged(file: Path | None = None, *, shown: bool = True) -> Iterator[None]:
-    """Write log records to standard output where `shown`, and append them to `file`."""
+    """Write log records to standard output where `shown`, and append them to `file`.
+
+    Where they are not shown, a terminal still shows the progress of what is running.
+    """
     handlers: list[logging.Handler] = []
-    if shown:
-        handlers.append(_Terminal() if sys.stdout.isatty() else _Plain(sys.stdout))
+    if sys.stdout.isatty():
+        handlers.append(_Terminal(lines=shown))
+    elif shown:
+        handlers.append(_Plain(sys.stdout))
     if file:
         handlers.append(_Plain(file.open("a", encoding="utf-8")))
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -75,6 +80,11 @@ class _Once(logging.Filter):
         return new
 
 
+def running(text: str) -> None:
+    """Say on a terminal what is going on, until the next line."""
+    LOG.info("", extra={"running": text})
+
+
 class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
     """One line per record; records without a message only move the progress bar and are left out."""
 
@@ -89,19 +99,26 @@ class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _Terminal(logging.Handler):
-    """Lines above a progress bar, which is shown only while a step reports progress."""
+    """Lines, with `lines`, above a progress bar, which is shown while a step reports progress or is said to run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines: bool) -> None:
         super().__init__()
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self.bar = Progress(*columns, transient=True)
         self.task: int | None = None
+        self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage():
+        if record.getMessage() and self.task is not None and not hasattr(record, "progress"):
+            self._stop()
+        if record.getMessage() and self.lines:
             self.bar.console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+        if hasattr(record, "running"):
+            self._stop()
+            self.bar.start()
+            self.task = self.bar.add_task(record.running, total=None)
         done, total = getattr(record, "progress", (None, None))
         if done is None or total is None:
             return
@@ -109,7 +126,7 @@ class _Terminal(logging.Handler):
             self.bar.start()
             self.task = self.bar.add_task(record.name.rpartition(".")[2], total=total)
         label = getattr(record, "label", None)
-        self.bar.update(self.task, completed=done, description=label)  # type: ignore[arg-type]
+        self.bar.update(self.task, completed=done, total=total, description=label)  # type: ignore[arg-type]
         if done >= total:
             self._stop()
 

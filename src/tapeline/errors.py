@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,15 @@ class Refused(Exception):
 def refuse(where: object, problem: str, fix: str) -> Refused:
     """The exception for one finding; the caller raises it."""
     return Refused(Finding(str(where), problem, fix))
+
+
+GOALS = "TAPELINE_GOALS"
+"""The variable in which make hands over its goals as typed."""
+
+
+def program() -> str:
+    """What people type before a command: make, if this process was started by make, else tapeline."""
+    return "make" if os.environ.get(GOALS) else "tapeline"
 
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str) -> str:

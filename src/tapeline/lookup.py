@@ -260,6 +260,24 @@ def _explain(
             )
 
 
+def schema_of(group: str, option: str) -> type[Section] | None:
+    """The schema of an option of a group; None where the option sets keys of all sections, as experiments do.
+
+    Raises:
+        Refused: there is no such option.
+    """
+    if group not in GROUPS or (group, option) == ("tune", "none"):
+        return None
+    if group == "split":
+        return splits.section(compose([f"split={option}"]).values["split"]["name"])
+    if group == "target":
+        return TARGETS.get(option)
+    if group not in MODULES:
+        return GROUPS[group]
+    key, _ = MODULES[group]
+    return _schema(group, {key: compose([f"{group}={option}"]).values[group][key]})
+
+
 def _schema(group: str, section: Mapping[str, Any]) -> type[Section]:
     """The schema of a section, which its own name may choose."""
     if group == "split":

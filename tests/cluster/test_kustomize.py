@@ -173,7 +173,14 @@ def test_the_balancer_lets_its_range_in_and_nobody_else(kubectl: Kubectl, tmp_pa
     allow(folder, own)
     kubectl("apply", "-k", str(folder))
     wait(lambda: connects(address, own), "the range that is allowed cannot connect", 40)
-    words = ["predict", "date=2014-08-12", "dataset.source=csv", f"dataset.path={closing_data}", "api=grpc"]
+    words = [
+        "predict",
+        "json=true",
+        "date=2014-08-12",
+        "dataset.source=csv",
+        f"dataset.path={closing_data}",
+        "api=grpc",
+    ]
     done = subprocess_tapeline(*words, f"host={address}:9000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["version"] == 1

@@ -164,6 +164,7 @@ def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
     """What a client in the cluster is told about 2014-08-12."""
     words = [
         "predict",
+        "json=true",
         "date=2014-08-12",
         "dataset.source=csv",
         "dataset.path=/data/closing_data.csv",

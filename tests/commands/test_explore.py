@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tapeline.datasets.indices.simulation import simulate
@@ -15,13 +16,17 @@ def test_explore_writes_a_page_says_where_and_fills_the_cache(tapeline: Tapeline
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "data: explore/indices_simulated.html"
     html = (folder / "explore" / "indices_simulated.html").read_text()
-    assert "Simulated markets" in html
+    assert "Simulated data" in html
     assert "ftse_log_return_0: closes at 16:30 Europe/London the same day" in html
     assert {path.name for path in folder.iterdir()} == {"explore", ".tapeline"}
     assert not list(folder.rglob("*.partial"))
     assert tapeline("run", *SMALL, "dataset.as_of=09:00 America/New_York")[0] == 0
     assert [name for name, how in steps(folder).items() if how == "cached"] == ["ingest", "features"]
-    assert html.count("<figure") == (folder / "runs" / "latest" / "report.html").read_text().count("<figure") - 8
+    latest = folder / "runs" / "latest"
+    shown, report = (re.findall('<figure id="([^"]+)"', each) for each in (html, (latest / "report.html").read_text()))
+    assert shown == [name for name in report if name in shown]
+    assert {"prices", "known", "target"} <= set(shown)
+    assert not {"training", "breakdown"} & set(shown)
 
 
 def test_explore_takes_any_source_and_the_same_data_gives_the_same_page(tapeline: Tapeline, folder: Path) -> None:

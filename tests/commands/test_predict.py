@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tapeline.cli.main import main
-from tapeline.commands.predict.rows import read
+from tapeline.commands.predict.rows import Served, from_file
+from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
 from tapeline.serving.servers.server import Server, follow_store
 from tests.serving.servables import http, pin, running, until, write
@@ -43,7 +45,7 @@ def ask(place: list[str], served: Server, capsys: pytest.CaptureFixture[str]) ->
 
     def predict(*words: str) -> tuple[int, Any]:
         ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
-        code = main(["predict", *ports, *place, *words])
+        code = main(["predict", "json=true", *ports, *place, *words])
         said = capsys.readouterr()
         return code, json.loads(said.out.splitlines()[-1]) if code == 0 else said.err
 
@@ -90,7 +92,8 @@ def test_what_the_server_refuses_is_one_sentence(ask: Any, tmp_path: Path, api: 
     rows.write_text("a,b\n1,1\n")
     cases = {
         ("version=9",): "indices-simulated version 9: is not served on 127.0.0.1",
-        ("serving.name=nope",): "nope: is not served on 127.0.0.1",
+        ("serving.name=nope",): "serving.name=nope: is not served; live are: indices-simulated, m",
+        ("serving.name=nope", "serving.store=/nowhere"): "nope: is not served on 127.0.0.1",
         ("host=127.0.0.1:1",): "127.0.0.1:1: no server answers",
         ("host=http://x",): "is not a valid address",
         (f"rows={rows}", "serving.name=m", "serving.store=/nowhere"): "expects 3 features per row, but",
@@ -120,9 +123,85 @@ def test_files_that_hold_no_rows(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(text)
     with pytest.raises(Refused, match=said):
-        read(path)
+        from_file(path, Served(None))
     with pytest.raises(Refused, match="cannot be read"):
-        read(tmp_path / "none.csv")
+        from_file(tmp_path / "none.csv", Served(None))
+
+
+def test_every_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + "x,1\n" * 30 + "1,y\n")
+    with pytest.raises(Refused) as refused:
+        from_file(path, Served(None))
+    assert len(refused.value.findings) == 21
+    assert "has 11 more such cells" in str(refused.value)
+
+
+@pytest.fixture
+def say(place: list[str], served: Server, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What is printed for people."""
+
+    def predict(*words: str) -> tuple[int, str]:
+        ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
+        code = main(["predict", *ports, *place, *words])
+        said = capsys.readouterr()
+        return code, said.out if code == 0 else said.err
+
+    return predict
+
+
+def closes(path: Path, days: int, suffix: str = "") -> list[str]:
+    """The last days of simulated closes as a CSV file, the US closes of the last day left blank; the dates."""
+    frame = simulate(0).filter(pl.col("snp").is_not_null()).tail(days)
+    unknown = pl.int_range(days) == days - 1
+    markets = {name: pl.when(unknown).then(None).otherwise(name).alias(name) for name in ("snp", "nyse", "djia")}
+    frame = frame.with_columns(**markets).rename({name: name + suffix for name in frame.columns if name != "date"})
+    frame.write_csv(path)
+    return [str(day) for day in frame["date"]]
+
+
+@pytest.mark.parametrize("api", ["rest", "grpc"])
+def test_the_closes_that_people_have_are_enough(ask: Any, say: Any, tmp_path: Path, api: str) -> None:
+    dates = closes(tmp_path / "closes.csv", 30, suffix="_close" if api == "grpc" else "")
+    code, told = ask(f"rows={tmp_path / 'closes.csv'}", f"api={api}")
+    assert code == 0, told
+    assert told["date"] == dates[4:]
+    assert set(told["prediction"]) <= {0, 1}
+    assert told["probability"][-1] == pytest.approx(ask()[1]["probability"], abs=1e-6)
+    code, said = say(f"rows={tmp_path / 'closes.csv'}", f"api={api}")
+    word = "down" if told["prediction"][-1] else "up or flat"
+    assert said.splitlines()[-2].startswith(f"{dates[-1]}: {word}, ")
+    assert "the last 20 of 26 rows" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_closes_that_are_too_few_or_not_sorted(say: Any, tmp_path: Path) -> None:
+    path = tmp_path / "closes.csv"
+    closes(path, 4)
+    assert "has 4 rows, and an answer needs 5" in say(f"rows={path}")[1]
+    closes(path, 9)
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([head, *reversed(lines)]))
+    assert "sort the rows by date" in say(f"rows={path}")[1]
+    path.write_text("open,high\n1,2\n")
+    assert "or date and snp, nyse, djia" in say(f"rows={path}")[1]
+
+
+def test_a_row_without_an_answer_says_so(say: Any, tmp_path: Path) -> None:
+    path = tmp_path / "closes.csv"
+    closes(path, 6)
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(",".join([*line.split(",")[:-1], ""]) for line in lines)]))
+    said = say(f"rows={path}")[1]
+    assert said.count("no answer, since a value that it needs is missing") == 2
+
+
+def test_names_that_are_live_are_said(say: Any) -> None:
+    code, said = say()
+    assert (code, said.splitlines()[-1]) == (0, "also live: m; ask one with serving.name=m")
+    code, said = say("serving.name=indices")
+    assert code == 2
+    assert "serving.name=indices: is not served; live are: indices-simulated, m; choose one" in said
 
 
 def test_asking_imports_no_tensorflow() -> None:

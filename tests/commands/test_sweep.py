@@ -10,12 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tapeline import files
 from tapeline.commands.sweep import leaderboard
 from tapeline.config.compose import for_hydra
 from tapeline.config.overrides import parse
+from tapeline.evaluation.comparison import changes
+from tapeline.intervals import wilson
+from tapeline.pipeline.run_folder import Run
+from tapeline.tables import predictions
+from tapeline.tables.predictions import Predictions
 from tests.conftest import Tapeline, metrics
+from tests.metrics_json import sample
 
 SMALL = ["model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 
@@ -30,7 +38,8 @@ def test_a_sweep_ranks_names_what_failed_and_never_publishes(tapeline: Tapeline,
     assert (code, err) == (0, "")
     rows = board(folder)
     assert [row["status"] for row in rows] == ["finished"] * 2 + ["failed"] * 2
-    assert [row["rank"] for row in rows] == ["1", "2", "", ""]
+    places = ["1", "2"] if rows[0]["score"] != rows[1]["score"] else ["1", "1"]
+    assert [row["rank"] for row in rows] == [*places, "", ""]
     assert float(rows[0]["score"]) >= float(rows[1]["score"])
     assert all("leaves none to one side" in row["beside the best"] for row in rows[2:])
     assert "chosen on test, 4 jobs tried" in out
@@ -109,40 +118,95 @@ def test_what_no_job_could_have_is_refused(tapeline: Tapeline, folder: Path) -> 
         assert (code, len(err.splitlines())) == (2, 1)
         assert says in err
     assert not (folder / "x").exists()
-    code, _, err = tapeline("sweep", "model.stepz=1,2")
+    code, out, err = tapeline("sweep", "model.stepz=1,2")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "did you mean steps?" in err
+    assert not (folder / "sweeps").exists()
+    code, _, err = tapeline("sweep", "model=flat", "split.train=0.00001,0.00002")
     assert code == 2
     assert "no job of this sweep finished" in err
-    assert all("did you mean steps?" in row["beside the best"] for row in board(folder))
+    assert all("leaves none to one side" in row["beside the best"] for row in board(folder))
 
 
 def test_only_an_accepted_run_that_finished_can_be_published(tapeline: Tapeline, folder: Path) -> None:
     code, _, err = tapeline("publish", "run=nope")
     assert code == 2
-    assert "run=nope: no run of that name finished in runs" in err
+    assert "run=nope: runs holds no runs; make one: tapeline run" in err
     assert tapeline("run", "model=flat", "model.steps=20", "model.report_every=20", "gate.threshold=0.99")[0] == 0
     code, _, err = tapeline("publish")
     assert code == 2
-    assert "the gate rejected this model" in err
+    assert "run=latest: the gate rejected the model of " in err
+    code, _, err = tapeline("publish", "run=indices_flt")
+    assert code == 2
+    assert "did you mean indices_flat?" in err
     assert not (folder / "store").exists()
 
 
-def job(name: str, accuracy: float, validation: float | None = None) -> dict[str, Any]:
-    interval = {"low": accuracy - 0.05, "high": accuracy + 0.05}
-    metrics: dict[str, Any] = {
-        "config": {"dataset": {"name": "indices"}, "gate": {"metric": "accuracy"}},
-        "test": {"overall": {"accuracy": accuracy, "intervals": {"accuracy": interval}}},
-        "validation": None if validation is None else {"overall": {"accuracy": validation}},
-        "gate": {"accepted": True},
-    }
-    return {"overrides": [name], "status": "finished", "problem": None, "run": f"runs/{name}", "metrics": metrics}
+def job(
+    folder: Path, name: str, right: int, *, validation: float | None = None, rows: int = 200, overrides: str = ""
+) -> dict[str, Any]:
+    """A finished job that is right on the first of its test rows; its run has predictions."""
+    run, target = folder / "runs" / name, np.arange(rows) % 2
+    prediction = np.where(np.arange(rows) < right, target, 1 - target)
+    predicted = Predictions(
+        {"window": np.zeros(rows, int), "time": np.datetime64("2020-01-01") + np.arange(rows)},
+        {"target": target, "prediction": prediction},
+        {"majority": np.zeros(rows, int)},
+    )
+    interval = wilson(right, rows).record()
+    overall = {"rows": rows, "accuracy": right / rows, "intervals": {"accuracy": interval}}
+    metrics = sample(
+        test={"overall": overall, "by": {}},
+        validation=None if validation is None else {"overall": {"accuracy": validation}},
+    )
+    files.write_json(run / "metrics.json", metrics)
+    predictions.write(run / "predictions.parquet", predicted)
+    words = (overrides or name).split()
+    return {"overrides": words, "status": "finished", "problem": None, "run": str(run), "metrics": metrics}
 
 
-def test_a_difference_inside_the_noise_is_said_to_be() -> None:
-    rows, chosen = leaderboard.rank([job("a", 0.60), job("b", 0.70), job("c", 0.66)])
+def test_a_difference_is_judged_row_by_row_as_in_comparisons(tmp_path: Path) -> None:
+    """b is right on 8 rows on which c is not: the intervals of both scores overlap, and the paired one has no 0."""
+    jobs = [job(tmp_path, "a", 120), job(tmp_path, "b", 140), job(tmp_path, "c", 132), job(tmp_path, "d", 138)]
+    rows, chosen = leaderboard.rank(jobs)
     assert [(row["job"], row["beside the best"]) for row in rows] == [
-        ("b", "the best"), ("c", "may be chance"), ("a", "worse"),
+        ("b", "the best"), ("d", "may be chance"), ("c", "worse"), ("a", "worse"),
     ]  # fmt: skip
-    assert chosen == "chosen on test, 3 jobs tried"
+    assert rows[2]["high"] > rows[0]["low"]
+    assert rows[2]["change low"] < rows[2]["change"] < rows[2]["change high"] < 0
+    assert chosen == "chosen on test, 4 jobs tried"
+    best, third = (Run(Path(jobs[at]["run"])).tested for at in (1, 2))
+    (told,) = changes(best, third, only="accuracy")
+    assert told.interval is not None
+    assert (told.interval.low, told.interval.high) == (rows[2]["change low"], rows[2]["change high"])
+
+
+def test_ties_share_a_rank_and_are_said(tmp_path: Path) -> None:
+    rows, chosen = leaderboard.rank([job(tmp_path, "a", 140), job(tmp_path, "b", 140), job(tmp_path, "c", 120)])
+    assert [row["rank"] for row in rows] == [1, 1, 3]
+    assert rows[1]["change"] == 0
+    assert "2 jobs share the first rank" in chosen
+
+
+def test_seeds_are_grouped_and_what_is_the_same_in_all_rows_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [
+        job(tmp_path, f"{family}{seed}", right + 4 * seed, overrides=f"model={family} seed={seed} hw=cpu")
+        for family, right in (("flat", 100), ("deep", 140))
+        for seed in (0, 1, 2)
+    ]
+    leaderboard.write(jobs, tmp_path / "sweeps" / "mine")
+    page = (tmp_path / "sweeps" / "mine" / "leaderboard.html").read_text()
+    out = capsys.readouterr().out
+    assert "all with hw=cpu" in out
+    assert "model=deep: 3 seeds, mean 0.7200, sd 0.0200, 0.7000 to 0.7400" in out
+    assert out.index("model=deep: 3 seeds") < out.index("model=flat: 3 seeds")
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert page.count('<svg class="interval"') == 6
+    assert page.count('href="../../runs/') == 6
+    assert "gate is accepted" in page
+    assert '<th scope="col">gate</th>' not in page
 
 
 def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapeline, folder: Path) -> None:
@@ -157,8 +221,8 @@ def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapelin
     assert "chosen on test, 2 jobs tried" in out
 
 
-def test_validation_scores_rank_where_all_have_one() -> None:
-    rows, chosen = leaderboard.rank([job("a", 0.60, 0.9), job("b", 0.70, 0.8)])
+def test_validation_scores_rank_where_all_have_one(tmp_path: Path) -> None:
+    rows, chosen = leaderboard.rank([job(tmp_path, "a", 120, validation=0.9), job(tmp_path, "b", 140, validation=0.8)])
     assert ([row["job"] for row in rows], chosen) == (["a", "b"], "ranked by validation score")
-    rows, chosen = leaderboard.rank([job("a", 0.60, 0.9), job("b", 0.70)])
+    rows, chosen = leaderboard.rank([job(tmp_path, "a", 120, validation=0.9), job(tmp_path, "b", 140)])
     assert ([row["job"] for row in rows], chosen) == (["b", "a"], "chosen on test, 2 jobs tried")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from tapeline import lookup
 from tapeline.datasets import faces
 from tapeline.datasets.faces import near_duplicates, simulation
 from tapeline.datasets.faces.shape import IMAGE, LABELS, SIDE
-from tapeline.datasets.sources import csv
+from tapeline.datasets.sources import csv, kaggle
 from tapeline.errors import Refused
 from tapeline.tables import splits, writing
 from tapeline.tables.table import open_table
@@ -135,6 +137,38 @@ def test_what_is_wrong_is_named_by_column_and_row(
 ) -> None:
     with pytest.raises(Refused, match=said):
         read(write(tmp_path / "training.csv", change(text)))
+
+
+@pytest.mark.parametrize("path", ["training.zip", "facial-keypoints-detection.zip", "folder"])
+def test_kaggles_archives_are_read(tmp_path: Path, text: pl.DataFrame, path: str) -> None:
+    """training.csv lies in training.zip, which the archive of the competition or a folder may hold beside others."""
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "folder" / "training.zip", "w") as archive:
+        archive.writestr("training.csv", text.write_csv())
+    (tmp_path / "folder" / "test.zip").write_bytes(b"another")
+    shutil.copy(tmp_path / "folder" / "training.zip", tmp_path)
+    shutil.make_archive(str(tmp_path / "facial-keypoints-detection"), "zip", tmp_path / "folder")
+    told = section("dataset.source=csv", f"dataset.path={tmp_path / path}")
+    (tmp_path / "scratch").mkdir()
+    frame, where = csv.read(told, faces.simulate, tmp_path / "scratch")
+    assert len(faces.ingest(told, frame, where)) == len(text)
+
+
+def test_kaggle_is_asked_for_the_archive(tmp_path: Path, text: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def downloaded(competition: str, file: str, folder: Path, credentials: object) -> Path:
+        asked.append((competition, file))
+        with zipfile.ZipFile(folder / file, "w") as archive:
+            archive.writestr("training.csv", text.write_csv())
+        return folder / file
+
+    monkeypatch.setattr(kaggle, "_downloaded", downloaded)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "a-token")
+    told = section("dataset.source=kaggle")
+    frame, where = lookup.source(told).read(told, faces.simulate, tmp_path)
+    assert asked == [("facial-keypoints-detection", "training.zip")]
+    assert len(faces.ingest(section(), frame, where)) == len(text)
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path, text: pl.DataFrame) -> None:

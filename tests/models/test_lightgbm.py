@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,7 @@ def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCap
 def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
     program = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tapeline import lookup
 composed = lookup.configure(["model=lightgbm", "model.steps=3"])
@@ -213,3 +215,50 @@ def test_predictions_agree_with_the_sign_of_the_score() -> None:
     np.testing.assert_array_equal(outputs["prediction"], raw > 0)
     np.testing.assert_allclose(outputs["probability"][:, 1], 1 / (1 + np.exp(-raw)), rtol=1e-14)
     np.testing.assert_allclose(outputs["probability"].sum(axis=1), 1, rtol=1e-15)
+
+
+def _many(rows: int = 3000) -> Rows:
+    """Features with missing values and a category, and labels of which some are missing."""
+    random = np.random.default_rng(5)
+    features = random.normal(size=(rows, 4)).astype(np.float32)
+    features[:, 3] = random.integers(0, 14, rows)
+    features[random.random((rows, 4)) < 0.1] = np.nan
+    features[:, 3] = np.nan_to_num(features[:, 3])
+    target = np.nan_to_num(features[:, 0]) + np.isin(features[:, 3], (2, 5, 11)) + random.normal(scale=0.1, size=rows)
+    target[::9] = np.nan
+    return Rows(features, target, random.uniform(1, 5, rows))
+
+
+def _fit_returns(train: Rows, validation: Rows | None = None, **more: Any) -> lightgbm.Model:
+    section = lookup.configure(
+        ["dataset=gresearch", "model=lightgbm", "model.steps=30", "model.early_stopping_rounds=null"]
+    ).model
+    training = Training(lookup.task("returns"), 1, lambda *_: None, 1, **more)
+    return lightgbm.fit(section, train, validation, training)[0]
+
+
+def test_rows_in_a_file_give_the_model_of_rows_in_memory(tmp_path: Path) -> None:
+    rows = _many()
+    known = np.isfinite(rows.target)
+    assert rows.weight is not None
+    labelled = Rows(rows.features[known], rows.target[known], rows.weight[known])
+    labelled.features.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=labelled.features.shape)
+    models = [
+        _fit_returns(each, categorical=(3,)).text for each in (rows, labelled, replace(labelled, features=mapped))
+    ]
+    assert models[0] == models[1] == models[2]
+
+
+def test_a_category_is_split_by_its_members() -> None:
+    rows = _many()
+    assert "cat_threshold" in _fit_returns(rows, categorical=(3,)).text
+    assert "cat_threshold" not in _fit_returns(rows).text
+
+
+def test_weights_count_and_missing_features_have_an_answer() -> None:
+    rows = _many()
+    model, plain = _fit_returns(rows), _fit_returns(replace(rows, weight=None))
+    assert model.text != plain.text
+    nothing = np.full((2, 4), np.nan, np.float32)
+    assert np.isfinite(lightgbm.predict(model, nothing)["prediction"]).all()

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from tapeline.checks.configuration import target_is_local
 from tapeline.checks.registry import rules
+from tapeline.config.overrides import section_of
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, Refused
+from tapeline.lookup import configure
+
+DECISIVE = ("dataset", "debug", "experiment")
+"""Groups that decide which keys the other sections have."""
 
 
 def before_run(config: Config) -> None:
@@ -21,6 +26,39 @@ def before_run(config: Config) -> None:
         Refused: all findings at once.
     """
     _refuse(finding for rule in (*rules("configuration"), target_is_local) for finding in rule(config))
+
+
+def configured(overrides: Sequence[str], apply: Callable[[Config], None] = before_run) -> Config:
+    """The configuration that overrides make, checked by its schema and by rules.
+
+    Raises:
+        Refused: all mistakes at once: those of the schema, and those that the rules find in the other sections.
+    """
+    try:
+        config = configure(overrides)
+    except Refused as error:
+        raise Refused(*error.findings, *_of_other_sections(overrides, error.findings, apply)) from None
+    apply(config)
+    return config
+
+
+def _of_other_sections(
+    overrides: Sequence[str], found: Sequence[Finding], apply: Callable[[Config], None]
+) -> list[Finding]:
+    """What is wrong with the overrides of those sections in which nothing was found yet.
+
+    Nothing where the wrong ones decide about the others, as dataset does.
+    """
+    wrong = {section_of(each.where) for each in found}
+    others = [text for text in overrides if section_of(text) not in wrong]
+    if not others or len(others) == len(overrides) or wrong & {*DECISIVE}:
+        return []
+    try:
+        configured(others, apply)
+    except Refused as error:
+        given = {section_of(text) for text in others}
+        return [each for each in error.findings if section_of(each.where) in given]
+    return []
 
 
 def before_build(config: Config) -> None:

@@ -10,6 +10,7 @@ from tapeline.clusters.plan import DATA, MODELS
 from tapeline.config.compose import flat, plain
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, nearest
+from tapeline.lookup import source
 
 OBJECTS = ("s3://", "gs://")
 Rule = Callable[[Config, Cluster], Iterable[Finding]]
@@ -53,11 +54,14 @@ def _under(path: str, folder: str) -> bool:
 
 
 def password_has_its_secret(config: Config, target: Cluster) -> Iterator[Finding]:
-    """The environment variable with the password comes from a Secret."""
+    """The variables that hold a password, or the source's credentials, come from a Secret."""
     variable = getattr(config.dataset, "password_env", None)
     if variable and not target.data_secret:
         fix = f"set target.data_secret to the Secret that has the key {variable}"
         yield Finding(f"dataset.password_env={variable}", "pods have no such variable", fix)
+    if (keys := getattr(source(config.dataset), "KEYS", ())) and not target.data_secret:
+        fix = f"set target.data_secret to a Secret with {keys[0]}"
+        yield Finding(f"dataset.source={config.dataset.source}", "pods have no credentials for it", fix)
 
 
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:

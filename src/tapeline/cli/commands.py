@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -10,7 +11,7 @@ from typing import cast
 from tapeline import files
 from tapeline.commands import Command
 from tapeline.config.overrides import section_of
-from tapeline.errors import Finding, Refused, nearest, refuse
+from tapeline.errors import Finding, Refused, nearest, program, refuse
 
 GROUPS = ("run and look", "sweep and compare", "serve", "clusters", "maintenance")
 """Headings of `tapeline --help`."""
@@ -53,8 +54,9 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
     for text in arguments:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
-            overrides.append(text)
-            findings += _unread(name, command, text)
+            unread = list(_unread(name, command, text))
+            findings += unread
+            overrides += [] if unread else [text]
         elif known[key].choices and value not in known[key].choices:
             findings.append(
                 Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
@@ -62,8 +64,21 @@ def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[s
         elif options.setdefault(key, value) != value:
             findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
     if findings:
-        raise Refused(*findings)
+        raise Refused(*findings, *_composed_mistakes(name, command, overrides))
     return overrides, options
+
+
+def _composed_mistakes(name: str, command: Command, overrides: Sequence[str]) -> Sequence[Finding]:
+    """What is also wrong with the overrides of a line that is refused already, so that all is said at once."""
+    if not overrides or _words(command) or getattr(command, "READS", None) == () or name in ("runs", "sweep"):
+        return ()
+    from tapeline.checks import before_build, configured
+
+    try:
+        configured(overrides, before_build)
+    except Refused as error:
+        return error.findings
+    return ()
 
 
 def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
@@ -101,6 +116,15 @@ def _sections() -> list[str]:
 
 def _words(command: Command) -> str:
     return str(getattr(command, "WORDS", ""))
+
+
+def as_typed(text: str) -> str:
+    """The text with its commands written as they were typed: `make run` instead of `tapeline run` below make."""
+    if program() != "make":
+        return text
+    by_make = "|".join(name for name in names() if not _words(load(name)))
+    text = re.sub(rf"(?<![\w./-])tapeline (?=(?:{by_make})\b(?!-))", "make ", text)
+    return re.sub(r"(?<![\w./-])tapeline (?=(?:store|step)\b)", ".venv/bin/tapeline ", text)
 
 
 def usage() -> str:

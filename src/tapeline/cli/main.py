@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _dispatch(given)
         sys.stdout.flush()
     except Refused as error:
-        print(*(f"tapeline: {finding}" for finding in error.findings), sep="\n", file=sys.stderr)
+        findings = dict.fromkeys(map(str, error.findings))
+        print(*(f"tapeline: {commands.as_typed(each)}" for each in findings), sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
@@ -67,11 +68,11 @@ def _dispatch(given: list[str]) -> None:
         given = make_flags.arguments(given[1:], os.environ)
     name, *rest = given or ["--help"]
     if name in HELP:
-        print(commands.explain(rest[0]) if rest else commands.usage())
+        print(commands.as_typed(commands.explain(rest[0])) if rest else commands.usage())
     elif name == "--version":
         print(__version__)
     elif set(HELP[:2]) & set(rest):
-        print(commands.explain(name))
+        print(commands.as_typed(commands.explain(name)))
     else:
         command = commands.load(name)
         command.run(*commands.split(name, command, rest))

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tapeline.cli import commands
-from tapeline.errors import refuse
-
-GOALS = "TAPELINE_GOALS"
-"""The variable with the goals as typed."""
+from tapeline.errors import GOALS, refuse
 
 
 def arguments(own: Sequence[str], environment: Mapping[str, str]) -> list[str]:

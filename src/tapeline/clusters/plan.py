@@ -18,7 +18,7 @@ from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.lookup import GROUPS, module
+from tapeline.lookup import GROUPS, module, source
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
 
 MODELS, DATA = "/models", "/data"
@@ -334,5 +334,6 @@ def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str])
         keys[target.store_secret] = S3_KEYS
     if fetches and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
-        keys[target.data_secret] = (*S3_KEYS, password) if password else S3_KEYS
+        credentials = getattr(source(config.dataset), "KEYS", ())
+        keys[target.data_secret] = (*S3_KEYS, *([password] if password else []), *credentials)
     return (Secret(name, variables) for name, variables in keys.items())

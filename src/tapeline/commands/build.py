@@ -15,12 +15,10 @@ EXAMPLES = (
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
     """Check the configuration and what is emitted for it, write the files, and print their paths."""
-    from tapeline.checks import before_build, before_write
+    from tapeline.checks import before_build, before_write, configured
     from tapeline.clusters import emit
-    from tapeline.lookup import configure
 
-    config = configure(overrides)
-    before_build(config)
+    config = configured(overrides, before_build)
     texts = emit.emit(config, overrides)
     before_write(config, texts)
     print(*emit.write(config, texts), sep="\n")

@@ -25,19 +25,21 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         Refused: the data is not what the dataset takes.
     """
     from tapeline import files
-    from tapeline.checks import before_run
+    from tapeline.checks import configured
+    from tapeline.config import local
     from tapeline.console import LOG, logged
-    from tapeline.lookup import configure
     from tapeline.pipeline import run_locally
     from tapeline.pipeline.graph import PROFILE, pipeline, until
     from tapeline.report import data_page
 
-    config = configure(overrides)
-    before_run(config)
+    overrides = local.with_typed(overrides)
+    config = configured(overrides)
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
     with files.scratch(Path(config.target.cache), "explore") as folder, logged():
-        run_locally.begin(folder, config, datetime.now(UTC))
+        run_locally.begin(folder, config, datetime.now(UTC), overrides)
+        if machine := local.files():
+            LOG.info("with the overrides of %s", ", ".join(map(str, machine)))
         progress = run_locally.Progress(folder)
         for step in until(PROFILE, pipeline(config)):
             run_locally.take(step, config, progress)

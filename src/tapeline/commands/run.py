@@ -23,16 +23,23 @@ EXAMPLES = (
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
     """Run the graph; what a run leaves is in `runs/latest`."""
-    from tapeline.checks import before_run
+    from tapeline.checks import configured
     from tapeline.clusters import built, run_status
-    from tapeline.lookup import configure
+    from tapeline.config import local
     from tapeline.pipeline import run_locally
     from tapeline.pipeline.graph import FETCHED, pipeline
 
-    config = configure(overrides)
-    before_run(config)
+    machine = [] if "built" in options else local.files()
+    overrides = local.with_typed(overrides) if machine else overrides
+    config = configured(overrides)
     if "built" in options:
         built.check(options["built"], config, [], pipeline(config))
-    folder = run_locally.run(config, why=options.get("why") == "true", publish=options.get("publish") != "false")
+    folder = run_locally.run(
+        config,
+        why=options.get("why") == "true",
+        publish=options.get("publish") != "false",
+        overrides=overrides,
+        machine=machine,
+    )
     if options.get("files") == "true":
         print(*run_status.pack(folder / artifact.file for artifact in FETCHED), sep="\n")

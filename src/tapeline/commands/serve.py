@@ -14,7 +14,7 @@ EXAMPLES = (
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
     """Serve, and follow the store's models.config."""
-    from tapeline.console import logged
+    from tapeline.console import logged, running
     from tapeline.lookup import configure
     from tapeline.serving.servers import container, server
 
@@ -24,5 +24,6 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         container.run(serving)
     listen = server.ListenAddress(serving.host, serving.grpc_port, serving.rest_port)
     with logged():
+        running(f"loading TensorFlow and the models of {serving.store}")
         poll = server.follow_store(serving.store)
         server.serve(listen, poll, seconds=serving.poll_seconds, threads=config.hw.threads)

@@ -25,6 +25,8 @@ class Dataset(Section):
     """Of Kaggle, for the source kaggle; None where the data is not there."""
     FILE: ClassVar[str | None] = None
     """The name of the data where a path is a folder or an archive with several files."""
+    PACKED: ClassVar[str | None] = None
+    """The archive in which the competition has that file; None: it has the file itself."""
     BESIDE: ClassVar[tuple[str, ...]] = ()
     """Names of small files that the dataset reads where they lie beside its data."""
 

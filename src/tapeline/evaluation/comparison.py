@@ -202,8 +202,8 @@ def _unpaired_jackknife(metric: Metric, before: Answers, after: Answers) -> Inte
     return Interval(change - half, change + half, LEVEL, method, blocks=blocks)
 
 
-def changes(before: Tested, after: Tested) -> list[Change]:
-    """The change of every metric that both have; nothing where they are of different tasks."""
+def changes(before: Tested, after: Tested, only: str | None = None) -> list[Change]:
+    """The change of every metric that both have, or of one; nothing where they are of different tasks."""
     if before.task != after.task:
         return []
     task = task_named(before.task)
@@ -212,7 +212,7 @@ def changes(before: Tested, after: Tested) -> list[Change]:
         None if each.predictions is None else answers(task, each.predictions, each.horizon) for each in (before, after)
     ]
     found = []
-    for metric in task.METRICS:
+    for metric in (each for each in task.METRICS if only in (None, each.name)):
         old, new = (value(each.scores, metric.name) for each in (before, after))
         if old is None or new is None:
             continue

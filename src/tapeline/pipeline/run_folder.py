@@ -15,7 +15,7 @@ import yaml
 
 from tapeline import files
 from tapeline.config.schema import Config, Serving
-from tapeline.errors import Refused, nearest, refuse
+from tapeline.errors import Refused, nearest, program, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.evaluation.comparison import Tested
 from tapeline.lookup import metric
@@ -200,6 +200,9 @@ def one(text: str, folder: Path, key: str) -> Run:
 def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
     part = text.rstrip("/").rpartition("/")[2]
     wanted = latest(folder) if part == "latest" else part
+    if not known:
+        fix = f"make one: {program()} run, or name another folder with target.runs=DIR"
+        raise refuse(f"{key}={text}", f"{folder} holds no runs", fix)
     exact = [run for run in known if run.name == wanted]
     fitting = exact or [run for run in known if wanted and wanted in run.name]
     if len(fitting) == 1:
@@ -207,7 +210,8 @@ def _named(text: str, folder: Path, known: Sequence[Run], key: str) -> Run:
     if fitting:
         names = ", ".join(run.name for run in fitting[:5]) + (", ..." if len(fitting) > 5 else "")
         raise refuse(f"{key}={text}", f"fits {len(fitting)} runs ({names})", "write more of the name")
-    fix = nearest(part, ["latest", *(run.name for run in known)], otherwise="tapeline runs lists them")
+    short = dict.fromkeys(TIMED.sub("", run.name) for run in known)
+    fix = nearest(part, ["latest", *short, *(run.name for run in known)], otherwise="tapeline runs lists them")
     raise refuse(f"{key}={text}", f"no run in {folder} has this in its name", fix)
 
 
@@ -215,16 +219,17 @@ def accepted(name: str, config: Config) -> tuple[Path, Serving]:
     """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
 
     Raises:
-        Refused: no such run finished, or its gate rejected the model.
+        Refused: there is no such run, it did not finish, or its gate rejected the model.
     """
-    folder = Path(config.target.runs) / name
-    if not Run(folder).finished:
-        problem = f"no run of that name finished in {config.target.runs}"
-        raise refuse(f"run={name}", problem, "name one that did; tapeline runs lists them")
-    metrics = files.read_json(folder / SUMMARY.file)
+    run = one(name, Path(config.target.runs), "run")
+    if not run.finished or not run.metrics:
+        problem = f"{run.name} cannot be published: {run.problem}"
+        raise refuse(f"run={name}", problem, "name one that finished; tapeline runs lists them")
+    metrics = run.metrics
     if not metrics["gate"]["accepted"]:
-        raise refuse(f"run={name}", "the gate rejected this model", "choose a run that it accepted")
-    return folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
+        fix = "choose a run that it accepted; tapeline runs lists them, and report.html has the reasons"
+        raise refuse(f"run={name}", f"the gate rejected the model of {run.name}", fix)
+    return run.folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
 
 
 def decision(metrics: Mapping[str, Any]) -> str:

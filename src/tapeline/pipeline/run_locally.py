@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +19,18 @@ import yaml
 
 from tapeline import __version__, files
 from tapeline.config import compose as conf
+from tapeline.config import secrets
 from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
-from tapeline.console import LOG, logged
+from tapeline.console import LOG, logged, running
 from tapeline.errors import Refused
 from tapeline.pipeline import cache
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
+from tapeline.pipeline.stamp import stamp
+from tapeline.redaction import scrub
 from tapeline.serving.store.location import absolute
 from tapeline.tables import quality
 from tapeline.versions import versions
@@ -50,7 +53,15 @@ class Progress:
     """What run.json says of each step."""
 
 
-def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool = True) -> Path:
+def run(
+    config: Config,
+    *,
+    why: bool = False,
+    publish: bool = True,
+    shown: bool = True,
+    overrides: Sequence[str] = (),
+    machine: Sequence[Path] = (),
+) -> Path:
     """Run the graph; return the run's folder, which `runs/latest` names once it is complete.
 
     Args:
@@ -58,6 +69,8 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
         why: say of each step that runs what part of its key has changed.
         publish: let an accepted model go live.
         shown: write to standard output what also stands in log.txt.
+        overrides: as typed, for run.json; they are in `config` already.
+        machine: the files of conf/local that some of them are from.
 
     Raises:
         Refused, OSError: by a step; then no folder is left.
@@ -67,8 +80,8 @@ def run(config: Config, *, why: bool = False, publish: bool = True, shown: bool 
     try:
         with files.owned(folder), logged(folder / "log.txt", shown=shown):
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
-            begin(folder, config, started)
-            _say_what_it_is(config)
+            begin(folder, config, started, overrides, machine)
+            _say_what_it_is(config, machine)
             progress = Progress(folder)
             for step in pipeline(config):
                 take(step, config, progress, why=why, publish=publish)
@@ -97,7 +110,9 @@ def new_folder(config: Config, started: datetime) -> Path:
     raise RuntimeError(f"no free name for a run in {parent}")
 
 
-def begin(folder: Path, config: Config, started: datetime) -> None:
+def begin(
+    folder: Path, config: Config, started: datetime, overrides: Sequence[str] = (), machine: Sequence[Path] = ()
+) -> None:
     """Write run.json of a run that is at work: from now on it names each entry of the cache that the run has."""
     record = {
         "state": "running",
@@ -105,17 +120,26 @@ def begin(folder: Path, config: Config, started: datetime) -> None:
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
+        "overrides": [_written(text) for text in overrides],
+        "local": [str(path) for path in machine],
         "entries": [],
     }
     files.write_json(folder / cache.RECORD, record)
+
+
+def _written(override: str) -> str:
+    """An override as run.json may hold it: without what may be a secret."""
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}***" if list(secrets.suspects({key.lstrip("+~"): value})) else scrub(override)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
     return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True).encode()
 
 
-def _say_what_it_is(config: Config) -> None:
+def _say_what_it_is(config: Config, machine: Sequence[Path]) -> None:
     what = f"{config.dataset.name} ({config.dataset.source}), {config.model.family}, {config.hw.name}"
+    what += f"; with {', '.join(map(str, machine))}" if machine else ""
     LOG.info("tapeline %s: %s", __version__, what)
     unmet = ["requests and limits"]
     if config.hw.accelerator:
@@ -144,6 +168,7 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
     work = cache.unfinished(root, step, wanted, progress.folder) if wanted is not None and step.resumes else None
 
     def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
+        running(f"{step.name}: {_about(step)}")
         begun = time.perf_counter()
         parameters = execute(step, config, _taken(step, progress.artifacts), outputs, work)
         return parameters, time.perf_counter() - begun
@@ -156,6 +181,12 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         for made in (each for each in step.makes if each.name in digests):
             os.replace(scratch / made.file, progress.folder / made.file)
     return _settle(step, progress, cache.Entry(progress.folder, digests, parameters, seconds), "ran")
+
+
+def _about(step: Step) -> str:
+    """What a step does: the first line of its program's docstring."""
+    lines = (step.module().__doc__ or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else step.name
 
 
 def _taken(step: Step, known: Mapping[str, T]) -> dict[str, T]:
@@ -202,6 +233,7 @@ def finish(config: Config, progress: Progress, started: datetime, **facts: Any) 
     served = _without_place(files.read_json(published), config) if published else None
     if served:
         LOG.info("%s", served["sentence"])
+    stamp(folder / REPORT.file, metrics["gate"]["accepted"], served, started)
     LOG.info("report: %s", folder / REPORT.file)
     written = conf.plain(config)
     store = written["serving"]["store"]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tapeline.models.fitted import Fitted
-from tapeline.report.page import environment, numbers
+from tapeline.report import opening
+from tapeline.report.page import SLOTS, environment, numbers
 from tapeline.report.sections import Inputs, data, model, tuning
 from tapeline.tables.examples import Examples
 from tapeline.tables.predictions import Predictions
@@ -45,22 +46,21 @@ def page(
 
     number = numbers({"metrics": metrics, "scores": scores, "profile": profile, "study": study})
     inputs = Inputs(metrics, scores, fitted, predictions, number, profile, examples)
-    every = profile["statistics"].get("series", {}).get("every")
-    alone = len(np.unique(predictions.axis)) == len(predictions)
     return _rendered(
         "report.html",
         profile,
         number,
+        **_opening(inputs, profile),
+        slot=SLOTS,
         metrics=metrics,
         scores=scores,
         metric=inputs.metric,
         note=inputs.task.NOTE,
         rival=model.rival(inputs),
         between=interval_key(metrics["test"]["overall"], inputs.metric),
-        sentence=model.sentence(inputs, f"{every}s" if every and alone else "rows"),
         beside=model.beside(inputs),
         model=model.figures(inputs),
-        others=model.others(inputs),
+        other_metrics=model.others(inputs),
         intervals=model.intervals(inputs),
         search=None if study is None else _search(study, number),
         configuration=[
@@ -68,6 +68,20 @@ def page(
         ],
         versions={**scores["versions"], "matplotlib": mpl.__version__},
     )
+
+
+def _opening(inputs: Inputs, profile: Values) -> Values:
+    """What the first screen says."""
+    every = profile["statistics"].get("series", {}).get("every")
+    alone = len(np.unique(inputs.predictions.axis)) == len(inputs.predictions)
+    rivals = opening.rivals(inputs)
+    return {
+        "question": opening.question(inputs, profile),
+        "tested": opening.tested(inputs, profile),
+        "rivals": rivals,
+        "caveats": list(opening.caveats(inputs, profile, rivals)),
+        "sentence": model.sentence(inputs, f"{every}s" if every and alone else "rows"),
+    }
 
 
 def _search(study: Values, number: Any) -> Values:

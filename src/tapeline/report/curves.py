@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tapeline.intervals import wilson
 from tapeline.tables import decimation
 from tapeline.tables.predictions import Predictions
-from tapeline.tasks import Task
+from tapeline.tasks import Task, metric
 
 Array = np.ndarray[Any, Any]
 
@@ -110,3 +110,97 @@ def errors(answers: Answers) -> Array:
     gaps: Array = answers.prediction.reshape(-1) - answers.target.reshape(-1)
     known: Array = gaps[np.isfinite(gaps)]
     return known
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the test rows."""
+
+    name: str
+    rows: int
+    score: float
+    """The task's first metric."""
+    reference: float
+    """The best baseline's."""
+    low: float | None
+    """Wilson's interval of a share; None for other metrics."""
+    high: float | None
+
+
+def score(answers: Answers, prediction: Array) -> float:
+    """The task's first metric of some predictions for all rows."""
+    told = {**answers.context, "target": answers.target, "prediction": prediction}
+    sums = answers.task.sums(answers.task.PRIMARY, told)
+    assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
+    return float(answers.task.from_sums(answers.task.PRIMARY, sums.sum(axis=0)))
+
+
+def group(answers: Answers, name: str, rows: Array) -> Group:
+    """The scores of some rows: bool [rows]."""
+    part = replace(
+        answers,
+        **{each: getattr(answers, each)[rows] for each in ("time", "target", "prediction", "reference")},
+        down=None if answers.down is None else answers.down[rows],
+        context={name: each[rows] for name, each in answers.context.items()},
+    )
+    own, share = score(part, part.prediction), metric(answers.task, answers.task.PRIMARY).interval == "wilson"
+    count = int(rows.sum())
+    interval = wilson(round(own * count), count) if share else None
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return Group(name, count, own, score(part, part.reference), *ends)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The rows on which a model is most confident."""
+
+    share: float
+    """Of all rows."""
+    rows: int
+    least: float
+    """The least probability of the class that it predicted among them."""
+    right: float
+    """Share of them that it predicted right, with Wilson's interval."""
+    low: float
+    high: float
+
+
+def coverage(answers: Answers) -> list[Coverage]:
+    """Accuracy on the most confident tenth of the rows, two tenths, and so on up to all."""
+    assert answers.down is not None
+    confidence = np.maximum(answers.down, 1 - answers.down)
+    order = np.argsort(-confidence, kind="stable")
+    right = (answers.prediction == answers.target)[order]
+    found = []
+    for tenth in range(1, BINS + 1):
+        rows = max(1, round(len(order) * tenth / BINS))
+        interval = wilson(int(right[:rows].sum()), rows)
+        least = float(confidence[order[rows - 1]])
+        share = float(right[:rows].mean())
+        found.append(Coverage(tenth / BINS, rows, least, share, interval.low, interval.high))
+    return found
+
+
+def is_constant(values: Array) -> bool:
+    """Whether all rows are the same."""
+    return not len(values) or bool(np.array_equal(values, np.broadcast_to(values[0], values.shape), equal_nan=True))
+
+
+def returns(answers: Answers, move: Array) -> tuple[Array, Array, Array]:
+    """Cumulative returns after each time: of holding, and of being long where up is predicted and short where down is.
+
+    Args:
+        answers: of two classes, 1 is down.
+        move: log return of the period that each row forecasts, float64 [rows]; NaN counts as 0. Rows of one time
+            share the capital equally.
+
+    Returns:
+        The distinct times, and for each the return since the beginning as a share.
+    """
+    time, which = np.unique(answers.time, return_inverse=True)
+    known = np.where(np.isfinite(move), move, 0.0)
+    held, followed = np.expm1(known), np.where(answers.prediction == 1, -np.expm1(known), np.expm1(known))
+    rows = np.bincount(which)
+    growth = (1 + np.bincount(which, each) / rows for each in (held, followed))
+    first, second = (np.cumprod(each) - 1 for each in growth)
+    return time, first, second

@@ -23,6 +23,10 @@ Number = Callable[..., Markup]
 Cell = str | int | Markup | None
 
 
+SLOTS = {name: Markup('<div class="run" id="run-{}"></div>').format(name) for name in ("top", "end")}
+"""Where a page says which run it is of, whether its model is live and what to type next; and how to repeat it."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table; columns after the first hold numbers, unless they are named in `text_columns`."""
@@ -57,6 +61,14 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def stamped(page: str, lines: Mapping[str, Sequence[Markup]]) -> str:
+    """The page with lines about the run that made it, by slot, where it has slots; a step leaves them empty."""
+    for name, slot in SLOTS.items():
+        body = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines[name])
+        page = page.replace(slot, f'<div class="run" id="run-{name}">{body}</div>', 1)
+    return page
 
 
 def numbers(files: Mapping[str, Any]) -> Number:

@@ -17,6 +17,7 @@ import numpy as np
 from tapeline import files
 from tapeline import tensorflow as tf
 from tapeline.evaluation import comparison
+from tapeline.evaluation.drift import drift
 from tapeline.evaluation.importance import Part, importance
 from tapeline.lookup import dataset_named, family
 from tapeline.lookup import task as task_named
@@ -86,6 +87,7 @@ def run(
                 for at, of in enumerate(fit.traces)
             ],
             "importance": _importance(task, data, fit, models),
+            "drift": _drift(data, fit),
             "versions": versions(),
         },
     )
@@ -235,6 +237,15 @@ def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predi
         for batch in data.batches(_names(data.manifest), rows, _size(data))
     ]
     return _pooled(data.manifest, [found])
+
+
+def _drift(data: Table, fit: fits.Fitted) -> dict[str, Any]:
+    """How the features of the last window's test rows differ from its train rows, thinned."""
+    if data.manifest.feature_shape is not None:
+        return {}
+    rows = {side: _thinned(rows_of(fit.windows[-1], data, side), data) for side in ("train", "test")}
+    train, test = (data.read(("feature",), rows[side])["feature"] for side in ("train", "test"))
+    return drift(data.manifest.names("feature"), train, test)
 
 
 def _importance(task: Task, data: Table, fit: fits.Fitted, models: Sequence[Model]) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ tapeline step train model=flat --in table=table.parquet --out fitted=fitted
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +41,13 @@ class Reads:
     split: Split
     seed: int
     hw: Device
+
+
+def space(config: Reads, *, table: Path, best: Path | None = None) -> int:
+    """Bytes of disk that `run` needs at most, about: the features of many rows go through a file."""
+    manifest = open_table(table).manifest
+    size = 4 * manifest.rows * len(manifest.names("feature"))
+    return size if size > IN_MEMORY and manifest.feature_shape is None else 0
 
 
 def run(config: Reads, *, table: Path, best: Path | None = None, fitted: Path) -> None:
@@ -119,18 +125,11 @@ def _examples(data: Table, rows: Mapping[str, Rows], file: Path) -> Examples | N
     if size <= IN_MEMORY or data.manifest.feature_shape is not None:
         arrays = data.read(("feature", *names), rows)
         return Examples(arrays["feature"], arrays["target"], arrays.get("weight"))
-    return _through_file(data, rows, names, file, size)
+    return _through_file(data, rows, names, file)
 
 
-def _through_file(data: Table, rows: Mapping[str, Rows], names: Sequence[str], file: Path, size: int) -> Examples:
+def _through_file(data: Table, rows: Mapping[str, Rows], names: Sequence[str], file: Path) -> Examples:
     """The same for many rows: those without any label are left out, and the features are a memory map of the file."""
-    free = shutil.disk_usage(file.parent).free
-    log.info(
-        "    the %s rows need %.1f GB of disk while they train (%.1f GB are free)", file.name, size / 1e9, free / 1e9
-    )
-    if free < size:
-        fix = "free some space, or choose another folder with target.cache"
-        raise refuse(file.parent, f"training needs {size / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free", fix)
     kept: dict[str, list[Array]] = {name: [] for name in names}
     with open(file, "wb") as handle:
         for batch in data.batches(("feature", *names), rows):

@@ -24,7 +24,7 @@ METRICS: tuple[Metric, ...] = (
 PRIMARY = TRACE = "accuracy"
 OUTPUTS: tuple[str, ...] = ("prediction", "probability")
 LIGHTGBM = "binary"
-FIGURES: tuple[str, ...] = ("over_time", "confusion", "probabilities")
+FIGURES: tuple[str, ...] = ("over_time", "signal", "breakdown", "confusion", "confidence", "probabilities")
 NOTE = "Positive is down, as the original system counts."
 
 
@@ -127,6 +127,22 @@ def sentence(metric: str) -> str:
     if metric == "accuracy":
         return "The model was right on {accuracy:.1%} of {rows:,d} {unit} that it had never seen."
     return plain_sentence(metric)
+
+
+def words(answer: Mapping[str, Any]) -> str:
+    """One row's answer for people: the class, and its probability where there is one."""
+    down = answer["prediction"]
+    if down not in (0, 1):
+        return "no answer, since a value that it needs is missing"
+    probability = answer.get("probability")
+    text = "down" if down else "up or flat"
+    return f"{text}, {sure(probability[down])}" if probability else text
+
+
+def sure(probability: float) -> str:
+    """A probability in whole percent; a forecast is never certain."""
+    percent = round(100 * probability)
+    return "more than 99 %" if percent == 100 else f"{percent} %"
 
 
 def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:

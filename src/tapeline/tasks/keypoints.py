@@ -24,6 +24,7 @@ PRIMARY = TRACE = "rmse"
 OUTPUTS: tuple[str, ...] = ("prediction",)
 LIGHTGBM = "regression"
 FIGURES: tuple[str, ...] = ("keypoints",)
+QUESTION = "Where in the image are the points of the face?"
 NOTE = "Labels that are missing are in no score and move no weight."
 HALF = 48.0
 """Pixels from the middle of the image to its edge; networks learn coordinates in this unit."""

@@ -21,28 +21,28 @@ HELP = "ask a server about a date, a random row or a file of rows; without them 
 OPTIONS = (
     Option("date", "YYYY-MM-DD", "a day of the data", "the latest"),
     Option("random", "true|false", "a random row of the train rows, drawn with the seed", "false"),
-    Option("rows", "FILE.csv", "a file with a header and a column for each feature, or with minute bars of gresearch"),
+    Option("rows", "FILE.csv", "a file with a header: a column for each feature, or raw data: closes, minute bars"),
     Option("image", "FILE", "a PNG or JPEG, for a dataset of images; its points are drawn into the PNG of out"),
     Option("lookup", "FILE.csv", "with rows=test.csv: Kaggle's IdLookupTable.csv, which says what out has"),
     Option("out", "FILE", "where an image with its points, or the answers to the rows of rows, are written"),
     Option("host", "HOST[:PORT]", "the server; without a port, serving.rest_port or serving.grpc_port", "127.0.0.1"),
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
     Option("version", "N", "a version of the store", "the live one"),
+    Option("json", "true|false", "print one JSON object instead of words", "false"),
 )
 READS = ("dataset", "experiment", "seed", "serving", "split", "target")
 EXAMPLES = (
-    ("tapeline predict experiment=faces_conv image=face.jpg", "draws the points of a face into face-points.png"),
+    ("tapeline predict rows=closes.csv", "asks about each day of a file with a date and the last closes"),
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
-    ("tapeline predict rows=new.csv host=models:8500 api=grpc", "sends all rows of a file to another machine"),
+    ("tapeline predict experiment=faces_conv image=face.jpg", "draws the points of a face into face-points.png"),
+    ("tapeline predict rows=new.csv host=models:8500 api=grpc json=true", "sends features to another machine"),
 )
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts whose models lie in this machine's store."""
-SHOWN = 20
-"""Rows printed for people."""
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Ask, print the answers for people, and one JSON object in the last line.
+    """Ask, and print the answers in words, or as one JSON object.
 
     Raises:
         Refused: the options do not fit together, there is no such row, or the server refuses.
@@ -71,28 +71,45 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
 
 def _of_rows(config: Config, server: Endpoint, number: int | None, options: dict[str, str]) -> None:
     """Ask about rows of features, made here or from a file, and print or write the answers."""
-    import json
     from pathlib import Path
 
-    from tapeline.commands.predict import batches
-    from tapeline.commands.predict.rows import chosen_rows, served_features
+    from tapeline.commands.predict import batches, live
+    from tapeline.commands.predict.rows import Served, chosen_rows, of_dataset
+    from tapeline.serving import client
+
+    local = server.host in LOCAL
+    model = (live.served(config.serving, number) if local else None) or Served(None, of_dataset(config.dataset.name))
+    names = model.features
+    raw = "rows" in options and batches.is_raw(config, Path(options["rows"]))
+    found = batches.of_raw(config, Path(options["rows"])) if raw else iter([chosen_rows(config, options, model)])
+    try:
+        if "out" in options:
+            total, answer = batches.to_file(server, found, names, number, Path(options["out"]))
+            print(f"{server.model} version {answer.version} on {server}, {server.api}: {total:,} rows")
+            print(f"written: {options['out']}")
+            return
+        rows = batches.joined(list(found)) if raw else next(found)
+        _print(config, server, rows, batches.ask(server, rows, names, number), options)
+    except client.NotFound as error:
+        raise live.named(error, config.serving) if local and number is None else error from None
+
+
+def _print(config: Config, server: Endpoint, rows: Rows, answer: Response, options: dict[str, str]) -> None:
+    """The answers in words, or as one JSON object."""
+    import json
+
+    from tapeline.commands.predict import live, words
     from tapeline.lookup import spec, task
 
-    names = served_features(config, number) if server.host in LOCAL else None
-    raw = "rows" in options and batches.is_raw(config, Path(options["rows"]))
-    found = batches.of_raw(config, Path(options["rows"])) if raw else iter([chosen_rows(config, options)])
-    if "out" in options:
-        total, answer = batches.to_file(server, found, names, number, Path(options["out"]))
-        version = answer.version
-        print(f"{server.model} version {version} on {server}, {server.api}: {total:,} rows in {options['out']}")
-        print(json.dumps({"rows": total, "out": options["out"], "version": version}))
-        return
-    rows = batches.joined(list(found)) if raw else next(found)
-    answer = batches.ask(server, rows, names, number)
-    of = task(spec(config.dataset.name).task)
+    about = spec(config.dataset.name)
+    of = task(about.task)
     more = _more(of, rows, answer)
-    print(*_lines(server, rows, answer, more), sep="\n")
-    print(json.dumps(_summary(rows, answer, of.OUTPUTS, more)))
+    if options.get("json") == "true":
+        print(json.dumps(_summary(rows, answer, of.OUTPUTS, more)))
+        return
+    print(*words.lines(server, rows, answer, of, about.outputs, more), sep="\n")
+    if server.host in LOCAL and (others := live.others(config.serving)):
+        print(f"also live: {', '.join(others)}; ask one with serving.name={others[0]}")
 
 
 def _more(task: Task, rows: Rows, answer: Response) -> dict[str, list[Any]]:
@@ -107,39 +124,16 @@ def _more(task: Task, rows: Rows, answer: Response) -> dict[str, list[Any]]:
     return {name: (each.astype(str) if each.dtype.kind == "M" else each).tolist() for name, each in found.items()}
 
 
-def _lines(server: Endpoint, rows: Rows, answer: Response, more: Mapping[str, list[Any]]) -> list[str]:
-    """A small table."""
-    version = _one(answer.outputs.get("model_version"))
-    head = f"{server.model} version {answer.version}" + (f" ({version})" if version else "")
-    lines = [f"{head} on {server}, {server.api}, {answer.milliseconds:.1f} ms"]
-    columns = {"date": [date or "-" for date in rows.dates]}
-    columns |= {name: [_text(value) for value in values[:SHOWN]] for name, values in more.items()}
-    for name in ("prediction", *(each for each in answer.outputs if each not in ("prediction", "model_version"))):
-        columns[name] = [_text(value) for value in answer.outputs.get(name, [])[:SHOWN]]
-    widths = {name: max(map(len, [name, *values])) for name, values in columns.items() if values}
-    lines.append("  ".join(name.ljust(width) for name, width in widths.items()).rstrip())
-    for row in range(min(len(rows.dates), SHOWN)):
-        lines.append("  ".join(columns[name][row].ljust(width) for name, width in widths.items()).rstrip())
-    if len(rows.dates) > SHOWN:
-        lines.append(f"... and {len(rows.dates) - SHOWN} more")
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_text, value))
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
 def _one(values: Any) -> Any:
     return values[0] if values else None
 
 
 def _summary(rows: Rows, answer: Response, names: tuple[str, ...], more: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """The object of the last line: values for one row, lists for several."""
+    """The answer as JSON: values for one row, lists for several."""
     from tapeline.serving.client import json_value
 
     listed: dict[str, Any] = {"date": rows.dates}
+    listed |= {name: values.tolist() for name, values in rows.keys.items()}
     listed |= {name: json_value(values) for name, values in more.items()}
     listed |= {name: json_value(answer.outputs.get(name)) for name in names}
     if len(rows.dates) == 1:

@@ -21,7 +21,6 @@ from tapeline.datasets.sources import fetch
 from tapeline.lookup import dataset as kind
 from tapeline.serving import client
 from tapeline.serving.client import Endpoint, Response
-from tapeline.serving.signatures import PREDICTORS
 from tapeline.tables import writing
 from tapeline.tables.spec import format_time
 from tapeline.tables.table import open_table
@@ -61,9 +60,9 @@ def of_raw(config: Config, path: Path) -> Iterator[Rows]:
 
 def ask(server: Endpoint, rows: Rows, names: Sequence[str] | None, number: int | None) -> Response:
     """Send all rows, at most BATCH in one request; all are answered by one version."""
-    features = of_rows.in_order(rows, names)
+    features = of_rows.in_order(rows, names).features
     found = [
-        client.predict(server, {PREDICTORS: features[first : first + BATCH]}, number)
+        client.predict(server, {rows.input: features[first : first + BATCH]}, number, rows.signature)
         for first in range(0, len(features), BATCH)
     ]
     if len({each.version for each in found}) > 1:  # another version went live meanwhile

@@ -55,13 +55,13 @@ def drawn(config: Config, server: Endpoint, number: int | None, options: Mapping
     with files.atomic_path(out) as temporary:
         _with_points(image, points).save(temporary, "PNG")
     found = {name: [round(float(each), 3) for each in point] for name, point in zip(names, points, strict=True)}
-    told = json.dumps({"image": str(path), "points": found, "out": str(out), "version": answer.version})
-    if options.get("json") != "true":
-        print(f"{server.model} version {answer.version} on {server}, {server.api}, {answer.milliseconds:.1f} ms")
-        print(f"{'point':<26}{'x':>9}{'y':>9}  pixels of {image.width} x {image.height}")
-        print(*(f"{name:<26}{x:9.2f}{y:9.2f}" for name, (x, y) in found.items()), sep="\n")
-        print(f"drawn: {out}")
-    print(told)
+    if options.get("json") == "true":
+        print(json.dumps({"image": str(path), "points": found, "out": str(out), "version": answer.version}))
+        return
+    print(f"{server.model} version {answer.version} on {server}, {server.api}, {answer.milliseconds:.1f} ms")
+    print(f"{'point':<26}{'x':>9}{'y':>9}  pixels of {image.width} x {image.height}")
+    print(*(f"{name:<26}{x:9.2f}{y:9.2f}" for name, (x, y) in found.items()), sep="\n")
+    print(f"drawn: {out}")
 
 
 def shape_of(config: Config, option: str) -> tuple[int, int]:

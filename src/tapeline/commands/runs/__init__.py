@@ -3,6 +3,7 @@
     tapeline runs                       lists them, the newest first
     tapeline runs compare=a,b           what differs between them, in the terminal and as a page
     tapeline runs repeat=a seed=7       one once more from its config.yaml, with overrides on top
+    tapeline runs predictions=latest    the predictions of its test rows as CSV
     tapeline runs keep=10 yes=true      removes the others
 
 A run is named by its folder, by any part of that name which no other has, or by `latest`.
@@ -17,10 +18,12 @@ from tapeline.commands import Option
 from tapeline.errors import refuse
 
 GROUP = "sweep and compare"
-HELP = "list past runs, compare some, repeat one, or remove some"
+HELP = "list past runs, compare some, repeat one, get predictions, or remove some"
 OPTIONS = (
+    Option("query", "TEXT", "list only runs that fit, as in query='model.family=flat accuracy>0.6 snp'"),
     Option("compare", "RUN,RUN", "print and draw what differs between two or more runs, and how surely"),
     Option("repeat", "RUN", "run one again from its config.yaml, with overrides on top; it publishes nothing"),
+    Option("predictions", "RUN,RUN", "write predictions.csv, with a line for each test row, into these run folders"),
     Option("remove", "RUN,RUN", "remove these runs, and what only they have in the cache"),
     Option("keep", "N", "remove all but the newest N runs"),
     Option("older", "AGE", "remove runs older than this, as in older=30d; m, h, d and w are units"),
@@ -31,11 +34,15 @@ OPTIONS = (
 EXAMPLES = (
     ("tapeline runs", "lists all runs, the newest first; a run is named by its folder, a part of that, or latest"),
     ("tapeline runs compare=snp_flat,latest", "compares two runs in the terminal and as a page with curves"),
+    ("tapeline runs query='model.family=flat accuracy>0.6'", "lists the runs with this family and a better accuracy"),
+    ("tapeline runs predictions=latest", "writes runs/<its name>/predictions.csv"),
     ("tapeline runs repeat=latest seed=7", "runs the latest again with another seed, and prints what changed"),
     ("tapeline runs keep=10 older=30d yes=true", "removes runs that are neither new nor among the last ten"),
 )
 DO = {
+    "query": ("query",),
     "compare": ("compare",),
+    "predictions": ("predictions",),
     "repeat": ("repeat",),
     "remove": ("remove", "yes"),
     "keep or older": ("keep", "older", "yes"),
@@ -49,7 +56,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     Raises:
         Refused: options that do not go together, or what is wrong with their values.
     """
-    from tapeline.commands.runs import compare_page, remove, repeat
+    from tapeline.commands.runs import compare_page, predictions, remove, repeat
     from tapeline.commands.runs import list as listing
     from tapeline.config.overrides import parse
     from tapeline.lookup import configure
@@ -65,10 +72,12 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         compare_page.show(run_folder.named(options["compare"], folder, "compare"), folder)
     elif "repeat" in options:
         repeat.repeat(run_folder.one(options["repeat"], folder, "repeat"), overrides, target)
-    elif options:
+    elif "predictions" in options:
+        predictions.write(run_folder.named(options["predictions"], folder, "predictions"))
+    elif options and "query" not in options:
         remove.remove(options, target)
     else:
-        listing.show(folder)
+        listing.show(folder, options.get("query", ""))
 
 
 def _check_together(options: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ def repeat(run: Run, overrides: Sequence[str], target: Target) -> None:
     before = run.folder / METRICS.file
     if not before.is_file():
         raise refuse(before, "no such file, so there is nothing to compare with", "repeat a run that finished")
-    again = Run(local.run(config, publish=False))
+    again = Run(local.run(config, publish=False, overrides=overrides))
     steps = [each["step"] for each in again.record["steps"] if each["how"] == "cached"]
     cached = f"; {', '.join(steps)} came from the cache, and a new target.cache=DIR computes all" if steps else ""
     if before.read_bytes() == (again.folder / METRICS.file).read_bytes():

@@ -17,13 +17,12 @@ from typing import Any, cast
 import yaml
 
 from tapeline import files
-from tapeline.checks import before_build
+from tapeline.checks import before_build, configured
 from tapeline.clusters.run_status import SECONDS, Place, State
 from tapeline.config import compose as conf
 from tapeline.config.schema import Cluster, Config
 from tapeline.console import LOG, logged
 from tapeline.errors import refuse
-from tapeline.lookup import configure as compose
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.graph import artifacts, pipeline
 
@@ -38,14 +37,13 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path:
     Raises:
         Refused: the configuration is, the cluster says no, or the run fails.
     """
-    config, started = compose(overrides), datetime.now(UTC)
-    before_build(config)
+    config, started = configured(overrides, before_build), datetime.now(UTC)
     place = _place(config)
     name = own.get("run") or place.begin(config, overrides, apply=own.get("apply") == "true")
     folder = local.new_folder(config, started)
     try:
         with files.owned(folder), logged(folder / "log.txt"):
-            local.begin(folder, config, started)
+            local.begin(folder, config, started, overrides)
             LOG.info("%s: %s", config.target.name, name)
             steps = _follow(place, config, name)
             _keep(place.fetch(config, name), config, local.Progress(folder, steps=steps), started, name)

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from tapeline import files, lookup
-from tapeline.checks import before_run
+from tapeline.checks import before_run, configured
 from tapeline.commands.sweep import leaderboard
 from tapeline.config import compose as conf
+from tapeline.config import local as local_files
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
-from tapeline.errors import Refused, refuse
+from tapeline.errors import Finding, Refused, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.pipeline import cache
 from tapeline.pipeline import run_locally as local
@@ -45,10 +46,14 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     """
     if name is not None and Path(name).name != name:
         raise refuse(f"name={name}", "is no name for a folder in sweeps", "leave out what stands before the last /")
+    overrides = local_files.with_typed(list(overrides))
     expanded = conf.for_hydra(parse(overrides), sweep=True)
+    total = _refuse_hopeless(overrides)
     folder = (Path("sweeps") / (name or files.digest(sorted(overrides))[:12])).absolute()
     (folder / "jobs").mkdir(parents=True, exist_ok=True)
-    _multirun(expanded, folder)
+    if machine := local_files.files():
+        print(f"with the overrides of {', '.join(map(str, machine))}")
+    _multirun(expanded, folder, total)
     jobs = [_read(path) for path in sorted((folder / "jobs").glob("*.json"))]
     leaderboard.write(jobs, folder)
     files.point(folder.parent / "latest", folder.name)
@@ -57,14 +62,42 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     return folder
 
 
+def _refuse_hopeless(overrides: Sequence[str]) -> int | None:
+    """Refuse a sweep of which every job would be refused, before one starts; the number of jobs otherwise.
+
+    Jobs are known beforehand with Hydra's basic sweeper only; None for others.
+
+    Raises:
+        Refused: what is wrong with the jobs, each mistake once.
+    """
+    if any(text.startswith("hydra/sweeper") for text in overrides):
+        return None
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    ours = [each.text for each in parse(overrides) if not each.key.startswith(("hydra.", "hydra/"))]
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(ours), None)
+    jobs = [job for batch in batches for job in batch]
+    findings = dict[tuple[str, str], Finding]()
+    for job in jobs:
+        try:
+            configured(list(job))
+        except Refused as error:
+            for each in error.findings:
+                findings.setdefault((each.problem, each.fix), each)
+        else:
+            return len(jobs)
+    raise Refused(*findings.values())
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A job's file; a sweep that goes on may have some of an older version."""
     record: dict[str, Any] = files.read_json(path)
     return {**record, "metrics": metrics_file.current(record["metrics"])} if "metrics" in record else record
 
 
-def _multirun(overrides: Sequence[str], folder: Path) -> None:
-    """Let Hydra expand the sweep and launch its jobs."""
+def _multirun(overrides: Sequence[str], folder: Path, total: int | None) -> None:
+    """Let Hydra expand the sweep and launch its jobs, so many in all."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -73,8 +106,10 @@ def _multirun(overrides: Sequence[str], folder: Path) -> None:
         version_base="1.3", config_path=str(conf.folder()), config_name="config"
     )
     def job(composed: Any) -> float | None:
+        _say_where(begun, total)
         return _job(composed, folder)
 
+    begun = time.time()
     ours = [
         f"hydra.sweep.dir={_quoted(folder)}",
         "hydra.sweep.subdir=.",
@@ -88,6 +123,22 @@ def _multirun(overrides: Sequence[str], folder: Path) -> None:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         sentence = " ".join(str(error).split("\n")[0].split())
         raise refuse(" ".join(overrides), sentence, "correct the override") from None
+
+
+def _say_where(begun: float, total: int | None) -> None:
+    """Print which job starts, and how long the others may take, by those that came before."""
+    from hydra.core.hydra_config import HydraConfig
+
+    number = int(HydraConfig.get().job.num)
+    if total is None:
+        print(f"job {number + 1}", flush=True)
+        return
+    left = (time.time() - begun) / number * (total - number) if number else None
+    print(f"job {number + 1} of {total}" + (f", about {_duration(left)} left" if left is not None else ""), flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _quoted(path: Path) -> str:
@@ -127,7 +178,7 @@ def _job(composed: Any, folder: Path) -> float | None:
         if record["key"] and known.get("key") == record["key"] and Path(known.get("run", "")).is_dir():
             print(f"  {' '.join(overrides) or 'as configured'}: finished before", flush=True)
             return _score(known)
-        run = local.run(config, publish=False, shown=False)
+        run = local.run(config, publish=False, shown=False, overrides=overrides)
         record |= {"status": "finished", "run": str(run.absolute()), "metrics": files.read_json(run / METRICS.file)}
     except Refused as error:
         record["problem"] = "; ".join(str(finding) for finding in error.findings)

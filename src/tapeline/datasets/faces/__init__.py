@@ -9,7 +9,7 @@ one person where a column says who it is, stay on one side of a split.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +36,10 @@ SPEC = Spec(task="keypoints", outputs=LABELS, feature_shape=(SIDE, SIDE), missin
 
 class Section(schema.Dataset):
     """The keys of `dataset=faces`."""
+
+    COMPETITION: ClassVar[str | None] = "facial-keypoints-detection"
+    FILE: ClassVar[str | None] = "training.csv"
+    PACKED: ClassVar[str | None] = "training.zip"
 
     rows: Annotated[int, Field(ge=20)]
     """Of simulated data."""

@@ -49,13 +49,15 @@ HISTORY = 5
 """Rows of closes that the features of one row need: two for a return, and three lags."""
 FIRST_ROW = 7
 """The first row of the published table; four rows of history would be enough."""
+QUESTION = "Will the S&P 500 close lower than on the day before?"
 MEANING = {
-    False: "Every column is known at that time. European markets close after two hours of New York's trading, so "
-    "part of the forecast move has already happened. Nearly all of the accuracy comes from these columns.",
-    True: "Nearly all of the published accuracy comes from the same day's European closes. A model that decides "
-    "before these closes loses it: on the original table, Deep's accuracy falls from .722 to about .576.",
+    False: "Every column is known at that time. The same day's European closes are among them: they come about two "
+    "hours after New York opens, so part of the forecast move has happened by then.",
+    True: "Columns that are not known at that time on every day are left out.",
 }
-"""How dataset.as_of changes the accuracy. True: a column is known too late to be a feature."""
+"""What dataset.as_of means for the forecast. True: a column is known too late to be a feature."""
+VOLATILITY_DAYS = 20
+"""Returns of the S&P before the forecast day whose standard deviation is the context column `volatility`."""
 LEAST_DAYS = 60
 LONGEST_HOLIDAY = 10
 """Days without a close in the longest holiday: Tokyo, 2019."""
@@ -117,12 +119,15 @@ def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
         {
             "time": dates[FIRST_ROW:],
             "target": (returns["snp"][FIRST_ROW:] < 0).astype(np.int64),
+            "move": returns["snp"][FIRST_ROW:],
+            "volatility": _volatility(returns["snp"])[FIRST_ROW:],
             **{name: column.astype(np.float32) for name, column in kept.items()},
         }
     )
     schema = [Column("time", "time", "datetime64[D]"), Column("target", "target", "int64")]
+    schema += [Column(name, "context", "float64") for name in ("move", "volatility")]
     schema += [Column(name, "feature", "float32") for name in kept]
-    notes = {"late": late, "known": known, "meaning": MEANING[bool(late)]}
+    notes = {"late": late, "known": known, "meaning": MEANING[bool(late)], "question": QUESTION}
     return header_of(SPEC, section.name, schema, notes), [("all", frame)]
 
 
@@ -145,6 +150,13 @@ def _log_late(as_of: str, known: Mapping[str, Mapping[str, Any]]) -> None:
             reasons,
             year,
         )
+
+
+def _volatility(returns: Array) -> Array:
+    """Standard deviation of the returns before each day, at most VOLATILITY_DAYS of them; NaN for fewer than two."""
+    spans = [returns[max(0, day - VOLATILITY_DAYS) : day] for day in range(len(returns))]
+    known = [span[np.isfinite(span)] for span in spans]
+    return np.array([span.std() if len(span) > 1 else np.nan for span in known])
 
 
 def _known(as_of: str, dates: Array) -> dict[str, dict[str, Any]]:

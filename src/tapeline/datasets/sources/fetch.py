@@ -85,7 +85,8 @@ def local(name: str, key: str, folder: Path, member: str | None = None, within: 
 def _file(name: str, key: str, member: str | None = None) -> Path:
     path = Path(name)
     if member and path.is_dir():
-        found = [path / each for each in (member, f"{member}.zip", f"{member}.gz") if (path / each).is_file()]
+        names = (member, f"{member}.zip", f"{member}.gz", f"{PurePosixPath(member).stem}.zip")
+        found = [path / each for each in names if (path / each).is_file()]
         if not found:
             raise refuse(f"{key}={path}", f"the folder has no file {member}", "set it to a file, or to another folder")
         return found[0]

@@ -26,6 +26,7 @@ from tapeline.errors import Finding, Refused, refuse
 if TYPE_CHECKING:
     import polars as pl
 
+READS: tuple[str, ...] = ()
 KEYS = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
 """Variables of the environment, or keys of a Secret: a token, or the two others."""
 RETRIES = 5
@@ -49,7 +50,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     inside = folder / "kaggle"
     inside.mkdir()
     with _without_credentials(inside):
-        path = _downloaded(dataset.COMPETITION or "", file, inside, credentials)
+        path = _downloaded(dataset.COMPETITION or "", dataset.PACKED or file, inside, credentials)
     return csv.scan(decompressed(path, name, folder, file, bounds(dataset)), name), name
 
 

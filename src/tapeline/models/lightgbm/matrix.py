@@ -66,6 +66,7 @@ def _sequence(features: np.memmap[Any, Any]) -> Any:
 
     def _read(first: int, count: int) -> Array:
         file.seek(offset + first * size)
-        return np.frombuffer(file.read(count * size), dtype).reshape(count, width)
+        values = np.frombuffer(file.read(count * size), dtype).reshape(count, width)
+        return values.astype(np.float64)  # LightGBM takes no other samples
 
     return Blocks()

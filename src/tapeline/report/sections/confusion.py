@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tapeline.report import curves
 from tapeline.report.charts import SERIES, bare, picture
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
 
 def figures(inputs: Inputs) -> Iterator[Figure]:
-    """One picture."""
+    """One picture; none where the model always says the same."""
+    if curves.is_constant(inputs.answers.prediction):
+        return
     number, test = inputs.number, inputs.metrics["test"]["overall"]
     counts, rows = test["confusion"], test["rows"]
     cells = (("tp", 0, 0), ("fn", 1, 0), ("fp", 0, 1), ("tn", 1, 1))

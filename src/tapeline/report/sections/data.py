@@ -339,7 +339,7 @@ def _target(series: Values, number: Number) -> Iterator[Figure]:
         [span, number(*here, "rows", at, form=",d"), number(*here, "share", at, form=".3f")]
         for at, span in enumerate(down["periods"])
     ]
-    caption = "The dashed line is half and half: a model that always caption the same is right on one side of it."
+    caption = "Share of the rows whose target is down. The dashed line is one half."
     grid = Grid(["time", "rows", "share down"], rows)
     yield Figure("target", "How often it falls", caption, picture("target", caption, draw), grid)
 

@@ -28,6 +28,7 @@ def figures(inputs: Inputs) -> list[Figure]:
         _training(inputs),
         *(plate for each in shown for plate in each),
         *_importance(inputs.scores, inputs.number),
+        *_drift(inputs.scores, inputs.number),
         *_windows(inputs),
     ]
 
@@ -61,9 +62,9 @@ def beside(inputs: Inputs) -> Figure:
         keys = interval_key(each, metric)
         ends = [number(*who[name], *keys, end) if keys else "" for end in ("low", "high")]
         rows.append([name, number(*who[name], *metric.name.split("."), form=".6f"), *ends])
-    caption = "Beside what needs no training, on the same test rows."
+    caption = "Beside rules that need no training, on the same test rows."
     if all(interval(each, metric) for _, each in known):
-        caption += " The bars are intervals: where two overlap, the difference may be chance."
+        caption += " The bars are 95 % intervals of each score; a difference has an interval of its own, above."
     svg = picture("beside", caption, draw, 0.75 + 0.24 * len(known))
     return Figure(
         "beside", "The score beside naive baselines", caption, svg, Grid(["who", metric.name, "from", "to"], rows)
@@ -102,10 +103,59 @@ def _training(inputs: Inputs) -> Figure:
         [number(*here, at, "step", form=",d"), *(number(*here, at, each, form=".6f") for each in columns)]
         for at in points
     ]
-    caption = "How well it does on the rows it learns from, and in the end on the test rows. A wide gap is overfitting."
+    caption = _gap(inputs)
     heads = [f"{name} on {side} rows" for side in ("training", "validation")[: len(columns)]]
     grid = Grid(["step", *heads], rows)
     return Figure("training", "Training", caption, picture("training", caption, draw, 2.7), grid)
+
+
+def _gap(inputs: Inputs) -> str:
+    """What the training score says beside the test score, as numbers."""
+    name = inputs.task.TRACE
+    known, trained = inputs.named(name), inputs.metrics["train"]["trace"][-1]["score"]
+    text = f"{name[0].upper()}{name[1:]} on the rows it learns from: {trained:{known.form}} in the end"
+    found = value(inputs.metrics["test"]["overall"], name)
+    if found is None:
+        return f"{text}."
+    gap = known.sign * (trained - found)
+    side = "better than" if gap > 0 else "worse than" if gap < 0 else "the same as"
+    return f"{text}, {side} the {found:{known.form}} on the test rows. Overfitting shows as a wide gap."
+
+
+def _drift(scores: Values, number: Number) -> Iterator[Figure]:
+    """How far the features of the test rows are from those of the train rows; nothing in files of older versions."""
+    found = scores.get("drift") or {}
+    order = sorted(found.get("columns", {}).items(), key=lambda item: -item[1]["distance"])
+    shown = order[:BARS]
+    if not shown:
+        return
+    critical = found["critical"]
+    beyond = sum(each["distance"] > critical for _, each in order)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        distances = [each["distance"] for _, each in shown]
+        axes.barh(
+            range(len(shown)), distances, color=[SERIES[0] if d > critical else SOFT for d in distances], height=0.65
+        )
+        axes.axvline(critical, color=BAD, linestyle="--", linewidth=1)
+        axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
+        axes.set(xlabel="Kolmogorov-Smirnov distance", ylim=(len(shown) - 0.4, -0.6))
+        bare(axes)
+        axes.grid(visible=True, axis="x")
+
+    rows = [
+        [name, *(number("scores", "drift", "columns", name, part, form=".3f") for part in ("distance", "shift"))]
+        for name, _ in order
+    ]
+    caption = (
+        f"How the distribution of each feature differs between train and test rows. {beyond} of {len(order)} are "
+        "beyond the dashed line, which is the 95 % point for independent rows of one distribution: about one in twenty "
+        "is by chance."
+    )
+    svg = picture("drift", caption, draw, 0.8 + 0.155 * len(shown))
+    grid = Grid(["feature", "distance", "shift of the mean (sd)"], rows)
+    yield Figure("drift", "Drift of the features", caption, svg, grid)
 
 
 def _importance(scores: Values, number: Number) -> Iterator[Figure]:
@@ -168,11 +218,18 @@ def _windows(inputs: Inputs) -> Iterator[Figure]:
         found = number("scores", "windows", at, "score", *metric.split(".")) if known else ""
         rows.append([str(at + 1), spans[0], counts[0], spans[1], counts[1], found])
     several = f"{len(windows)} models, each tested on what came after its own rows; the last one is served."
-    caption = several if len(windows) > 1 else "Nothing is shuffled: the test rows come after all train rows."
+    caption = several if len(windows) > 1 else _order(sides[0])
     caption += f" The number is the {metric} of each."
     head = ["window", "train", "train rows", "test", "test rows", metric]
     svg = picture("windows", caption, draw, 1.25 + 0.27 * len(windows))
     yield Figure("windows", "What trains and what tests", caption, svg, Grid(head, rows, ("train", "test")))
+
+
+def _order(sides: Mapping[str, tuple[np.datetime64, np.datetime64]]) -> str:
+    """Whether the test rows come after the train rows."""
+    if sides["test"][0] > sides["train"][1]:
+        return "The test rows come after all train rows."
+    return "Some test rows come before train rows."
 
 
 def _span(periods: Sequence[Any]) -> tuple[np.datetime64, np.datetime64]:

@@ -14,9 +14,9 @@ from tapeline.report.sections import Inputs
 
 
 def figures(inputs: Inputs) -> Iterator[Figure]:
-    """One curve for each; none where rows are few."""
+    """One curve for each; none where rows are few, or the model always says the same."""
     found = curves.moving(inputs.answers)
-    if found is None:
+    if found is None or curves.is_constant(inputs.answers.prediction):
         return
     width, time, model, reference = found
     name, metric, threshold = inputs.reference, inputs.primary, inputs.metrics["config"]["gate"]["threshold"]

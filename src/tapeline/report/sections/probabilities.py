@@ -17,9 +17,9 @@ SQUARE = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
 
 
 def figures(inputs: Inputs) -> Iterator[Figure]:
-    """Both, where there are probabilities of two classes."""
+    """Both, where there are probabilities of two classes that differ from row to row."""
     answers, auc = inputs.answers, inputs.metrics["test"]["overall"].get("auc")
-    if answers.down is None or auc is None:
+    if answers.down is None or auc is None or curves.is_constant(answers.down):
         return
     false, true = curves.roc(answers.target, answers.down)
 
@@ -32,7 +32,9 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
 
     levels = np.linspace(0, 1, 11)
     rows = [[f"{level:.1f}", f"{np.interp(level, false, true):.3f}"] for level in levels]
-    caption = "Falls found against false alarms, for every threshold of its probability. The dashed line is guessing."
+    order = "better than guessing" if auc > 0.5 else "worse than guessing" if auc < 0.5 else "the same as guessing"
+    caption = f"Falls found against false alarms, for every threshold of its probability. AUC {auc:.3f}: {order}, the "
+    caption += "dashed line."
     grid = Grid(["false alarms", "falls found"], rows)
     yield Figure("roc", "ROC", caption, picture("roc", caption, draw_roc, 2.9), grid)
     bins = curves.calibration(answers.target, answers.down)
@@ -49,8 +51,10 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
         [f"{mean:.3f}", str(count), f"{share:.3f}", f"{low:.3f} to {high:.3f}"]
         for count, mean, share, low, high in bins
     ]
+    inside = sum(low <= mean <= high for _, mean, _, low, high in bins)
     caption = (
-        "Test rows in ten groups by the predicted probability. On the dashed line the probabilities are calibrated."
+        f"Test rows in {len(bins)} groups by the predicted probability. On the dashed line the probabilities are "
+        f"calibrated: the intervals of {inside} of {len(bins)} groups contain it."
     )
     grid = Grid(["stated", "rows", "went down", "95 % interval"], rows)
     yield Figure("calibration", "Calibration", caption, picture("calibration", caption, draw_calibration, 2.9), grid)

@@ -5,7 +5,7 @@ tapeline canary run=latest      tapeline promote      tapeline rollback why="...
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +160,15 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
         fix = f"set serving.name to one of: {models}" if models else "publish a model first, or set serving.store"
         raise refuse(f"serving.name={name}", f"{root} has no version of this model", fix)
     live, beside, rolled_back = store.live(), store.canary(), store.rolled_back()
+    history = store.history()
     for version in known:
         metadata, metrics = store.metadata(version.number), store.metrics(version.number)
         state = "live" if version == live else "canary" if version == beside else ""
+        added = [line for line in history if line["number"] == version.number]
         yield {
             "number": version.number,
+            "published": str(added[0]["time"]) if added else "",
+            "since": _live_since(history, version.number),
             "state": state or ("rolled back" if version.number in rolled_back else ""),
             "model_version": version.model_version,
             "data": metadata["data"][:12],
@@ -174,6 +178,18 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
             "features": len(metadata["features"]),
             "names": list(metadata["features"]),
         }
+
+
+def _live_since(history: Sequence[Mapping[str, Any]], number: int) -> str:
+    """When the version became live the last time; empty where it never was."""
+    since, live = "", None
+    for line in history:
+        if line["verb"] == "canary":
+            continue
+        if line["number"] == number and live != number:
+            since = str(line["time"])
+        live = line["number"]
+    return since
 
 
 def _score(metrics: Mapping[str, Any]) -> dict[str, Any]:
