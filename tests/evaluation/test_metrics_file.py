@@ -15,7 +15,7 @@ from tests.metrics_json import sample
 def valid() -> dict[str, Any]:
     content = sample(split={"windows": []})
     content["config"] |= {"model": {}, "hw": {}, "split": {}}
-    content["data"] |= {"digest": "0" * 64, "rows": {"train": 8, "validation": 0, "test": 4}}
+    content["data"] |= {"note": None, "digest": "0" * 64, "rows": {"train": 8, "validation": 0, "test": 4}}
     content["baselines"] = {name: {"rows": 4, **scores} for name, scores in content["baselines"].items()}
     return content
 

@@ -182,3 +182,9 @@ def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
     finally:
         saved_model.verify = verify
     return counted
+
+
+def files_replace(driver: Any, put: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(driver, put=put)

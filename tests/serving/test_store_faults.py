@@ -327,15 +327,9 @@ def test_a_put_whose_response_is_lost_counts(models: Path, tmp_path: Path, monke
 
     from tapeline import objects
 
-    monkeypatch.setitem(objects.DRIVERS, "memory", files_replace(backend.driver, lossy))
+    monkeypatch.setitem(objects.DRIVERS, "memory", injection.files_replace(backend.driver, lossy))
     assert publish(models / "b", url).number == 2
     assert state.load(location.backend(url)).pins == {"m": 2}
-
-
-def files_replace(driver: Any, put: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(driver, put=put)
 
 
 def test_locks_that_the_file_system_lacks_are_one_sentence(
