@@ -9,7 +9,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-docs test-servers test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving bench-tune lock protos schemas clean
+OWN := help test test-docs test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm test-servers bench-tune
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -70,7 +70,7 @@ docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_buil
 test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
 	@$(BIN)/python -m pytest -m docs tests/docs
 
-test-faults: .venv/.dev ## kills, full disks, mutated configurations and files; prints the results
+test-faults: .venv/.dev ## kills, full disks, damaged stores, mutated files and requests; prints the results
 	@$(BIN)/python -m tests.faults
 
 test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14 (K80), its models served by 2.20
@@ -87,6 +87,12 @@ bench-data: .venv/.dev ## peak memory and seconds for tables and files larger th
 
 bench-conv: .venv/.dev ## images per second of the convolutional network beside Keras
 	@$(BIN)/python -m benchmarks conv
+
+bench-features: .venv/.dev ## features of minute bars beside a pandas recipe; a large CSV to a table
+	@$(BIN)/python -m benchmarks features
+
+bench-lightgbm: .venv/.dev ## training from a file beside a bare lightgbm.train: seconds and peak memory
+	@$(BIN)/python -m benchmarks lightgbm
 
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving

@@ -22,6 +22,7 @@ TYPED = [
     ],
     ["target=kfp", "model=lightgbm", "tune=optuna", "tune.trials=3", "gate=default", "tune.storage=sqlite:////tmp/x"],
     ["target=tfjob", "split=walk_forward", "+split.windows=3", "gate.threshold=0.5", "dataset.cutoff_year=2010"],
+    ["target=kfp", "dataset=faces", "dataset.rows=50", "model=conv", "model.steps=7"],
 ]
 
 

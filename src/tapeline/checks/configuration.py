@@ -10,7 +10,7 @@ from tapeline.config.compose import options
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, choose
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import family, source, sources, task
+from tapeline.lookup import family, has_series, source, sources, task
 from tapeline.models.device import Device
 from tapeline.serving.saved_model import SERVERS, release
 from tapeline.tables import splits
@@ -102,6 +102,15 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
     yield from module.check(dataset)
 
 
+def limits_have_series(config: Config) -> Iterator[Finding]:
+    """Limits of holes and moves are of a dataset's series."""
+    for key in ("max_gap_days", "max_move"):
+        value = getattr(config.dataset, key)
+        if value is not None and not has_series(config.dataset):
+            problem = f"is not read, since the dataset {config.dataset.name} has no series"
+            yield Finding(f"dataset.{key}={value:g}", problem, f"leave dataset.{key}=null")
+
+
 def split_fits_the_data(config: Config) -> Iterator[Finding]:
     """No train label reaches into test rows, and rows with a time are not split at random."""
     yield from splits.findings(config.split, kind(config.dataset).SPEC)
@@ -172,6 +181,7 @@ RULES: tuple[Rule, ...] = (
     confidence_has_its_margin,
     family_supports_dataset,
     source_has_its_path,
+    limits_have_series,
     split_fits_the_data,
     search_fits_the_model,
     image_supports_the_gpu,

@@ -276,7 +276,12 @@ def _task(
         reads.add("dataset")  # serving.name is made of it
     if "tune" in reads:
         reads |= {"dataset", "model"}  # the metric and the ranges may be
-    own = [each.text for each in overrides if config.linked or each.section in reads or each.section not in SECTIONS]
+    chosen = {"dataset"} if {"split", "gate"} & reads else set()  # its option chooses them
+    own = [
+        each.text
+        for each in overrides
+        if config.linked or each.section in reads or each.section not in SECTIONS or each.key in chosen
+    ]
     if store:
         own.append(f"serving.store={conf.plain(config)['serving']['store']}")
     takes = tuple(each for each in parameters if each.key.partition(".")[0] in reads)

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -129,6 +137,20 @@ class Gate(Section):
     """Least lead over the version now served, on test rows that it never learnt; null is off."""
 
 
+CANARY = "-canary"
+"""A canary is served as <name>-canary."""
+RESERVED = ("latest", "models.config", "log.jsonl")
+"""Names in runs and in a store that are not names of models."""
+
+
+def reserved(name: str) -> str:
+    """Why tapeline needs this name itself; "" where a model may have it. Some file systems ignore case."""
+    lower = name.lower()
+    if lower.endswith(CANARY):
+        return f"is reserved: tapeline serves the canary of {name[: -len(CANARY)]} under this name"
+    return "is reserved: tapeline uses this name itself" if lower in RESERVED else ""
+
+
 def _number(value: object) -> object:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not (value is None or whole or (isinstance(value, float) and math.isfinite(value))):
@@ -209,6 +231,14 @@ class Serving(Section):
     """Where an accepted model goes."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if problem := reserved(name):
+            raise ValueError(problem)
+        return name
+
     store: str
     lock_seconds: Annotated[float, Field(ge=0)]
     keep: Annotated[int, Field(ge=1)]
@@ -222,6 +252,8 @@ class Serving(Section):
     rest_port: Annotated[int, Field(ge=0, le=65535)]
     poll_seconds: Annotated[float, Field(gt=0, le=3600)]
     """Between two looks at models.config."""
+    reload: Literal["loopback", "always"]
+    """Where gRPC's HandleReloadConfigRequest is allowed: if the server listens on loopback only, or always."""
 
 
 class Target(Section):

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from tapeline import files
 from tapeline.checks import before_build
 from tapeline.clusters import built
-from tapeline.clusters.step_arguments import IN, IN_OPTIONAL, OUT, Call, read
+from tapeline.clusters.step_arguments import IN, Call, read, wrong_paths
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.console import LOG, logged
@@ -48,7 +48,12 @@ def run(arguments: Sequence[str]) -> None:
     if call.built is None and any(step.world == "watched" for step in steps):
         # the first step answers for the whole configuration; a person need not repeat it for others
         before_build(config)
-    if findings := list(_wrong_paths(call, steps)):
+    absent = (
+        Finding(f"{IN} {name}={path}", "no such file", "give what a step made")
+        for name, path in call.inputs.items()
+        if not path.exists()
+    )
+    if findings := [*wrong_paths(call, steps), *absent]:
         raise Refused(*findings)
     parameters = _run(call, steps, config)
     for name, value in parameters.items():
@@ -77,27 +82,3 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
                 target = stack.enter_context(files.atomic_path(call.outputs[made.name]))
                 shutil.copy(paths[made.name], target)
     return parameters
-
-
-def _wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
-    made = artifacts(steps)
-    taken = [name for step in steps for name in step.inputs if name not in made]
-    needed = [name for step in steps for name in step.needs if name not in made]
-    given: Mapping[str, Path] = {**call.inputs, **call.optional}
-    outputs = [*made, *(name for step in steps for name in step.parameters)]
-    what = ",".join(step.name for step in steps)
-    for name in needed:
-        if name not in given:
-            yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")
-    for name in given:
-        if name not in taken:
-            yield Finding(f"{IN} {name}", f"{what} does not take it", "leave it out")
-    for name in call.optional:
-        if name in needed:
-            yield Finding(f"{IN_OPTIONAL} {name}", f"{what} cannot run without it", f"write {IN} {name}=PATH")
-    for name in call.outputs:
-        if name not in outputs:
-            yield Finding(f"{OUT} {name}", f"{what} does not make it", "leave it out")
-    for name, path in call.inputs.items():
-        if not path.exists():
-            yield Finding(f"{IN} {name}={path}", "no such file", "give what a step made")

@@ -140,7 +140,12 @@ def _slice(axes: Any, dimension: Values, points: Sequence[tuple[Any, float]]) ->
     if dimension["choices"] is None:
         axes.plot([x for x, _ in points], [y for _, y in points], "o", color=SERIES[0], markersize=3.5)
         if dimension["log"] is True:
+            from matplotlib import ticker
+
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=4))
+            axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
         return
     names = [json.dumps(each) for each in dimension["choices"]]
     places = [names.index(json.dumps(x)) for x, _ in points]
