@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROUNDS, TRIALS = 5, 8
-STEPS = 2_000
+ROUNDS, TRIALS = 5, 16
+STEPS = 2_500
 """Of each training, which then takes a second or more."""
 MOST, LEAST = 1.05, 1.6
 """Ours over the plain loop with one process, and one process over two."""

@@ -59,9 +59,8 @@ def test_a_search_is_a_task_with_the_hardware_of_training_and_training_takes_wha
     assert (tasks["tune"].image, tasks["tune"].accelerator) == (tasks["train"].image, tasks["train"].accelerator)
     assert {"model=lightgbm", "tune=optuna", "tune.trials=3"} <= set(tasks["tune"].overrides)
     assert "tune=optuna" not in tasks["train"].overrides
-    assert {name: tasks[name].optional for name in ("train", "gate", "report")} == {
-        "train": {"best"}, "gate": {"study"}, "report": {"study"},
-    }  # fmt: skip
+    assert "best" in tasks["train"].optional
+    assert all("study" in tasks[name].optional for name in ("gate", "report"))
 
 
 def test_the_tune_task_alone_has_the_password_of_its_database() -> None:

@@ -118,6 +118,7 @@ SPACES = {
     name: lookup.configure([f"model={name}", "tune=optuna"]).tune.space  # type: ignore[union-attr]
     for name in options("model")
     if compose([f"model={name}", "tune=optuna"]).values["tune"]["spaces"].get(name)
+    and lookup.family(name).supports(lookup.spec("indices")) is None
 }
 
 
