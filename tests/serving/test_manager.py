@@ -46,7 +46,7 @@ def manager(loader: Loader) -> Manager:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """A base_path with the versions 1, 2 and 10."""
-    for number in ("1", "2", "10", "x"):
+    for number in ("1", "2", "10", "x", "007", "\u0663", "\u00b2"):
         (tmp_path / number).mkdir()
         (tmp_path / number / "saved_model.pb").touch()
     return tmp_path
