@@ -115,7 +115,7 @@ def test_predictions_of_a_file_are_the_runs(
     place: Path, served: list[str], bars: pl.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["predict", *SMALL[:2], *served, "rows=bars.csv", "out=predictions.csv"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == len(bars)
+    assert f"{len(bars):,} rows" in capsys.readouterr().out
     found = pl.read_csv(place / "predictions.csv")
     rows = forecasts.read(place / "first" / "predictions.parquet")
     own = pl.DataFrame(
@@ -131,10 +131,12 @@ def test_predictions_of_a_file_are_the_runs(
 
 
 def test_the_latest_bars_of_all_assets(place: Path, served: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["predict", *SMALL[:2], *served, "api=grpc"]) == 0
+    assert cli.main(["predict", *SMALL[:2], *served, "api=grpc", "json=true"]) == 0
     latest = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert "Bitcoin" in latest["asset"]
     assert len(latest["prediction"]) == len(latest["asset"]) <= 14
+    assert cli.main(["predict", *SMALL[:2], *served]) == 0
+    assert "2021-09-21T00:00:00, Bitcoin: " in capsys.readouterr().out
     assert cli.main(["predict", *SMALL[:2], *served, "random=true"]) == 2
 
 

@@ -229,12 +229,9 @@ def _many(rows: int = 3000) -> Rows:
     return Rows(features, target, random.uniform(1, 5, rows))
 
 
-def _fit_returns(train: Rows, validation: Rows | None = None, **more: Any) -> lightgbm.Model:
-    section: Any = lookup.configure(
-        ["dataset=gresearch", "model=lightgbm", "model.steps=30", "model.early_stopping_rounds=null"]
-    ).model
-    training = Training(lookup.task("returns"), 1, lambda *_: None, 1, **more)
-    return lightgbm.fit(section, train, validation, training)[0]
+def _fit_returns(rows: Rows, **more: Any) -> lightgbm.Model:
+    given = Training(lookup.task("returns"), 1, lambda *_: None, 1, **more)
+    return lightgbm.fit(section("model.steps=30", "model.early_stopping_rounds=null"), rows, None, given)[0]
 
 
 def test_rows_in_a_file_give_the_model_of_rows_in_memory(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tapeline.lookup import dataset as kind
 from tapeline.lookup import signatures, source, spec
 from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables import splits, writing
-from tapeline.tables.spec import Manifest
+from tapeline.tables.spec import Manifest, format_time
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.windows import distinct, rows_of
 
@@ -161,7 +161,7 @@ def _of_parts(partition: str, table: Table, options: Mapping[str, str], chosen: 
     names = table.manifest.extra.get("partitions", {})
     held = [names.get(name, name) for name, rows in picked.items() for _ in rows]
     keys = {partition: np.array(held, dtype=object)}
-    return Rows([str(moment)] * len(features), table.manifest.names("feature"), features, keys=keys)
+    return Rows([str(format_time(moment))] * len(features), table.manifest.names("feature"), features, keys=keys)
 
 
 def _dated(time: Array, text: str, origin: str) -> Array:

@@ -46,7 +46,8 @@ def lines(
     for at in range(first, len(rows.dates)):
         given = {name: values[at] for name, values in answer.outputs.items()}
         told = ", ".join(f"{name} {_text(values[at])}" for name, values in more.items())
-        yield f"{printable(rows.dates[at] or f'row {at + 1}')}: {told or of_row(task, given, outputs)}"
+        which = ", ".join([rows.dates[at] or f"row {at + 1}", *(str(values[at]) for values in rows.keys.values())])
+        yield f"{printable(which)}: {told or of_row(task, given, outputs)}"
 
 
 def _text(value: object) -> str:
