@@ -101,7 +101,7 @@ def test_served_candles_answer_for_every_test_row_and_a_date_with_a_price(
         ports = [f"serving.grpc_port={server.grpc_port}", f"serving.rest_port={server.rest_port}"]
         source = ["dataset.source=csv", f"dataset.path={crypto_markets}"]
         capsys.readouterr()
-        assert cli.main(["predict", "dataset=bitcoin", *source, *ports, "date=2018-03-24"]) == 0
+        assert cli.main(["predict", "json=true", "dataset=bitcoin", *source, *ports, "date=2018-03-24"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (answer["forecast_for"], answer["last_price"]) == ("2018-03-25", 8668.12)
     assert 8000 < answer["price"] < 9500

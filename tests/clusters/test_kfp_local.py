@@ -17,7 +17,10 @@ from tapeline.clusters.pod_spec import COMMAND
 from tests import faces
 from tests.conftest import Tapeline, metrics, without_run
 
-BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"]
+BUILT = [
+    *("model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"),
+    *("tune=optuna", "tune.trials=2"),
+]
 
 
 @pytest.fixture
@@ -85,6 +88,21 @@ def test_images_give_the_same_bytes(tapeline: Tapeline, folder: Path, monkeypatc
     first = (latest / "metrics.json").read_bytes()
     assert tapeline("run", *faces.TINY, f"target.cache={folder / 'empty'}", f"serving.store={folder / 'other'}")[0] == 0
     assert (latest / "metrics.json").read_bytes() == first
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("target", ["next_day", "same_day"])
+def test_a_price_forecast_gives_the_same_bytes(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    built = ["dataset=bitcoin", f"dataset.target={target}", "model=flat", "model.steps=40", "model.report_every=20"]
+    made = engine_of(built, "bitcoin-flat-cpu.yaml", folder, monkeypatch)()
+    assert tapeline("run", *built)[0] == 0
+    assert (made / "gate" / "metrics").read_bytes() == (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    (scalars,) = _artifacts(made / "gate")["metrics"]
+    assert scalars["metadata"]["rmse"] == metrics(folder)["test"]["overall"]["rmse"]
+    assert scalars["metadata"]["rmse.low"] < scalars["metadata"]["rmse"] < scalars["metadata"]["rmse.high"]
 
 
 def _shows(run: Path, told: dict[str, Any]) -> None:

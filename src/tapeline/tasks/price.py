@@ -23,6 +23,7 @@ __all__ = [
     "OUTPUTS",
     "PRIMARY",
     "QUESTION",
+    "TARGET",
     "TRACE",
     "answer",
     "baselines",
@@ -53,6 +54,8 @@ METRICS: tuple[Metric, ...] = (
 )
 PRIMARY = "rmse"
 TRACE = "rmse_log_return"
+TARGET = "log return"
+"""The unit of target and prediction, for charts."""
 FIGURES: tuple[str, ...] = ("over_time", "errors")
 QUESTION = "What will the price be?"
 NOTE = (
