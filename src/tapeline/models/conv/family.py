@@ -199,8 +199,7 @@ def predict(model: Network, features: Array) -> Outputs:
     """Outputs for images [rows, side, side]."""
     tensorflow = tf.load()
     weights, statistics = ([tensorflow.constant(each) for each in part] for part in (model.weights, model.statistics))
-    answered = tensorflow.function(lambda images: _answers(model, weights, statistics, images), autograph=False)
-    parts = [answered(each) for each in minibatch.portions(features)]
+    parts = [_answers(model, weights, statistics, each) for each in minibatch.portions(features)]
     return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
 
 

@@ -137,11 +137,11 @@ def _measure(learner: Learner, training: Training) -> Callable[[Any, Any, tuple[
     """A function that gives the task's score and the mean loss of rows."""
     tensorflow = tf.load()
     loss_of, score_of = training.task.loss(tensorflow), training.task.train_score(tensorflow)
-    outputs = tensorflow.function(learner.outputs, autograph=False, reduce_retracing=True)
 
     def measure(weights: Any, statistics: Any, rows: tuple[Array, Array]) -> tuple[float, float]:
         features, target = rows
-        answered = tensorflow.concat([outputs(weights, statistics, each) for each in portions(features)], 0)
+        # not as a compiled function, which would be traced anew for each training
+        answered = tensorflow.concat([learner.outputs(weights, statistics, each) for each in portions(features)], 0)
         return float(score_of(answered, target)), float(loss_of(answered, target)) / len(target)
 
     return measure
