@@ -118,7 +118,7 @@ def test_it_opens_with_the_decision_and_what_it_rests_on(runs: dict[str, Run]) -
     text = " ".join(Page(runs["flat rejected"].report()).text.split())
     assert "Will the S&P 500 close lower than on the day before?" in text
     assert "Decided at 17:00 Europe/London. Tested on 288 rows from 2014-08-12 to 2015-10-01." in text
-    assert "Rejected Not live. Next: tapeline sweep model=flat,deep,lightgbm, tapeline runs." in text
+    assert "Rejected Not live. Next: tapeline config group=gate, tapeline runs." in text
     assert f"Run {runs['flat rejected'].folder.resolve().name}, " in text
     assert "To go live it has to be above 99 %." in text
     assert "is not above 0.99" in text

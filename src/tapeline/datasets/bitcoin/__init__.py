@@ -117,8 +117,9 @@ def _rows(section: Section, raw: pl.DataFrame) -> tuple[Manifest, pl.DataFrame]:
     schema += [Column(name, "context", str(values.dtype)) for name, values in made.context.items()]
     frame = pl.DataFrame(columns).filter(pl.Series(made.complete))
     frame = frame.with_columns(pl.col(name).fill_nan(None) for name, dtype in frame.schema.items() if dtype.is_float())
-    note = LEAK if section.target == "same_day" else None
-    notes = {"note": note, "unit": section.currency, "target": section.target}
+    same = section.target == "same_day"
+    question = f"What will the {'' if same else 'next '}close of {section.coin} be{' on the same day' if same else ''}?"
+    notes = {"note": LEAK if same else None, "question": question, "unit": section.currency, "target": section.target}
     return header_of(SPEC, section.name, schema, notes), frame
 
 
