@@ -310,7 +310,9 @@ def _finish(reader: Reader, state: _State, name: str) -> Parsed:
             fix = f"write all {reader.noun}s in the same form"
         add_rows(best.other, problem, fix)
         if reader.absent:
-            add_rows(best.absent, *reader.absent)
+            problem, fix = reader.absent
+            form = best.form.name.replace("{", "{{").replace("}", "}}")
+            add_rows(best.absent, f"{problem}, read as {form}", fix)
         for check, bad in zip(reader.checks, best.broken, strict=True):
             add_rows(bad, check.problem, check.fix)
         values = pl.concat([part.cast(getattr(pl, reader.dtype)) for part in best.parts])
