@@ -268,7 +268,8 @@ def _candidates(reader: Reader, text: pl.Series) -> list[Form]:
     misread = [form.read(sample).null_count() for form in tried]
     least = min(misread, default=len(sample))
     if least == len(sample):
-        return [Form("", partial(_nothing, dtype=reader.dtype))]
+        written = [form for form in tried if "%" in form.name]  # as 2010-02-30, which does not exist
+        return written[:1] or [Form("", partial(_nothing, dtype=reader.dtype))]
     return [form for form, nulls in zip(tried, misread, strict=True) if nulls == least]
 
 
