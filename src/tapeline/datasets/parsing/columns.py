@@ -268,7 +268,8 @@ def _candidates(reader: Reader, text: pl.Series) -> list[Form]:
     misread = [form.read(sample).null_count() for form in tried]
     least = min(misread, default=len(sample))
     if least == len(sample):
-        return [Form("", partial(_nothing, dtype=reader.dtype))]
+        written = [form for form in tried if "%" in form.name]  # as 2010-02-30, which does not exist
+        return written[:1] or [Form("", partial(_nothing, dtype=reader.dtype))]
     return [form for form, nulls in zip(tried, misread, strict=True) if nulls == least]
 
 
@@ -310,7 +311,9 @@ def _finish(reader: Reader, state: _State, name: str) -> Parsed:
             fix = f"write all {reader.noun}s in the same form"
         add_rows(best.other, problem, fix)
         if reader.absent:
-            add_rows(best.absent, *reader.absent)
+            problem, fix = reader.absent
+            form = best.form.name.replace("{", "{{").replace("}", "}}")
+            add_rows(best.absent, f"{problem}, read as {form}", fix)
         for check, bad in zip(reader.checks, best.broken, strict=True):
             add_rows(bad, check.problem, check.fix)
         values = pl.concat([part.cast(getattr(pl, reader.dtype)) for part in best.parts])

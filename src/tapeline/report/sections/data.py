@@ -255,7 +255,8 @@ def _missing(series: Values, number: Number) -> Figure:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         if not any(totals):
-            axes.text(0.5, 0.5, f"no {series['every']} is missing", ha="center", va="center", fontsize=11, color=SOFT)
+            text = f"a value on each {series['every']} of the table"  # which may itself lack days: see data quality
+            axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, color=SOFT)
             axes.set(xticks=[], yticks=[])
             bare(axes)
         elif spans:
@@ -278,7 +279,7 @@ def _missing(series: Values, number: Number) -> Figure:
     )
     grid = Grid([series["each"], *spans, "in all", "longest gap", "unchanged"], rows)
     height = 0.75 + 0.24 * len(names) if any(totals) else 0.8
-    return Figure("missing", f"Missing {series['every']}s", caption, picture("missing", caption, draw, height), grid)
+    return Figure("missing", "Missing values", caption, picture("missing", caption, draw, height), grid)
 
 
 def _known(profile: Values, number: Number) -> Iterator[Figure]:
