@@ -45,7 +45,7 @@ def ask(place: list[str], served: Server, capsys: pytest.CaptureFixture[str]) ->
 
     def predict(*words: str) -> tuple[int, Any]:
         ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
-        code = main(["predict", "json=true", *ports, *place, *words])
+        code = main(["predict", "json=true", *ports, place[0], place[2], *words])
         said = capsys.readouterr()
         return code, json.loads(said.out.splitlines()[-1]) if code == 0 else said.err
 
@@ -143,7 +143,7 @@ def say(place: list[str], served: Server, capsys: pytest.CaptureFixture[str]) ->
 
     def predict(*words: str) -> tuple[int, str]:
         ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
-        code = main(["predict", *ports, *place, *words])
+        code = main(["predict", *ports, place[0], place[2], *words])
         said = capsys.readouterr()
         return code, said.out if code == 0 else said.err
 
