@@ -52,7 +52,7 @@ def in_memory(rows: int) -> None:
     assets = [_bars(rows // ASSETS, number) for number in range(ASSETS)]
     sides: dict[str, Callable[[list[Bars]], None]] = {"ours": ours, "loop": loop}
     try:
-        import pandas  # noqa: F401
+        import pandas  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
         print("  pandas is not installed: its recipe is left out (pip install pandas)")
     else:

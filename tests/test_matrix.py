@@ -41,7 +41,10 @@ def works(overrides: list[str]) -> bool:
     """What the family itself says of the dataset."""
     chosen = dict(each.split("=") for each in overrides)
     config = lookup.configure([each for each in overrides if not each.startswith("hw=")])
-    return lookup.family(config.model.family).supports(lookup.spec(chosen["dataset"])) is None
+    # ranges of first, depth and decay need a model that has them, as that of experiment=bitcoin_tuned
+    return chosen["tune"] not in ("layers", "published") and (
+        lookup.family(config.model.family).supports(lookup.spec(chosen["dataset"])) is None
+    )
 
 
 ALL = combinations()

@@ -67,6 +67,8 @@ def choose(name: str, known: Sequence[str]) -> str:
 
 _SPACE = "free some space, or choose other folders with target.cache, target.runs and serving.store"
 _ACCESS = "change its permissions, or choose another folder with target.cache, target.runs or serving.store"
+_DISK = "check the disk and the mount (dmesg), or choose another folder with target.cache, target.runs or serving.store"
+_LOCAL = "choose folders on a local disk, for example target.cache=/var/tmp/cache serving.store=/var/tmp/store"
 MACHINE = {
     errno.ENOSPC: ("no space is left on the device", _SPACE),
     errno.EDQUOT: ("the quota of disk space is used up", _SPACE),
@@ -79,6 +81,25 @@ MACHINE = {
     errno.EEXIST: ("a file or folder with this name exists", "move it away, or choose another folder"),
     errno.EISDIR: ("is a folder, and a file is needed", "move it away, or choose another file"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.ELOOP: ("symbolic links refer to each other in a circle", "correct the link"),
     errno.EMFILE: ("too many files are open", "raise the limit, for example: ulimit -n 4096"),
+    errno.ENFILE: ("too many files are open on this machine", "stop other programs, or raise fs.file-max"),
+    errno.ENOMEM: ("memory is used up", "stop other programs, or use a machine with more memory"),
+    errno.ENOLCK: ("the file system has no file locks", _LOCAL),
+    errno.ENOSYS: ("the file system does not support this operation", _LOCAL),
+    errno.EOPNOTSUPP: ("the file system does not support this operation", _LOCAL),
+    errno.EIO: ("the disk reports an error", _DISK),
+    errno.ESTALE: ("the network file system lost this file", _DISK),
+    errno.ENOTCONN: ("the file system is no longer mounted", _DISK),
+    errno.ETIMEDOUT: ("the network does not answer in time", "check the network, and run the command again"),
+    errno.ETXTBSY: ("a program is using the file", "stop that program, and run the command again"),
+    errno.EBUSY: ("another program is using it", "stop that program, and run the command again"),
 }
 """By errno: what the operating system refused, and what the user can do."""
+
+
+def of_system(error: OSError) -> Finding:
+    """The finding for an error of the operating system."""
+    where = str(error.filename or "the operating system")
+    known = MACHINE.get(error.errno or 0)
+    return Finding(where, *known) if known else Finding(where, f"reports an error ({error.strerror or error})", _DISK)

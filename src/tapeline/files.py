@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tapeline.errors import refuse
+from tapeline.errors import Refused, refuse
 
 FICLONE = 0x40049409
 """The ioctl of Linux that makes a file share the blocks of another (reflink)."""
@@ -27,14 +27,38 @@ HARD_LINK = 64_000_000
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path for a file or folder, which is renamed to `path` if the block raises nothing."""
+    """Yield a temporary path for a file or folder, which is renamed to `path` if the block raises nothing.
+
+    All of it is on the disk (fsync) before the rename, and the rename itself before this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch(path.parent, path.name) as folder:
         temporary = folder / path.name
         yield temporary
+        sync(temporary)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         os.replace(temporary, path)
+        sync_entry(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or a folder and all that is in it, to the disk (fsync)."""
+    inside = [each for each in path.rglob("*") if not each.is_symlink()] if path.is_dir() else []
+    for each in (*inside, path):
+        sync_entry(each)
+
+
+def sync_entry(path: Path) -> None:
+    """Write a file, or the list of names in a folder, to the disk; not every file system can do it for folders."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -121,7 +145,7 @@ def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> It
                 break
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
+                    raise OSError(error.errno, error.strerror, str(path)) from None
                 if time.monotonic() >= deadline:
                     raise refuse(
                         path,
@@ -135,11 +159,9 @@ def locked(path: Path, *, seconds: float, what: str, shared: bool = False) -> It
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically; its content is on the disk (fsync) before it is renamed."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
+    """Write a file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -190,9 +212,24 @@ def clone(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+class Damaged(Refused, ValueError):
+    """A file that tapeline wrote is not what it wrote."""
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file that tapeline wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that tapeline wrote.
+
+    Raises:
+        Damaged: it is not JSON.
+        OSError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        problem = f"the file is damaged: it is not JSON ({' '.join(str(error).split())})"
+        raise Damaged(
+            *refuse(path, problem, "remove it and make it again, for example: tapeline run").findings
+        ) from None
 
 
 def digest(*values: object) -> str:
@@ -218,6 +255,7 @@ def point(link: Path, name: str) -> None:
     with scratch(link.parent, link.name) as folder:
         (folder / link.name).symlink_to(name)
         os.replace(folder / link.name, link)
+        sync_entry(link.parent)
 
 
 def size(paths: Iterable[Path]) -> int:

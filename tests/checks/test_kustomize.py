@@ -126,6 +126,8 @@ def documents() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     texts = [*(path.read_text() for path in paths), MORE]
     # as rendered, without YAML's aliases
     found = json.loads(json.dumps([each for text in texts for each in yaml.safe_load_all(text)]))
+    (quota,) = (each for each in found if each["kind"] == "ResourceQuota")
+    quota["spec"]["hard"]["services.loadbalancers"] = "1"  # as the component of the balancer does
     return found, yaml.safe_load((TREE / "outside.yaml").read_text())
 
 

@@ -1,6 +1,6 @@
-"""Kill runs and sweeps, fill disks, mutate configurations and files; then count.
+"""Kill runs and sweeps, fill disks, damage stores, mutate configurations, files and requests; then count.
 
-    make test-faults            all of it, some 20 minutes on 2 cores
+    make test-faults            all of it, some 45 minutes on 2 cores
     python -m tests.faults 5    a twentieth of it (percent)
 
 Only two ends are allowed: a result that is right, or one clear sentence for each mistake and exit code 2.
@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import disks, kills, mutations, publishers
+from tests.faults import disks, fuzz, injection, kills, malice, mutations, publishers
 
 PERCENT = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 SEED = random.SystemRandom().randrange(10**6)
@@ -24,7 +24,11 @@ SEED = random.SystemRandom().randrange(10**6)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 print(f"seed {SEED}", flush=True)
 total: Counter[str] = Counter()
-for part, times in ((kills, 50), (publishers, 30), (disks, 30), (mutations, 500)):
+PARTS = (
+    *((kills, 50), (publishers, 30), (disks, 30), (mutations, 500)),
+    *((injection, 100), (fuzz, 100), (malice, 100)),
+)
+for part, times in PARTS:
     folder = Path(tempfile.mkdtemp(prefix="tapeline-faults-"))
     os.chdir(folder)
     counted = part.main(max(1, times * PERCENT // 100), random.Random(SEED), folder)

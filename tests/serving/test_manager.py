@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tapeline.serving.models_config import ModelConfig, parse
-from tapeline.serving.servers.loaded_model import LoadedModel, RequestError
+from tapeline.serving.servers.loaded_model import LoadedModel
 from tapeline.serving.servers.manager import Manager
+from tapeline.serving.servers.request_error import RequestError
 
 
 class Session:
@@ -45,7 +46,7 @@ def manager(loader: Loader) -> Manager:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """A base_path with the versions 1, 2 and 10."""
-    for number in ("1", "2", "10", "x"):
+    for number in ("1", "2", "10", "x", "007", "\u0663", "\u00b2"):
         (tmp_path / number).mkdir()
         (tmp_path / number / "saved_model.pb").touch()
     return tmp_path
@@ -99,6 +100,18 @@ def test_a_version_that_failed_to_load_is_retried_when_the_config_changes(
     manager.serve(pinned(base, 1))
     manager.serve(pinned(base, 2))
     assert live(manager) == 2
+
+
+def test_models_config_replaces_a_reload_at_the_next_poll(manager: Manager, base: Path) -> None:
+    config = base / "models.config"
+    config.write_text(f"model_config_list {{ config {{ name: 'm' base_path: '{base}' }} }}")
+    manager.poll_config(config)
+    assert live(manager) == 10
+    for asked in ({}, pinned(base, 1)):
+        manager.serve(asked)
+        assert 10 not in manager.live("m")
+        manager.poll_config(config)
+        assert manager.live("m") == [10]
 
 
 def test_version_policies(manager: Manager, base: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tapeline.errors import Refused
 from tapeline.serving import saved_model
-from tapeline.serving.store import location, operations, state, sync, versions
+from tapeline.serving.store import location, log, operations, state, sync, versions
 from tapeline.serving.store.backend import Conflict
 from tapeline.serving.store.object_storage import ObjectStorageBackend
 from tests.conftest import ROOT, Tapeline
@@ -56,7 +56,7 @@ def run_in_threads(*functions: Callable[[], object]) -> None:
 
 def count_changes(url: str, name: str) -> int:
     """The number of changes in the log; each must name the version before it."""
-    history = versions.read(url, name).history()
+    history = list(reversed(list(versions.read(url, name).history())))
     assert [each["before"] for each in history] == [None, *(each["number"] for each in history[:-1])]
     return len(history)
 
@@ -129,7 +129,7 @@ def test_a_killed_publisher_leaves_no_incomplete_version(s3: str, tmp_path: Path
         check_mirror(tmp_path / "mirror")
     last = publish(s3, servables(tmp_path, "z")[0])
     assert versions.read(s3, "m").live() == last
-    assert versions.read(s3, "m").history()[-1]["number"] == last.number
+    assert next(versions.read(s3, "m").history())["number"] == last.number
     count_changes(s3, "m")
 
 
@@ -234,7 +234,7 @@ def test_the_next_change_completes_the_log_of_a_killed_process(
     with pytest.raises(versions.RolledBack, match=r"m version 2 .* was rolled back"):
         publish(url, b)
     operations.promote(2, url, serving())
-    lines = location.backend(url).read(versions.LOG)[0].splitlines()
+    lines = location.backend(url).read(log.LOG)[0].splitlines()
     assert [json.loads(line)["verb"] for line in lines] == ["publish", "publish", "rollback", "promote"]
 
 

@@ -229,7 +229,7 @@ def test_the_live_version_stays_live_where_another_or_the_config_is_broken(
 
 def test_a_reload_request_replaces_the_configuration(folder_store: Path) -> None:
     pin(folder_store, m=1)
-    with running(follow_store(str(folder_store))) as started:
+    with running(follow_store(str(folder_store)), seconds=0) as started:
         until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
         message = model_management_pb2.ReloadConfigRequest()
         entry = message.config.model_config_list.config.add(
@@ -242,6 +242,24 @@ def test_a_reload_request_replaces_the_configuration(folder_store: Path) -> None
         entry.model_version_policy.specific.versions.append(9)
         status = stubs(started)[1].HandleReloadConfigRequest(message, 20).status
         assert "m version 9 is not served" in status.error_message
+
+
+def test_a_reload_request_is_refused_where_other_machines_reach_the_server(
+    folder_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pin(folder_store, m=1)
+    listen = server.ListenAddress("0.0.0.0", 0, 0)
+    started = Server(listen, Manager(1), follow_store(str(folder_store)), 0)
+    try:
+        until(lambda: http(started.rest_port, "/v1/models/m/metadata")[0] == 200)
+        message = model_management_pb2.ReloadConfigRequest()
+        message.config.model_config_list.SetInParent()
+        code, details = error_of(stubs(started)[1].HandleReloadConfigRequest, message)
+        assert (code, "serving.reload=always" in details) == ("PERMISSION_DENIED", True)
+        assert http(started.rest_port, "/v1/models/m/metadata")[0] == 200
+        assert any(each.startswith("ipv") and "asked" in each for each in caplog.messages), "who asked"
+    finally:
+        started.stop()
 
 
 def test_a_port_in_use_is_refused(folder_store: Path) -> None:

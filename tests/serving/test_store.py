@@ -130,7 +130,7 @@ def test_publish_refuses_a_model_that_was_rolled_back_until_it_is_promoted(
     with pytest.raises(versions.RolledBack, match=r"m version 2 .* was rolled back by .* tapeline promote version=2"):
         publish(models["b"], store)
     assert live(store) == 1
-    assert versions.read(store, "m").history()[-1]["why"] == "it shorts everything"
+    assert next(versions.read(store, "m").history())["why"] == "it shorts everything"
     operations.canary(2, None, store, serving())
     with pytest.raises(versions.RolledBack):
         publish(models["b"], store)
@@ -232,12 +232,20 @@ def test_two_publishers_at_once_add_two_versions(models: dict[str, Path], store:
     assert {each.model_version for each in versions.read(store, "m").versions()} == {"a" * 12, "b" * 12}
 
 
-def test_folders_that_tapeline_did_not_publish(models: dict[str, Path], tmp_path: Path) -> None:
+def test_folders_that_tapeline_did_not_publish_are_left_alone(models: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "m" / "lost+found").mkdir(parents=True)
     publish(models["a"], tmp_path)
     (tmp_path / "m" / "7").mkdir()
-    with pytest.raises(Refused, match="is not a version that tapeline published"):
-        publish(models["b"], tmp_path)
+    for name in ("\u00b2", "007", "-1", "1e3"):
+        (tmp_path / "m" / name).mkdir()
+    (tmp_path / "m" / "9").write_bytes(b"a stray file")
+    assert publish(models["b"], tmp_path)[0].number == 10
+    assert [(each.number, each.problem) for each in versions.read(tmp_path, "m").versions()] == [
+        (1, ""), (7, "damaged: saved_model.pb"), (10, ""),
+    ]  # fmt: skip
+    with pytest.raises(Refused, match=r"version=7: .*m/7 is damaged: saved_model\.pb"):
+        operations.promote(7, tmp_path, serving())
+    assert operations.rollback(tmp_path, serving()).startswith("served now: m version 1 ")
     (tmp_path / "models.config").write_text("model_config_list: {")
     with pytest.raises(Refused, match=r"models\.config: is not a model_config_list"):
         live(tmp_path)

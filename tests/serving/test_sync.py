@@ -164,7 +164,7 @@ def test_init_creates_a_store_and_changes_no_existing_one(tapeline: Tapeline, fo
     arguments = ["store", "init", *(["a/store"] if named else ["serving.store=a/store"])]
     assert tapeline(*arguments) == (0, "a/store: made, with nothing served yet\n", "")
     path = folder / "a" / "store" / "models.config"
-    assert path.read_text() == "model_config_list {\n}\n"
+    assert path.read_text().endswith("model_config_list {\n}\n")
     assert served(path.parent) == {}
     before = path.stat()
     assert tapeline(*arguments) == (0, "a/store: is a store already; nothing was written\n", "")
@@ -187,9 +187,9 @@ def test_init_keeps_what_is_served(models: dict[str, Path], store: Location) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["store"], "store: names no action; write store init [STORE], or store sync URL DIR"),
+        (["store"], "store: names no action; write store init [STORE], store base_path=PATH"),
         (["store", "sync", "a"], "store sync a: names no action"),
-        (["store", "init", "a", "seed=1"], "seed=1: has no effect on a store that is named"),
+        (["store", "init", "a", "seed=1"], "seed=1: store does not read seed"),
         (["store", "sync", "a", "b", "seconds=0"], "seconds=0: is no number of seconds"),
         (["store", "sync", "a", "b", "seconds=nan"], "seconds=nan: is no number of seconds"),
         (

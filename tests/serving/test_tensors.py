@@ -38,10 +38,24 @@ def test_a_single_value_fills_the_shape_up_to_the_size_limit() -> None:
     for size in (2, 3):
         proto.tensor_shape.dim.add().size = size
     assert tensors.from_proto(proto).tolist() == [[2.5] * 3] * 2
-    for bad in (10**10, -1):
+    for bad in (10**10, -1, 2796202, tensors.FILL_BYTES // 12 + 1):
         proto.tensor_shape.dim[0].size = bad
         with pytest.raises(ValueError, match="is not accepted"):
             tensors.from_proto(proto)
+    text = tensor_pb2.TensorProto(dtype=7, string_val=[b"x" * 1000])
+    text.tensor_shape.dim.add().size = 100
+    with pytest.raises(ValueError, match="is not accepted"):
+        tensors.from_proto(text)
+
+
+def test_a_shape_without_values_claims_no_rows() -> None:
+    proto = tensor_pb2.TensorProto(dtype=1)
+    for size in (10**9, 0):
+        proto.tensor_shape.dim.add().size = size
+    with pytest.raises(ValueError, match="is not accepted"):
+        tensors.from_proto(proto)
+    proto.tensor_shape.dim[0].size = 3
+    assert tensors.from_proto(proto).shape == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +64,10 @@ def test_a_single_value_fills_the_shape_up_to_the_size_limit() -> None:
         ({"dtype": 8}, "data type 8 is not supported"),
         ({"dtype": 1, "tensor_content": b"abcd" * 2}, "has 2 values"),
         ({"dtype": 9, "int64_val": [1, 2]}, "has 2 values"),
+        ({"dtype": 6, "int_val": [300]}, "int8 tensor is out of the range"),
+        ({"dtype": 17, "int_val": [-1]}, "uint16 tensor is out of the range"),
+        ({"dtype": 1, "tensor_content": b"abc"}, "not a whole number of values"),
+        ({"dtype": 1, "tensor_shape": {"dim": [{"size": 1}] * 40}, "float_val": [1]}, "is not accepted"),
     ],
 )
 def test_protos_that_are_not_valid_are_refused(fields: dict[str, Any], message: str) -> None:

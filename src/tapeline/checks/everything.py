@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from tapeline.checks import fields, images, kustomize, of_configuration
+from tapeline.checks import fields, images, kustomize, of_configuration, pods, programs
 from tapeline.checks.configuration import split_fits_the_data
 from tapeline.checks.emitted import emitted
+from tapeline.checks.nodes import Node, read
 from tapeline.checks.registry import rules
 from tapeline.clusters import emit as build
 from tapeline.config import compose as conf
@@ -33,6 +34,17 @@ class Checked:
     counts: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    containers: list[Node] = field(default_factory=list)
+    """Of all pods that are emitted, committed or rendered, each once by its program and arguments."""
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
+
+    def keep(self, documents: Iterable[Node]) -> None:
+        """Keep the containers of documents."""
+        for document in documents:
+            for container in (each for pod in pods.pods(document) for each in pod.containers):
+                if (words := tuple(programs.words(container))) not in self._seen:
+                    self._seen.add(words)
+                    self.containers.append(container)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Add findings; one that several files share is kept once, for the first file."""
@@ -160,7 +172,11 @@ def _emit(checked: Checked, config: Config, option: str) -> None:
         checked.add(_placed(error.findings, option))
         return
     checked.counts["emitted files"] += len(texts)
-    checked.add(emitted({f"{target.folder}/{name} ({command})": text for name, text in texts.items()}))
+    named = {f"{target.folder}/{name} ({command})": text for name, text in texts.items()}
+    checked.add(emitted(named))
+    for name, text in named.items():
+        content = read(text, name)
+        checked.keep(content if isinstance(content, list) else ())
 
 
 def _committed(checked: Checked, root: Path) -> None:
@@ -182,7 +198,7 @@ def _deployed(checked: Checked, deploy: Path) -> None:
         checked.counts["kustomizations"] = len(kustomize.kustomizations(tree))
         checked.add(kustomize.check_files(tree, "deploy/kustomize"))
         if kustomize.can_render():
-            checked.add(kustomize.rendered(tree, "deploy/kustomize"))
+            checked.add(kustomize.rendered(tree, "deploy/kustomize", checked.keep))
         else:
             checked.left_out.append(
                 "kubectl is not installed, so deploy/kustomize was not rendered: install it to check that too"

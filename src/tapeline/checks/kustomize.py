@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,11 @@ def check_kustomization(document: Node, folder: Path) -> Iterator[Finding]:
         )
 
 
-def rendered(root: Path, shown: str) -> Iterator[Finding]:
-    """Findings about the rendered objects of every kustomization of the tree; a component is rendered on the base."""
+def rendered(root: Path, shown: str, keep: Callable[[Iterable[Node]], None]) -> Iterator[Finding]:
+    """Findings about the rendered objects of every kustomization of the tree; a component is rendered on the base.
+
+    `keep` gets the objects.
+    """
     outside = _outside(root)
     folders = kustomizations(root)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -123,6 +126,7 @@ def rendered(root: Path, shown: str) -> Iterator[Finding]:
             yield Finding(where, trouble, "correct its kustomization.yaml, and try kubectl kustomize")
             continue
         content = read(text, where)
+        keep(content if isinstance(content, list) else ())
         found: Iterable[Finding] = (
             [content] if isinstance(content, Finding) else policies([x.value for x in content], where, outside, known)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tapeline.errors import Finding
@@ -93,11 +93,31 @@ def _walked(node: Node) -> tuple[Node, ...]:
     return tuple(found)
 
 
+@cache
+def _loader() -> Any:
+    """PyYAML's loader, but a key that stands twice in a mapping is an error: the second one would win in silence."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    problem = f"the key {key.value} occurs twice in a mapping"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value if isinstance(key.value, str) else id(key))
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
 def read(text: str, file: str) -> list[Node] | Finding:
     """The documents of a YAML text, or a finding about it."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _loader()
     try:
         documents = [each for each in yaml.load_all(text, loader) if each is not None]
     except yaml.YAMLError as error:

@@ -13,10 +13,21 @@ from collections.abc import Sequence
 
 from tapeline import __version__
 from tapeline.cli import commands, make_flags
-from tapeline.errors import MACHINE, Finding, Refused, refuse
+from tapeline.errors import Finding, Refused, of_system, refuse
 
 PYTHONS = ((3, 11), (3, 14))
 """From the first, below the second: TensorFlow 2.20 has wheels for 3.11 to 3.13."""
+EXTRAS = {
+    "argo": ("hera",),
+    "kfp": ("kfp", "kfp_server_api", "kubernetes"),
+    "check": ("kubernetes_validate",),
+    "tensorflow": ("tensorflow", "tensorflow_serving"),
+    "s3": ("s3fs",),
+    "gcs": ("gcsfs",),
+    "joblib": ("hydra_plugins",),
+    "steps": ("aiohttp", "grpc", "jinja2", "lightgbm", "matplotlib", "polars", "prometheus_client", "scipy", "sklearn"),
+}
+"""The packages of each extra of pyproject.toml, by the names with which they are imported."""
 HELP = ("--help", "-h", "help")
 """What asks for help; the last one only as the first word."""
 
@@ -36,24 +47,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
         return 130
     except Exception as error:
-        number = _system_error(error)
-        if number == errno.EPIPE:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        if number not in MACHINE:
+        finding = _of_machine(error)
+        if not finding:
             raise
-        where = str(getattr(error, "filename", None) or "writing")
-        print(f"tapeline: {Finding(where, *MACHINE[number])}", file=sys.stderr)
+        print(f"tapeline: {finding}", file=sys.stderr)
         return 2
     return 0
 
 
-def _system_error(error: Exception) -> int | None:
-    """The operating system's number of an error; Polars raises no OSError and gives it in the text."""
-    if isinstance(error, OSError):
-        return error.errno
+def _of_machine(error: Exception) -> Finding | None:
+    """The finding for an error of this machine or its installation; None for another, which is a bug of ours."""
+    if isinstance(error, MemoryError):
+        fix = "use a machine with more memory, or less data"
+        return Finding("memory", "the memory of this machine is used up", fix)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != "tapeline":
+        return Finding(
+            str(error.name), "this package is not installed", f"install it: {_installed_by(str(error.name))}"
+        )
+    if isinstance(error, OSError) and error.errno:
+        return of_system(error)
+    # Polars raises no OSError, and gives the operating system's number in the text
     found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    return of_system(OSError(int(found[1]), os.strerror(int(found[1])), "writing")) if found else None
+
+
+def _installed_by(module: str) -> str:
+    """The command that installs a package: with the extra of tapeline that has it, if one has."""
+    top = module.partition(".")[0]
+    extra = next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+    return f"pip install 'tapeline[{extra}]'" if extra else f"pip install {top}"
 
 
 def check_python(version: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from tapeline.clusters.kfp.ui import Launched
 from tapeline.clusters.plan import SUBMITTED
 from tapeline.config.overrides import check_plain
 from tapeline.errors import Finding, Refused, choose
-from tapeline.pipeline.graph import STEPS, Step
+from tapeline.pipeline.graph import STEPS, Step, artifacts
 
 IN, IN_OPTIONAL, OUT, LAUNCHED = "--in", "--in-optional", "--out", "--executor-input"
 
@@ -110,3 +110,25 @@ def _unknown(names: str) -> Iterator[Finding]:
     for name in names.split(","):
         if name not in known:
             yield Finding(f"step {name}".strip(), "no such step", choose(name, known))
+
+
+def wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
+    """Artifacts in the arguments that the steps do not take or make, and those that they need and do not get."""
+    made = artifacts(steps)
+    taken = [name for step in steps for name in step.inputs if name not in made]
+    needed = [name for step in steps for name in step.needs if name not in made]
+    given: Mapping[str, Path] = {**call.inputs, **call.optional}
+    outputs = [*made, *(name for step in steps for name in step.parameters)]
+    what = ",".join(step.name for step in steps)
+    for name in needed:
+        if name not in given:
+            yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")
+    for name in given:
+        if name not in taken:
+            yield Finding(f"{IN} {name}", f"{what} does not take it", "leave it out")
+    for name in call.optional:
+        if name in needed:
+            yield Finding(f"{IN_OPTIONAL} {name}", f"{what} cannot run without it", f"write {IN} {name}=PATH")
+    for name in call.outputs:
+        if name not in outputs:
+            yield Finding(f"{OUT} {name}", f"{what} does not make it", "leave it out")

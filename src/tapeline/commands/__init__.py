@@ -5,9 +5,14 @@ What a module offers is `Command`. It imports at its top only what is light, sin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
+
+from tapeline import files
+from tapeline.config.overrides import key_of, section_of
+from tapeline.errors import Finding, Refused, nearest, refuse
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Command(Protocol):
     """What the module of a command offers. Three more names are optional.
 
     GROUP: the heading in `tapeline --help`; the last one without it.
-    READS: sections of the configuration that overrides may change; all without it.
+    READS: sections and keys of the configuration that overrides may change; all without it.
     WORDS: how words that are no key=value are written, as in `init [STORE]`; the command reads them itself.
     """
 
@@ -56,3 +61,110 @@ class Command(Protocol):
         Raises:
             Refused: bad input.
         """
+
+
+def names() -> list[str]:
+    """All commands, as people write them."""
+    return [name.replace("_", "-") for name in files.modules("tapeline.commands")]
+
+
+def load(name: str, others: Sequence[str] = ()) -> Command:
+    """The module of a command.
+
+    Args:
+        name: as people write it.
+        others: names that are also close to what was meant, as make's own goals.
+
+    Raises:
+        Refused: there is none of that name.
+    """
+    if name not in names():
+        fix = nearest(name, [*names(), *others], otherwise="see tapeline --help")
+        raise refuse(name, "unknown command", fix)
+    return cast(Command, importlib.import_module(f"tapeline.commands.{name.replace('-', '_')}"))
+
+
+def split(name: str, command: Command, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Overrides, and the values of the command's own options.
+
+    Raises:
+        Refused: a word is no key=value, an option has a value that it cannot have, or the command does not
+            read a key; all of them at once.
+    """
+    overrides: list[str] = []
+    options: dict[str, str] = {}
+    findings: list[Finding] = []
+    known = {option.name: option for option in command.OPTIONS if not option.is_word}
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            unread = list(_unread(name, command, text))
+            findings += unread
+            overrides += [] if unread else [text]
+        elif known[key].choices and value not in known[key].choices:
+            findings.append(
+                Finding(text, "is no value of this option", f"choose one of: {', '.join(known[key].choices)}")
+            )
+        elif options.setdefault(key, value) != value:
+            findings.append(Finding(text, f"{key} has two values", f"leave one out: {key}={options[key]} or this"))
+    if findings:
+        raise Refused(*findings, *_composed_mistakes(name, command, overrides))
+    return overrides, options
+
+
+def _composed_mistakes(name: str, command: Command, overrides: Sequence[str]) -> Sequence[Finding]:
+    """What is also wrong with the overrides of a line that is refused already, so that all is said at once."""
+    if not overrides or words_of(command) or getattr(command, "READS", None) == () or name in ("runs", "sweep"):
+        return ()
+    from tapeline.checks import before_build, configured
+
+    try:
+        configured(overrides, before_build)
+    except Refused as error:
+        return error.findings
+    return ()
+
+
+def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
+    """What is wrong with a word that is none of the command's options; its value is the configuration's affair."""
+    reads = getattr(command, "READS", None)
+    if words_of(command) and (reads is None or "=" not in text or section_of(text) not in _sections()):
+        return
+    options = [option.name for option in command.OPTIONS]
+    if text.startswith("-"):
+        key = text.lstrip("-").partition("=")[0]
+        yield Finding(text, "options are key=value", nearest(key, options, otherwise="leave out the -"))
+        return
+    if "=" not in text and not text.startswith("~"):
+        yield Finding(text, "is no key=value", "write as in model=deep")
+        return
+    section = section_of(text)
+    sections = _sections()
+    if section in sections and reads is not None and not _is_read(text, (*reads, "hydra")):
+        what = f"it reads {', '.join(reads)}" if reads else "it reads no configuration"
+        key = key_of(text) if any(section_of(each) == section for each in reads) else section
+        yield Finding(text, f"{name} does not read {key}", f"leave it out; {what}")
+    elif section not in sections:
+        close = nearest(section, [*sections, *options], otherwise="")
+        if reads == () or any(close == f"did you mean {option}?" for option in options):
+            yield Finding(text, f"unknown option of {name}", close or f"leave it out; see tapeline {name} --help")
+
+
+def _is_read(text: str, reads: Sequence[str]) -> bool:
+    """Whether a command that reads these sections and keys reads what an override changes; an option changes all."""
+    key = key_of(text)
+    return any(f"{key}.".startswith(f"{each}.") or f"{each}.".startswith(f"{key}.") for each in reads)
+
+
+def _sections() -> list[str]:
+    """What the first part of a key can be."""
+    from dataclasses import fields
+
+    from tapeline.config.schema import NO_KEYS, Config
+
+    return [*(field.name for field in fields(Config) if field.name not in NO_KEYS), "hydra"]
+
+
+def words_of(command: Command) -> str:
+    """How words that are no key=value are written; "" where a command has none."""
+    return str(getattr(command, "WORDS", ""))

@@ -19,7 +19,7 @@ OPTIONS = (
     Option("keep", "SIZE", "remove the oldest until the cache is not larger than this, as in keep=20GB"),
     Option("yes", "true|false", "really remove; without it keep only prints what it would do", "false"),
 )
-READS = ("target",)
+READS = ("target.cache", "target.name", "target.runs")
 EXAMPLES = (
     ("tapeline cache", "lists each entry with its step, size, age, and whether a run names it"),
     ("tapeline cache keep=20GB", "prints what would be removed to come down to 20 GB"),

@@ -11,7 +11,10 @@ OPTIONS = (
     Option("version", "N", "a version of the store instead of a run"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = ("dataset", "experiment", "serving", "target")
+READS = (
+    *("dataset.name", "dataset.source", "experiment", "serving.lock_seconds", "serving.name", "serving.store"),
+    *("target.name", "target.runs"),
+)
 EXAMPLES = (
     ("tapeline canary", "serves the model of runs/latest as <serving.name>-canary"),
     ("tapeline canary version=3 why='compare with March'", "does so with version 3 of the store"),
@@ -27,13 +30,14 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     from tapeline.errors import refuse
     from tapeline.lookup import configure
     from tapeline.pipeline.graph import METRICS, SERVABLE
-    from tapeline.pipeline.run_folder import accepted
+    from tapeline.pipeline.run_folder import accepted, check_name
     from tapeline.serving.store import operations
 
     config, why = configure(overrides), options.get("why", "")
     number = operations.number(options.get("version"))
     if number is None:
         folder, serving = accepted(options.get("run", "latest"), config)
+        check_name(overrides, config, serving.name)
         model, metrics = folder / SERVABLE.file, folder / METRICS.file
         print(operations.canary(model, metrics, serving.store, serving, why))
     elif "run" in options:

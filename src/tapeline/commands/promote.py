@@ -10,7 +10,15 @@ OPTIONS = (
     Option("version", "N", "a version of the store", "the canary"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = ("dataset", "experiment", "serving", "target")
+READS = (
+    "dataset.name",
+    "dataset.source",
+    "experiment",
+    "serving.lock_seconds",
+    "serving.name",
+    "serving.store",
+    "target.name",
+)
 EXAMPLES = (
     ("tapeline promote", "makes the canary the live version"),
     ("tapeline promote version=3 serving.name=indices", "makes version 3 of `indices` the live one"),

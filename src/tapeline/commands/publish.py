@@ -10,7 +10,10 @@ OPTIONS = (
     Option("run", "RUN", "a folder in runs", "latest"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = ("dataset", "experiment", "serving", "target")
+READS = (
+    *("dataset.name", "dataset.source", "experiment", "serving.lock_seconds", "serving.name", "serving.store"),
+    *("serving.keep", "target.name", "target.runs"),
+)
 EXAMPLES = (
     ("tapeline publish", "publishes the model of runs/latest"),
     ("tapeline publish run=20261121-120000_indices_deep why='better on 2015'", "publishes an older run's"),
@@ -25,10 +28,12 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """
     from tapeline.lookup import configure
     from tapeline.pipeline.graph import METRICS, SERVABLE
-    from tapeline.pipeline.run_folder import accepted
+    from tapeline.pipeline.run_folder import accepted, check_name
     from tapeline.serving.store import operations
 
-    folder, serving = accepted(options.get("run", "latest"), configure(overrides))
+    config = configure(overrides)
+    folder, serving = accepted(options.get("run", "latest"), config)
+    check_name(overrides, config, serving.name)
     why = options.get("why", "")
     version, written = operations.publish(folder / SERVABLE.file, folder / METRICS.file, serving.store, serving, why)
     print(f"served now: {version}" + ("" if written else "; it was live already, and nothing was written"))

@@ -7,7 +7,15 @@ from tapeline.commands import Option
 GROUP = "serve"
 HELP = "make the version live again that was live before"
 OPTIONS = (Option("why", "TEXT", "the reason, for the store's log"),)
-READS = ("dataset", "experiment", "serving", "target")
+READS = (
+    "dataset.name",
+    "dataset.source",
+    "experiment",
+    "serving.lock_seconds",
+    "serving.name",
+    "serving.store",
+    "target.name",
+)
 EXAMPLES = (
     ("tapeline rollback why='it shorts everything'", "goes one version back; publish then refuses the one left"),
     ("tapeline rollback serving.name=indices", "does so for the models served as `indices`"),

@@ -1,4 +1,7 @@
-"""The store itself: tapeline store init [STORE]        tapeline store sync URL DIR follow=true seconds=10"""
+"""The store itself.
+
+tapeline store init [STORE]    tapeline store base_path=/models    tapeline store sync URL DIR follow=true seconds=10
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from tapeline.commands import Option
 from tapeline.errors import refuse
 
 GROUP = "serve"
-HELP = "make an empty store, or mirror a store of object storage in a folder"
-WORDS = "init [STORE] | sync URL DIR"
+HELP = "make an empty store, say where servers see it, or mirror a store of object storage in a folder"
+WORDS = "[init [STORE] | sync URL DIR]"
 OPTIONS = (
+    Option("base_path", "PATH", "write this path of the store, as servers see it, into models.config"),
     Option("follow", "true|false", "sync: go on until SIGTERM or Ctrl-C", "false"),
     Option("seconds", "N", "sync: time between two looks at the store", "10"),
 )
-READS = ("dataset", "experiment", "serving", "target")
+READS = ("experiment", "serving.lock_seconds", "serving.store", "target.name")
 EXAMPLES = (
     ("tapeline store init s3://models/store", "makes an empty store in a bucket"),
+    ("tapeline store base_path=/models", "lets servers read the store ./store at /models, where they see it"),
     ("tapeline store sync s3://models/store models follow=true seconds=10", "mirrors a store in the folder models"),
 )
 SECONDS = 10
@@ -32,7 +37,11 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """
     words = [word for word in overrides if "=" not in word.partition("://")[0] and not word.startswith("~")]
     keys = [word for word in overrides if word not in words]
-    if words[:1] == ["init"] and len(words) <= 2:
+    if "base_path" in options and not words:
+        if other := [name for name in options if name != "base_path"]:
+            raise refuse(other[0], "is no option of store base_path", "leave it out")
+        _move(options["base_path"], keys)
+    elif words[:1] == ["init"] and len(words) <= 2:
         if options:
             raise refuse(next(iter(options)), "is no option of store init", "leave it out")
         _init(words[1:], keys)
@@ -42,7 +51,8 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         _sync(words[1], Path(words[2]), options)
     else:
         said = " ".join(["store", *words])
-        raise refuse(said, "names no action", "write store init [STORE], or store sync URL DIR")
+        fix = "write store init [STORE], store base_path=PATH, or store sync URL DIR"
+        raise refuse(said, "names no action", fix)
 
 
 def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
@@ -55,6 +65,20 @@ def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
     store = serving.store if serving else stores[0]
     made = state.init(store, serving.lock_seconds if serving else SECONDS)
     print(f"{store}: " + ("made, with nothing served yet" if made else "is a store already; nothing was written"))
+
+
+def _move(base: str, overrides: Sequence[str]) -> None:
+    from tapeline.lookup import configure
+    from tapeline.serving.store import state
+
+    serving = configure(overrides).serving
+    path = base.rstrip("/")
+    if not path.startswith("/") or not path.isprintable():
+        raise refuse(f"base_path={base}", "is no absolute path", "write it as servers see it, as in base_path=/models")
+    before = state.move(serving.store, path, serving.lock_seconds)
+    print(
+        f"{serving.store}: " + (f"base_path is {path}, before {before}" if before else f"base_path is {path} already")
+    )
 
 
 def _sync(url: str, folder: Path, options: Mapping[str, str]) -> None:

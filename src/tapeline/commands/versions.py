@@ -10,7 +10,10 @@ from tapeline.commands import Option
 GROUP = "serve"
 HELP = "list the versions that the store holds under serving.name"
 OPTIONS = (Option("details", "true|false", "also print model version, data, as-of, decision and features", "false"),)
-READS = ("dataset", "experiment", "serving", "target")
+READS = (
+    *("dataset.name", "dataset.source", "experiment", "serving.name", "serving.store"),
+    *("target.name", "target.runs"),
+)
 EXAMPLES = (
     ("tapeline versions", "lists number, date, run and score of each version, and since when one is live"),
     ("tapeline versions serving.name=indices serving.store=s3://models/store", "does so for a store in S3"),
@@ -87,7 +90,8 @@ def _details(rows: list[Mapping[str, Any]]) -> Iterator[str]:
 
     for row in rows:
         yield ""
-        facts = [row["model_version"], row["decision"], f"data {row['data']}"]
+        known = [row["model_version"], row["decision"], f"data {row['data']}" if row["data"] else ""]
+        facts = [str(each) for each in known if each]
         facts += [f"as of {row['as of']}"] if row["as of"] else []
         yield f"version {row['number']}: {printable(', '.join(facts))}"
         yield from wrap(f"{row['features']} features: {printable(', '.join(row['names']))}", 80, subsequent_indent="  ")

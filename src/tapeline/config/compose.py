@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
     *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
-    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds"),
+    *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "serving.reload"),
     *("tune.storage", "tune.password_*"),
 )
 """Where things lie and how one machine serves them: in no cache key and no metrics.json."""

@@ -53,6 +53,11 @@ def section_of(text: str) -> str:
     return re.split(r"[=./@]", text.lstrip("+~"), maxsplit=1)[0]
 
 
+def key_of(text: str) -> str:
+    """The key of an override, with dots, where nothing else of it matters yet: hydra/launcher is hydra.launcher."""
+    return re.split(r"[=@]", text.lstrip("+~"), maxsplit=1)[0].replace("/", ".")
+
+
 def parse(texts: Iterable[str]) -> tuple[Override, ...]:
     """Parse overrides. `key=` with nothing behind it means as configured, and is left out.
 

@@ -257,6 +257,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
         for path in inside.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
+        files.sync(inside)
         try:
             os.rename(inside, folder)
         except OSError:
@@ -266,6 +267,7 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
                 raise
             os.rename(folder, inside.with_name("damaged"))
             os.rename(inside, folder)
+        files.sync_entry(folder.parent)
     return Entry(folder, digests, parameters, seconds)
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 
 from tapeline import files
+from tapeline.config.overrides import section_of
 from tapeline.config.schema import Config, Serving
 from tapeline.errors import Refused, nearest, program, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.evaluation.comparison import Tested
 from tapeline.lookup import metric
 from tapeline.pipeline.graph import METRICS as SUMMARY
-from tapeline.pipeline.graph import PREDICTIONS, SCORES
+from tapeline.pipeline.graph import PREDICTIONS, SCORES, SERVABLE
 from tapeline.tables import predictions as forecasts
 from tapeline.tasks import Metric, interval, value
 
@@ -219,17 +220,43 @@ def accepted(name: str, config: Config) -> tuple[Path, Serving]:
     """The folder of a run whose model may be published, and its own serving.name in the store that is configured now.
 
     Raises:
-        Refused: there is no such run, it did not finish, or its gate rejected the model.
+        Refused: there is no such run, it did not finish, its files were changed, or its gate rejected the model.
     """
     run = one(name, Path(config.target.runs), "run")
     if not run.finished or not run.metrics:
         problem = f"{run.name} cannot be published: {run.problem}"
         raise refuse(f"run={name}", problem, "name one that finished; tapeline runs lists them")
+    _check_unchanged(run)
     metrics = run.metrics
     if not metrics["gate"]["accepted"]:
         fix = "choose a run that it accepted; tapeline runs lists them, and report.html has the reasons"
         raise refuse(f"run={name}", f"the gate rejected the model of {run.name}", fix)
     return run.folder, config.serving.model_copy(update={"name": metrics["config"]["serving"]["name"]})
+
+
+def _check_unchanged(run: Run) -> None:
+    """Compare what the gate decided, and about what, with the digests in run.json; older runs may have none."""
+    digests = run.record.get("digests")
+    for artifact in (SUMMARY, SERVABLE):
+        expected = digests.get(artifact.name) if isinstance(digests, dict) else None
+        path = run.folder / artifact.file
+        if not path.exists():
+            raise refuse(path, "does not exist", "choose another run; tapeline runs lists them")
+        if expected and files.digest_path(path) != expected:
+            fix = "publish a run as it finished; make it again with: tapeline run"
+            raise refuse(path, f"was changed after the run: {RECORD} has another digest of it", fix)
+
+
+def check_name(overrides: Sequence[str], config: Config, name: str) -> None:
+    """Check that overrides which set serving.name mean the name that a run's model has.
+
+    Raises:
+        Refused: they mean another one.
+    """
+    typed = [text for text in overrides if section_of(text) in ("dataset", "experiment") or "serving.name" in text]
+    if typed and config.serving.name != name:
+        problem = f"means the model {config.serving.name}, but the model of this run is served as {name}"
+        raise refuse(" ".join(typed), problem, f"leave it out, or run again with serving.name={config.serving.name}")
 
 
 def decision(metrics: Mapping[str, Any]) -> str:

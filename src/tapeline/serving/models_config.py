@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def version_number(name: str) -> int | None:
+    """The version number that a folder's name stands for; None for other names, as 007 or superscript digits."""
+    return int(name) if _NUMBER.fullmatch(name) and int(name) < 2**63 else None
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class ModelConfig:
         if self.specific:
             return sorted(self.specific)
         folders = self.base_path.iterdir() if self.base_path.is_dir() else ()
-        found = sorted(int(each.name) for each in folders if each.name.isdecimal() and each.is_dir())
+        numbers = (version_number(each.name) for each in folders if each.is_dir())
+        found = sorted(number for number in numbers if number is not None)
         return found[-self.latest :]
 
 

@@ -35,6 +35,8 @@ def write(
     sample: Array,
     folder: Path,
     others: Sequence[SignatureSpec] = (),
+    *,
+    missing: bool = False,
 ) -> None:
     """Export a model as a servable.
 
@@ -44,6 +46,7 @@ def write(
         sample: [rows, features...], the warm-up request.
         folder: the servable, not there yet.
         others: the signatures beside the default one.
+        missing: NaN is a missing feature, which the model takes.
 
     Raises:
         Refused: the folder cannot be written: no space, or no permission.
@@ -51,7 +54,7 @@ def write(
     tensorflow = tf.load()
     module = tensorflow.Module()
     module.model = model  # a SavedModel keeps only the variables of what the module refers to
-    functions = signatures.build(model, metadata["model_version"], sample.shape[1:], others)
+    functions = signatures.build(model, metadata["model_version"], sample.shape[1:], others, missing=missing)
     try:
         tensorflow.saved_model.save(module, str(folder), signatures=functions)
     except tensorflow.errors.OpError as error:

@@ -3,8 +3,9 @@
     serving_default     predictors float32 [None, numbers] to the outputs; an array a row is flattened
     <a dataset's own>   the same outputs from the inputs that the dataset declares, as `closes` of indices
 
-Every signature also returns model_version, a string per row. Where the features of a row cannot be computed from
-its inputs, floating-point outputs of that row are NaN and integer outputs are -1: TF Serving cannot refuse one row.
+Every signature also returns model_version, a string per row. Where the features of a row are NaN or infinite, or cannot
+be computed from its inputs, floating-point outputs of that row are NaN and integer outputs are -1: TF Serving cannot
+refuse one row. A model that learnt from missing features takes NaN.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ Function = Callable[[Any], dict[str, Any]]
 
 
 def build(
-    model: Function, model_version: str, feature_shape: Sequence[int], others: Sequence[SignatureSpec]
+    model: Function,
+    model_version: str,
+    feature_shape: Sequence[int],
+    others: Sequence[SignatureSpec],
+    *,
+    missing: bool = False,
 ) -> dict[str, Any]:
     """The TensorFlow functions to export, by signature name.
 
@@ -37,6 +43,7 @@ def build(
         model_version: what the output of this name returns.
         feature_shape: the shape of one row's features.
         others: the signatures beside the default one.
+        missing: NaN is a missing feature, which the model takes.
     """
     tensorflow = tf.load()
 
@@ -53,7 +60,12 @@ def build(
 
     def default(inputs: Mapping[str, Any]) -> dict[str, Any]:
         features = inputs[PREDICTORS]
-        return model(features if len(feature_shape) == 1 else tensorflow.reshape(features, [-1, *feature_shape]))
+        usable = tensorflow.math.is_finite(features)
+        if missing:
+            usable = usable | tensorflow.math.is_nan(features)
+        shaped = features if len(feature_shape) == 1 else tensorflow.reshape(features, [-1, *feature_shape])
+        answered = tensorflow.reduce_all(usable, axis=1)
+        return {name: _masked(output, answered) for name, output in model(shaped).items()}
 
     return {
         DEFAULT: signature([predictors], default),

@@ -31,8 +31,10 @@ TYPES: dict[int, tuple[Any, str, str]] = {
 """By TensorFlow's DataType number: NumPy's dtype, the field of TensorProto for its values, TensorFlow's name."""
 NUMBERS = {np.dtype(dtype): number for number, (dtype, _, _) in TYPES.items()}
 """TensorFlow's DataType number by NumPy's dtype."""
-MAX_BYTES = 256 * 2**20
-"""Of one tensor. A TensorProto with a single value may have any shape, so a short request could fill the memory."""
+FILL_BYTES = 2**16
+"""A TensorProto may have fewer values than its shape: the last one fills it, up to so many bytes for one tensor."""
+CHUNK = 2**14
+"""Values that are converted at once: between two chunks, other threads run."""
 
 
 def to_proto(array: Array, proto: Any) -> None:
@@ -41,31 +43,98 @@ def to_proto(array: Array, proto: Any) -> None:
     proto.dtype = number
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
-    getattr(proto, TYPES[number][1]).extend(array.ravel().tolist())
+    field, values = TYPES[number][1], array.ravel()
+    if field in PACKED:
+        # its wire format is that of the array, and a message takes it without a Python object for each value
+        content = values.astype(PACKED[field]).tobytes()
+        tag = proto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
+        proto.MergeFromString(bytes([tag]) + _varint(len(content)) + content)
+        return
+    for start in range(0, len(values), CHUNK):
+        getattr(proto, field).extend(values[start : start + CHUNK].tolist())
+
+
+PACKED = {"float_val": "<f4", "double_val": "<f8"}
+"""Fields whose values have a fixed size on the wire, and NumPy's name for it."""
+
+
+def _varint(number: int) -> bytes:
+    """A number in protobuf's wire format."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 def from_proto(proto: Any) -> Array:
     """The array of a TensorProto.
 
     Raises:
-        ValueError: the type is not supported, the shape and the values do not agree, or the tensor is too large.
+        ValueError: the type is not supported, the shape and the values do not agree, a value does not fit the type,
+            or the shape claims many more values than there are.
     """
     if proto.dtype not in TYPES:
         raise ValueError(f"the tensor's data type {proto.dtype} is not supported")
     dtype, field, type_name = TYPES[proto.dtype]
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    count = math.prod(shape)
-    if min(shape, default=0) < 0 or count * np.dtype(dtype).itemsize > MAX_BYTES:
+    claimed = math.prod(size for size in shape if size) if shape else 1
+    if min(shape, default=0) < 0 or len(shape) > MAX_DIMENSIONS:
         raise ValueError(f"a tensor of shape {_shape(shape)} is not accepted")
     if proto.tensor_content and dtype is not object:
-        values = np.frombuffer(proto.tensor_content, np.dtype(dtype).newbyteorder("<")).astype(dtype)
+        values = _from_content(proto.tensor_content, np.dtype(dtype))
     else:
-        values = np.array(getattr(proto, field)[:], dtype)
-        if len(values) and len(values) < count:
-            values = np.concatenate([values, np.full(count - len(values), values[-1], dtype)])
+        values = _from_field(proto, field, np.dtype(dtype), type_name)
+    if len(values) < claimed and claimed * _bytes_of_last(values) > FILL_BYTES:
+        problem = f"a tensor of shape {_shape(shape)} with {len(values)} values is not accepted"
+        raise ValueError(f"{problem}; send all values where there are more than {FILL_BYTES >> 10} KiB")
+    count = math.prod(shape)
+    if 0 < len(values) < count and not proto.tensor_content:
+        values = np.concatenate([values, np.full(count - len(values), values[-1], dtype)])
     if len(values) != count:
         raise ValueError(f"a {type_name} tensor of shape {_shape(shape)} has {len(values)} values")
     return values.reshape(shape)
+
+
+MAX_DIMENSIONS = 32
+
+
+def _bytes_of_last(values: Array) -> int:
+    """The bytes of the value that fills a tensor."""
+    if values.dtype.kind == "O":
+        return max(values.itemsize, len(values[-1]) if len(values) else 0)
+    return values.itemsize
+
+
+def _from_content(content: bytes, dtype: np.dtype[Any]) -> Array:
+    if len(content) % dtype.itemsize:
+        raise ValueError(f"the tensor_content of {len(content)} bytes is not a whole number of values")
+    if dtype == np.bool_:
+        return np.array(np.frombuffer(content, np.uint8) != 0)
+    return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype)
+
+
+def _from_field(proto: Any, field: str, dtype: np.dtype[Any], type_name: str) -> Array:
+    """The values of a repeated field; without a Python object for each, where they have a fixed size on the wire."""
+    listed = getattr(proto, field)
+    if field in PACKED:
+        alone = type(proto)()
+        alone.MergeFrom(proto)
+        for other, _ in alone.ListFields():
+            if other.name != field:
+                alone.ClearField(other.name)
+        size = len(listed) * dtype.itemsize
+        return np.frombuffer(alone.SerializeToString()[-size:] if size else b"", PACKED[field]).astype(dtype)
+    if dtype.kind == "O":
+        return np.array([*listed, None], object)[:-1]
+    wide = np.uint64 if field == "uint64_val" else np.bool_ if dtype == np.bool_ else np.int64
+    parts: list[Array] = [np.array(listed[start : start + CHUNK], wide) for start in range(0, len(listed), CHUNK)]
+    values: Array = np.concatenate(parts) if parts else np.empty(0, wide)
+    if dtype.kind in "iu" and len(values):
+        limits = np.iinfo(dtype)
+        if int(values.min()) < limits.min or int(values.max()) > limits.max:
+            raise ValueError(f"a value of the {type_name} tensor is out of the range of its type")
+    return values.astype(dtype)
 
 
 def from_json(value: Any, number: int) -> Array:

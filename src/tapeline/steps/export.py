@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tapeline import files
 from tapeline import tensorflow as tf
-from tapeline.lookup import family, signatures, task
+from tapeline.lookup import family, signatures, spec, task
 from tapeline.models import fitted as fits
 from tapeline.serving import saved_model as servables
 from tapeline.tables.table import open_table
@@ -60,4 +60,5 @@ def run(config: Reads, *, sample: Path, fitted: Path, servable: Path) -> None:
     module = family(fit.family)
     model = module.servable(module.load(last, task(fit.task)))
     rows = data.read(["feature"])["feature"]
-    servables.write(model, about, rows[-WARM_UP_ROWS:], servable, signatures(data.manifest))
+    missing = spec(data.manifest.dataset).missing_features
+    servables.write(model, about, rows[-WARM_UP_ROWS:], servable, signatures(data.manifest), missing=missing)

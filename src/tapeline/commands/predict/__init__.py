@@ -30,7 +30,10 @@ OPTIONS = (
     Option("version", "N", "a version of the store", "the live one"),
     Option("json", "true|false", "print one JSON object instead of words", "false"),
 )
-READS = ("dataset", "experiment", "seed", "serving", "split", "target")
+READS = (
+    *("dataset", "experiment", "seed", "serving.grpc_port", "serving.name", "serving.rest_port", "serving.store"),
+    *("split", "target.cache", "target.name"),
+)
 EXAMPLES = (
     ("tapeline predict rows=closes.csv", "asks about each day of a file with a date and the last closes"),
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),

@@ -32,13 +32,13 @@ def remove(options: Mapping[str, str], target: Target) -> None:
     folder, root = Path(target.runs), Path(target.cache)
     known = past.runs(folder)
     going = _named(options["remove"], folder) if "remove" in options else _old(options, known, past.latest(folder))
+    lines = [f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}" for run in going]
     if options.get("yes") == "true":
         entries, size = _remove(going, folder, root)
     else:
         entries = cache.unused(root, [folder], [run.folder for run in going])
         size = files.size([*(run.folder for run in going), *entries])
-    for run in going:
-        print(f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}")
+    print(*lines, sep="\n", end="\n" if lines else "")
     done, runs = "removed" if options.get("yes") == "true" else "would go", f"{len(going)} of {len(known)} runs"
     print(f"{done}: {runs}, and {len(entries)} steps in the cache that no other run has; {size / 1e6:.1f} MB")
     if options.get("yes") != "true" and (going or entries):

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from tapeline import files
 from tapeline.checks import before_build
 from tapeline.clusters import built
-from tapeline.clusters.step_arguments import IN, IN_OPTIONAL, OUT, Call, read
+from tapeline.clusters.step_arguments import IN, Call, read, wrong_paths
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.console import LOG, logged
 from tapeline.errors import Finding, Refused
 from tapeline.lookup import configure
 from tapeline.pipeline.execution import execute
-from tapeline.pipeline.graph import Parameters, Step, artifacts, pipeline
+from tapeline.pipeline.graph import Parameters, Step, artifacts, present
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     """
     call = read(arguments)
     config = configure(call.overrides)
-    steps = call.steps(pipeline(config))
+    # a pod has the overrides of what its own step reads, and cannot know which other steps there are
+    steps = call.steps(present(config))
     if call.built is not None:
         # a pod has the overrides of what its steps read, so rules across sections are for the builder
         built.check(call.built, config, call.submitted, steps)
@@ -47,7 +48,12 @@ def run(arguments: Sequence[str]) -> None:
     if call.built is None and any(step.world == "watched" for step in steps):
         # the first step answers for the whole configuration; a person need not repeat it for others
         before_build(config)
-    if findings := list(_wrong_paths(call, steps)):
+    absent = (
+        Finding(f"{IN} {name}={path}", "no such file", "give what a step made")
+        for name, path in call.inputs.items()
+        if not path.exists()
+    )
+    if findings := [*wrong_paths(call, steps), *absent]:
         raise Refused(*findings)
     parameters = _run(call, steps, config)
     for name, value in parameters.items():
@@ -76,27 +82,3 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
                 target = stack.enter_context(files.atomic_path(call.outputs[made.name]))
                 shutil.copy(paths[made.name], target)
     return parameters
-
-
-def _wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
-    made = artifacts(steps)
-    taken = [name for step in steps for name in step.inputs if name not in made]
-    needed = [name for step in steps for name in step.needs if name not in made]
-    given: Mapping[str, Path] = {**call.inputs, **call.optional}
-    outputs = [*made, *(name for step in steps for name in step.parameters)]
-    what = ",".join(step.name for step in steps)
-    for name in needed:
-        if name not in given:
-            yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")
-    for name in given:
-        if name not in taken:
-            yield Finding(f"{IN} {name}", f"{what} does not take it", "leave it out")
-    for name in call.optional:
-        if name in needed:
-            yield Finding(f"{IN_OPTIONAL} {name}", f"{what} cannot run without it", f"write {IN} {name}=PATH")
-    for name in call.outputs:
-        if name not in outputs:
-            yield Finding(f"{OUT} {name}", f"{what} does not make it", "leave it out")
-    for name, path in call.inputs.items():
-        if not path.exists():
-            yield Finding(f"{IN} {name}={path}", "no such file", "give what a step made")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,17 @@ import numpy as np
 
 from tapeline import tensorflow as tf
 from tapeline.serving import tensors
-from tapeline.serving.saved_model import WARM_UP
+from tapeline.serving.saved_model import METADATA, WARM_UP
+from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.signatures import DEFAULT
 
 Array = np.ndarray[Any, Any]
+ROWS = 4096
+"""Rows of a large request that TensorFlow gets at once."""
 MAX_WARM_UP_RECORDS = 1000
 """TF Serving's limit."""
 CODES = {3: "INVALID_ARGUMENT", 8: "RESOURCE_EXHAUSTED", 9: "FAILED_PRECONDITION", 12: "UNIMPLEMENTED"}
 """gRPC status code by TensorFlow's error code; every other error is INTERNAL."""
-
-
-class RequestError(Exception):
-    """The server cannot answer a request; `code` is the name of a gRPC status code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -60,11 +55,21 @@ class LoadedModel:
     """The version number."""
     session: Any
     signatures: Mapping[str, Signature]
+    by_rows: bool = False
+    """Each row's outputs depend on this row alone, as in tapeline's own servables."""
     callables: dict[tuple[str, tuple[str, ...]], Any] = field(default_factory=dict)
     """The session's callables, by signature and outputs."""
     requests_in_flight: int = 0
     unloading: bool = False
     """To be closed when no request is in flight."""
+
+    @cached_property
+    def dtypes(self) -> dict[str, dict[str, int]]:
+        """TensorFlow's DataType of each input, by signature."""
+        return {
+            name: {key: each.dtype for key, each in signature.inputs.items()}
+            for name, signature in self.signatures.items()
+        }
 
     def signature(self, name: str) -> Signature:
         """The signature with this name; "" is the default signature."""
@@ -89,11 +94,20 @@ class LoadedModel:
         _check_inputs(found, inputs)
         run = self.callables.get((found.name, names)) or self._make_callable(found, names)
         try:
-            results = run(*(inputs[each] for each in found.inputs))
+            parts = [run(*(each[name] for name in found.inputs)) for each in self._parts(inputs)]
         except tf.load().errors.OpError as error:
             code = CODES.get(error.error_code, "INTERNAL")
             raise RequestError(code, error.message.splitlines()[0]) from None
+        results = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
         return dict(zip(names, map(np.asarray, results), strict=True))
+
+    def _parts(self, inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+        """The inputs in parts of ROWS: TensorFlow keeps other threads from running while it returns outputs."""
+        rows = {len(each) if each.ndim else 0 for each in inputs.values()}
+        if not self.by_rows or len(rows) != 1 or max(rows) <= ROWS:
+            return [inputs]
+        starts = range(0, max(rows), ROWS)
+        return [{name: each[start : start + ROWS] for name, each in inputs.items()} for start in starts]
 
     def _make_callable(self, signature: Signature, outputs: tuple[str, ...]) -> Any:
         from tensorflow.core.protobuf import config_pb2
@@ -175,11 +189,12 @@ def load(name: str, number: int, folder: Path, threads: int) -> LoadedModel:
     graph = tensorflow.Graph()
     session = v1.Session(graph=graph, config=options)
     try:
-        with graph.as_default():
-            meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
-        signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
-        loaded = LoadedModel(name, number, session, signatures)
-        _warm_up(loaded, folder / WARM_UP)
+        with tf.quiet():
+            with graph.as_default():
+                meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
+            signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
+            loaded = LoadedModel(name, number, session, signatures, by_rows=(folder / METADATA).is_file())
+            _warm_up(loaded, folder / WARM_UP)
     except RequestError as error:
         session.close()
         raise ValueError(f"its warm-up fails ({error.message})") from None

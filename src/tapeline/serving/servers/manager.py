@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline.serving.models_config import ModelConfig, changed_models, parse
-from tapeline.serving.servers.loaded_model import LoadedModel, RequestError, load
+from tapeline.serving.servers.loaded_model import LoadedModel, load
+from tapeline.serving.servers.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Manager:
         self._load = loader
         self._configs: dict[str, ModelConfig] = {}
         self._content: bytes | None = None
+        self._read: dict[str, ModelConfig] | None = None
         self._live: dict[str, dict[int, LoadedModel]] = {}
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
         self._failed: dict[tuple[str, int], float] = {}
@@ -95,7 +97,10 @@ class Manager:
         return sorted(self._live.get(name, {}))
 
     def poll_config(self, path: Path) -> None:
-        """Read models.config and load what it names; where it is missing or not valid, all live versions stay live."""
+        """Read models.config and load what it names; where it is missing or not valid, all live versions stay live.
+
+        As in TF Serving, the file counts again at each poll: it replaces what a HandleReloadConfigRequest set.
+        """
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -111,12 +116,12 @@ class Manager:
             except ValueError as error:
                 self._warn_once(str(path), f"{path} {error}; the live versions stay live")
                 return
-            self._content = content
+            self._content, self._read = content, configs
             self._warnings.pop(str(path), None)
-            if configs is not None:
-                self.serve(configs)
-                return
-        self.refresh()
+        if self._read is not None and self._read != self._configs:
+            self.serve(self._read)
+        else:
+            self.refresh()
 
     def serve(self, configs: Mapping[str, ModelConfig]) -> None:
         """Serve these models from now on, and no others."""
@@ -164,7 +169,8 @@ class Manager:
         if number in self._live.get(name, {}) or (failed and time.monotonic() < failed + RETRY_SECONDS):
             return
         if not (folder / "saved_model.pb").is_file():
-            problem = f"{name} version {number} is not served: {folder} has no saved_model.pb"
+            moved = "" if folder.is_dir() else "; where the store lies elsewhere, write: tapeline store base_path=PATH"
+            problem = f"{name} version {number} is not served: {folder} has no saved_model.pb{moved}"
             self._warn_once(f"{name} {number}", problem)
             return
         self._set_status(name, number, VersionStatus("LOADING"))

@@ -11,24 +11,30 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tapeline import tensorflow as tf
 from tapeline.errors import Refused, refuse
-from tapeline.serving.servers import grpc_api
+from tapeline.serving.servers import event_loop, grpc_api
 from tapeline.serving.servers.manager import Manager
 from tapeline.serving.servers.monitoring import Monitoring
 from tapeline.serving.servers.rest import METRICS, RestServer
+from tapeline.serving.servers.work import Work
 
 log = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0005
+"""After which a thread gives way to others: Python's 5 ms are longer than a small request takes."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class ListenAddress:
     """The configuration keys of the ports, for messages."""
     metrics: str | None = METRICS
     """URL path of the Prometheus metrics; None: no metrics."""
+    reload: bool = False
+    """Whether HandleReloadConfigRequest is allowed also where others than this machine reach the server."""
 
 
 class Server:
@@ -56,20 +64,22 @@ class Server:
         self._seconds = seconds
         self._stopped = threading.Event()
         self._poller = threading.Thread(target=self._poll_store, name="poll", daemon=True)
-        monitoring = Monitoring()
+        monitoring, self._work = Monitoring(), Work()
         address = f"[{listen.host}]" if ":" in listen.host else listen.host
+        reload = listen.reload or grpc_api.is_loopback(listen.host)
+        self._grpc = grpc_api.GrpcServer(manager, monitoring, self._work, reload=reload)
         try:
-            self._grpc, self.grpc_port = grpc_api.start(manager, monitoring, f"{address}:{listen.grpc_port}")
+            self.grpc_port = event_loop.call(self._grpc.start(f"{address}:{listen.grpc_port}"))
         except OSError:
             raise _refused_address(listen.host, listen.grpc_port, listen.keys[0]) from None
         self._rest: RestServer | None = None
         self.rest_port: int | None = None
         if listen.rest_port is not None:
-            rest = RestServer(manager, monitoring, listen.metrics)
+            rest = RestServer(manager, monitoring, self._work, listen.metrics)
             try:
                 self.rest_port = rest.start(listen.host, listen.rest_port)
             except OSError:
-                self._grpc.stop(None)
+                event_loop.call(self._grpc.stop(None))
                 raise _refused_address(listen.host, listen.rest_port, listen.keys[1]) from None
             self._rest = rest
         rest_at = f", REST on {address}:{self.rest_port}" if self._rest else ""
@@ -87,12 +97,20 @@ class Server:
     def stop(self) -> None:
         """Refuse new requests, answer those in flight, and unload the models."""
         self._stopped.set()
-        grpc_stopped = self._grpc.stop(grpc_api.GRACE_SECONDS)
+        grpc_stopped = event_loop.start(self._grpc.stop())
         if self._rest:
             self._rest.stop()
-        grpc_stopped.wait()
+        grpc_stopped.result()
+        self._work.close()
         self._poller.join()
         self.manager.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process open as many files and connections as the system allows it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def check_ports(listen: ListenAddress) -> None:
@@ -178,6 +196,8 @@ def serve(listen: ListenAddress, poll: Callable[[Manager], None], *, seconds: fl
     previous = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         check_ports(listen)
+        _raise_descriptor_limit()
+        sys.setswitchinterval(SWITCH_SECONDS)
         tf.load(threads)
         server = Server(listen, Manager(threads), poll, seconds)
         while not stop.wait(0.2):

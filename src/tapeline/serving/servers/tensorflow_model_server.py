@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flags.rest_api_port or None,
             keys=("--port", "--rest_api_port"),
             metrics=metrics_path(flags.monitoring_config_file),
+            reload=flags.allow_reload not in (None, "false"),
         )
         threads = flags.tensorflow_intra_op_parallelism or THREADS
         server.serve(listen, poll_function(flags), seconds=poll_seconds(flags), threads=threads)
@@ -72,6 +73,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--file_system_poll_wait_seconds", type=float, default=1, help="0: read once")
     parser.add_argument("--monitoring_config_file", default="")
     parser.add_argument("--tensorflow_intra_op_parallelism", type=int, default=0)
+    parser.add_argument("--allow_reload", nargs="?", const="true", help="HandleReloadConfigRequest; not TF Serving's")
     for name in IGNORED:
         parser.add_argument(f"--{name}", nargs="?", const="true")
     try:

@@ -6,7 +6,7 @@ know what they mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -48,8 +48,15 @@ class Backend(Protocol):
     def put(self, path: str, content: bytes, etag: str) -> str:
         """Write a file that has this ETag ("": that does not exist); returns the new ETag, or raises Conflict."""
 
-    def append(self, path: str, line: bytes) -> None:
-        """Append a line to a file. Without a lock, a line that is in the file already is not appended again."""
+    def append(self, path: str, line: bytes) -> int:
+        """Append a line to a file, completely or not at all; a line that was torn before is dropped.
+
+        Returns the bytes of the file then.
+        Without a lock, a line that is in the file already is not appended again.
+        """
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file, the last one first; none where it does not exist. Only what is used is read."""
 
     def models(self) -> list[str]:
         """The names of the models, sorted."""
@@ -57,8 +64,17 @@ class Backend(Protocol):
     def versions(self, model: str) -> list[int]:
         """The version numbers of a model's complete versions, ascending."""
 
-    def add(self, model: str, build: Callable[[Path], None]) -> int:
-        """Add the folder that `build` makes under the next version number, atomically; returns the number."""
+    def problem(self, model: str, version: int, *, thorough: bool = False) -> str:
+        """What is lost or damaged of a version, compared with what was added; "" where nothing is.
+
+        Without `thorough`, only as far as it is quick: sizes in a folder, nothing in an object storage.
+        """
+
+    def add(self, model: str, build: Callable[[Path], None], above: int = 0) -> int:
+        """Add the folder that `build` makes, atomically and on the disk, under the next version number.
+
+        The number is larger than `above` and than each that exists; it is returned.
+        """
 
     def remove(self, model: str, version: int) -> None:
         """Remove a version."""

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from tapeline import files
-from tapeline.errors import refuse
+from tapeline.errors import Refused, refuse
 from tapeline.objects import DRIVERS, NO_ETAG, Driver, NoSuchBucket, PreconditionFailed
+from tapeline.serving.models_config import version_number
 from tapeline.serving.store.backend import ATTEMPTS, Conflict, retry_on_conflict
 
 ABANDONED = timedelta(days=1)
@@ -104,11 +105,16 @@ class ObjectStorageBackend:
         try:
             with self._translated_errors():
                 return self.driver.put(self.fs, f"{self.root}/{path}", content, etag)
-        except PreconditionFailed:
-            # The driver sends a put again where the response was lost: then our own content is there already.
-            found = self._read_or_none(path)
+        except (PreconditionFailed, Refused) as error:
+            # The response may be lost, and the driver then sends the put again: our own content may be there already.
+            try:
+                found = self._read_or_none(path)
+            except Refused:
+                found = None
             if found and found[0] == content:
                 return found[1]
+            if isinstance(error, Refused):
+                raise
             problem = "other processes keep changing this object"
             raise Conflict(*refuse(f"{self.url}/{path}", problem, "run the command again").findings) from None
 
@@ -119,10 +125,17 @@ class ObjectStorageBackend:
             return None
 
     @retry_on_conflict
-    def append(self, path: str, line: bytes) -> None:
+    def append(self, path: str, line: bytes) -> int:
         content, etag = self._read_or_none(path) or (b"", NO_ETAG)
         if line not in content.split(b"\n"):
-            self.put(path, content + line + b"\n", etag)
+            separator = b"\n" if content and not content.endswith(b"\n") else b""
+            content += separator + line + b"\n"
+            self.put(path, content, etag)
+        return len(content)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        found = self._read_or_none(path)
+        yield from reversed(found[0].split(b"\n") if found else [])
 
     def models(self) -> list[str]:
         try:
@@ -146,16 +159,44 @@ class ObjectStorageBackend:
         prefix = len(f"{self.root}/{model}/")
         return {path[prefix:]: int(each["size"]) for path, each in found.items()}
 
-    def add(self, model: str, build: Callable[[Path], None]) -> int:
+    def problem(self, model: str, version: int, *, thorough: bool = False) -> str:
+        if not thorough:  # the marker of a version that is listed was written when all was complete
+            return ""
+        listed = self._list(model)
+        if version not in _complete(listed) or not any(path.startswith(f"{version}/") for path in listed):
+            return "missing"
+        try:
+            expected = self._marker(model, version)
+        except FileNotFoundError:
+            return "missing"
+        except (ValueError, TypeError):
+            return f"damaged: {version}.whole"
+        wrong = [path for path, (size, _) in expected.items() if listed.get(f"{version}/{path}") != size]
+        return f"damaged: {', '.join(wrong[:3])}" if wrong else ""
+
+    def _marker(self, model: str, version: int) -> dict[str, tuple[int, str]]:
+        """Size and digest of each file of a version, from its completion marker.
+
+        Raises:
+            FileNotFoundError: it has none.
+            ValueError, TypeError: it is damaged.
+        """
+        content = json.loads(self.read(f"{model}/{version}.whole")[0])
+        expected = content["files"] if isinstance(content, dict) and "files" in content else None
+        if not isinstance(expected, dict):
+            raise ValueError("the marker has no list of files")
+        return {str(path): (int(size), str(digest)) for path, (size, digest) in expected.items()}
+
+    def add(self, model: str, build: Callable[[Path], None], above: int = 0) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "version"
             build(folder)
             paths = _files_in(folder)
-            version = self._claim(model)
+            version = self._claim(model, above)
             with self._translated_errors():
                 for path in paths:
                     self.fs.pipe_file(f"{self.root}/{model}/{version}/{path}", (folder / path).read_bytes())
-            sizes = {path: [(folder / path).stat().st_size, files.digest_path(folder / path)] for path in paths}
+            sizes = {path: ((folder / path).stat().st_size, files.digest_path(folder / path)) for path in paths}
             try:
                 self._download(model, version, sizes, Path(scratch) / "downloaded")
             except FileNotFoundError:
@@ -166,11 +207,11 @@ class ObjectStorageBackend:
         self.put(f"{model}/{version}.whole", json.dumps(marker, indent=2).encode(), NO_ETAG)
         return version
 
-    def _claim(self, model: str) -> int:
+    def _claim(self, model: str, above: int) -> int:
         """Reserve a version number above all that exist, for this process alone."""
         listed = self._list(model)
         self._remove_abandoned(model, listed)
-        version = max(_numbers(listed), default=0) + 1
+        version = max([above, *_numbers(listed)]) + 1
         claim = json.dumps(_stamp()).encode()
         for _ in range(ATTEMPTS):
             try:
@@ -187,7 +228,7 @@ class ObjectStorageBackend:
             marker = f"{version}.whole"
             if marker not in listed:
                 found = self._read_or_none(f"{model}/{version}.claim")
-                if not found or datetime.now(UTC) - datetime.fromisoformat(json.loads(found[0])["time"]) < ABANDONED:
+                if not found or not _is_old(found[0]):
                     continue
                 try:
                     self.put(f"{model}/{marker}", b"", NO_ETAG)
@@ -209,14 +250,13 @@ class ObjectStorageBackend:
 
     def download(self, model: str, version: int, folder: Path) -> None:
         try:
-            marker = json.loads(self.read(f"{model}/{version}.whole")[0] or b"{}")
-            self._download(model, version, marker["files"], folder)
-        except (FileNotFoundError, KeyError):
+            self._download(model, version, self._marker(model, version), folder)
+        except (FileNotFoundError, ValueError, TypeError):
             problem = "models.config names this version, but it is not complete"
             fix = "publish or promote another version, for example: tapeline promote version=1"
             raise refuse(f"{self.url}/{model}/{version}", problem, fix) from None
 
-    def _download(self, model: str, version: int, sizes: Mapping[str, list[Any]], folder: Path) -> None:
+    def _download(self, model: str, version: int, sizes: Mapping[str, tuple[int, str]], folder: Path) -> None:
         """Download files and compare each with its size and digest."""
         for path, (size, digest) in sizes.items():
             target = folder / path
@@ -227,7 +267,7 @@ class ObjectStorageBackend:
             with self._translated_errors():
                 content = self.fs.cat_file(f"{self.root}/{model}/{version}/{path}")
             target.write_bytes(content)
-            if [target.stat().st_size, files.digest_path(target)] != [size, digest]:
+            if (target.stat().st_size, files.digest_path(target)) != (size, digest):
                 problem = "its content differs from what was published"
                 fix = "publish it again: tapeline publish run=latest"
                 raise refuse(f"{self.url}/{model}/{version}/{path}", problem, fix)
@@ -256,11 +296,22 @@ def _files_in(folder: Path) -> list[str]:
 
 def _numbers(listed: Mapping[str, int]) -> list[int]:
     """All version numbers that have an object: a claim, a file or a marker."""
-    heads = {path.partition("/")[0].partition(".")[0] for path in listed}
-    return sorted(int(head) for head in heads if head.isdecimal())
+    found = (version_number(path.partition("/")[0].partition(".")[0]) for path in listed)
+    return sorted({number for number in found if number is not None})
 
 
 def _complete(listed: Mapping[str, int]) -> list[int]:
     """The version numbers with a completion marker that is not empty."""
-    marked = (path.removesuffix(".whole") for path, size in listed.items() if path.endswith(".whole") and size)
-    return sorted(int(version) for version in marked if version.isdecimal())
+    marked = (
+        version_number(path[: -len(".whole")]) for path, size in listed.items() if path.endswith(".whole") and size
+    )
+    return sorted(number for number in marked if number is not None)
+
+
+def _is_old(claim: bytes) -> bool:
+    """Whether a publisher that wrote this claim is abandoned; one that cannot be read was never written completely."""
+    try:
+        claimed = datetime.fromisoformat(json.loads(claim)["time"])
+        return datetime.now(UTC) - claimed >= ABANDONED
+    except (ValueError, TypeError, KeyError):
+        return False

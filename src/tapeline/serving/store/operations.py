@@ -6,17 +6,22 @@ tapeline canary run=latest      tapeline promote      tapeline rollback why="...
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tapeline.config.schema import Serving
 from tapeline.errors import refuse
 from tapeline.serving import saved_model
+from tapeline.serving.models_config import version_number
 from tapeline.serving.store import versions
 from tapeline.serving.store.backend import retry_on_conflict
 from tapeline.serving.store.state import CANARY
-from tapeline.serving.store.versions import Change, Store, Version
+from tapeline.serving.store.versions import Change, Store, Version, after_the_change
 from tapeline.tasks import value
+
+RECORDS = 5000
+"""Lines of the log, from its end, that `versions` reads."""
 
 
 def number(text: str | None) -> int | None:
@@ -27,10 +32,10 @@ def number(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    if not text.isdecimal() or int(text) >= 2**63:
+    if (found := version_number(text)) is None:
         fix = "write one that tapeline versions lists, for example version=3"
         raise refuse(f"version={text}", "is not a version number", fix)
-    return int(text)
+    return found
 
 
 @retry_on_conflict
@@ -61,7 +66,8 @@ def publish(model: Path, metrics: Path, root: Path | str, serving: Serving, why:
             return live, False
         version = store.add(model, metrics)
         store.pin(Change("publish", why), live=version, canary=store.canary())
-        store.remove_old(serving.keep)
+        with after_the_change(f"{root}/{serving.name}", "still has old versions; the next publish removes them"):
+            store.remove_old(serving.keep)
     return version, True
 
 
@@ -101,6 +107,8 @@ def promote(number: int | None, root: Path | str, serving: Serving, why: str = "
         version = store.version(number) if number is not None else store.canary()
         if not version:
             raise refuse(serving.name, "has no canary to promote", "name a version=N that tapeline versions lists")
+        if (version := store.checked(version)).problem:
+            raise refuse(str(version), "the canary cannot be served", "name a version=N that tapeline versions lists")
         store.pin(Change("promote", why), live=version)
         return _served(store)
 
@@ -118,33 +126,41 @@ def rollback(root: Path | str, serving: Serving, why: str = "") -> str:
     with versions.transaction(root, serving.name, serving.lock_seconds) as store:
         live, previous = store.live(), _previous(store)
         if not live or not previous:
-            models = store.backend.models()
-            fix = "publish another model: tapeline publish run=latest"
-            if models and not live:
-                fix = f"set serving.name to one of: {', '.join(models)}"
-            raise refuse(serving.name, "no other version was live before", fix)
+            raise refuse(serving.name, "no other version was live before", _instead(store, live))
         store.pin(Change("rollback", why), live=previous, canary=store.canary())
-        return f"{_served(store)}; {live} is not published again unless it is promoted"
+        not_again = "" if live.problem else f"; {live} is not published again unless it is promoted"
+        return _served(store) + not_again
 
 
 def _previous(store: Store) -> Version | None:
-    """The version that was live before the live one; a version that was rolled back is passed over."""
+    """The version that was live before the live one; those rolled back, missing or damaged are passed over."""
     live = store.live()
-    stack: list[int] = []
-    for line in store.history():
-        if line["verb"] == "rollback":
-            stack = [number for number in stack if number != line["before"]]
-        elif line["verb"] != "canary":
-            stack = [*(number for number in stack if number != line["number"]), line["number"]]
-    existing = {each.number for each in store.versions()} - {live.number if live else 0}
-    candidates = [number for number in stack if number in existing]
-    return store.version(candidates[-1]) if candidates else None
+    usable = {each.number: each for each in store.versions() if not each.problem}
+    for number in store.fates().order:
+        if number in usable and not (live and live.number == number):
+            version = store.checked(usable[number])
+            if not version.problem:
+                return version
+    return None
+
+
+def _instead(store: Store, live: Version | None) -> str:
+    """What to do where no version was live before."""
+    usable = [each.number for each in store.versions() if not each.problem and each != live]
+    models = store.backend.models()
+    if models and not live and store.name not in models:
+        return f"set serving.name to one of: {', '.join(models)}"
+    if usable and (not live or live.problem):
+        return f"make another version live, for example: tapeline promote version={usable[-1]}"
+    return "publish another model: tapeline publish run=latest"
 
 
 def _served(store: Store) -> str:
     live, beside = store.live(), store.canary()
-    canary = f", and {beside.number} ({beside.model_version}) as {store.name}{CANARY}" if beside else ""
-    return f"served now: {live}{canary}"
+    told = f"served now: {live}" if live and not live.problem else f"not served: {live}"
+    if beside:
+        told += f", and {beside.number} ({beside.problem or beside.model_version}) as {store.name}{CANARY}"
+    return told
 
 
 def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
@@ -159,25 +175,38 @@ def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
         models = ", ".join(store.backend.models())
         fix = f"set serving.name to one of: {models}" if models else "publish a model first, or set serving.store"
         raise refuse(f"serving.name={name}", f"{root} has no version of this model", fix)
-    live, beside, rolled_back = store.live(), store.canary(), store.rolled_back()
-    history = store.history()
+    history = list(reversed(list(islice(store.history(), RECORDS))))
+    rolled_back = store.fates().rolled_back
+    pins = {store.state.pins.get(name): "live", store.state.pins.get(f"{name}{CANARY}"): "canary"}
     for version in known:
-        metadata, metrics = store.metadata(version.number), store.metrics(version.number)
-        state = "live" if version == live else "canary" if version == beside else ""
+        metadata = {} if version.problem else store.metadata(version.number)
+        metrics = {} if version.problem else store.metrics(version.number)
+        state = pins.get(version.number) or ("rolled back" if version.number in rolled_back else "")
+        features = metadata.get("features", [])
         added = [line for line in history if line["number"] == version.number]
         yield {
             "number": version.number,
-            "published": str(added[0]["time"]) if added else "",
+            "published": str(added[0].get("time", "")) if added else "",
             "since": _live_since(history, version.number),
-            "state": state or ("rolled back" if version.number in rolled_back else ""),
+            "state": ", ".join(filter(None, [state, version.problem])),
             "model_version": version.model_version,
-            "data": metadata["data"][:12],
-            "as of": metrics.get("data", {}).get("as_of"),
+            "data": str(metadata.get("data", ""))[:12],
+            "as of": _part(metrics, "data").get("as_of"),
             **_score(metrics),
-            "decision": "accepted" if metrics.get("gate", {}).get("accepted") else "rejected",
-            "features": len(metadata["features"]),
-            "names": list(metadata["features"]),
+            "decision": _decision(_part(metrics, "gate").get("accepted")),
+            "features": len(features),
+            "names": list(features),
         }
+
+
+def _decision(accepted: object) -> str | None:
+    return {"True": "accepted", "False": "rejected"}.get(str(accepted))
+
+
+def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a metrics.json; {} where it has none, or another type of it."""
+    found = metrics.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _live_since(history: Sequence[Mapping[str, Any]], number: int) -> str:
@@ -187,13 +216,13 @@ def _live_since(history: Sequence[Mapping[str, Any]], number: int) -> str:
         if line["verb"] == "canary":
             continue
         if line["number"] == number and live != number:
-            since = str(line["time"])
+            since = str(line.get("time", ""))
         live = line["number"]
     return since
 
 
 def _score(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The gate's metric and its score on the test rows, from a metrics.json of either schema."""
-    name = metrics.get("config", {}).get("gate", {}).get("metric")
-    test = metrics.get("test", {})
-    return {"metric": name, "score": value(test.get("overall", test), str(name))}
+    name = _part(_part(metrics, "config"), "gate").get("metric")
+    test = _part(metrics, "test")
+    return {"metric": name, "score": value(_part(test, "overall") or test, str(name))}

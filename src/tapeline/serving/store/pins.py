@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from tapeline.config.schema import CANARY as CANARY
 from tapeline.serving.models_config import parse_message
 
-CANARY = "-canary"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}")
 
 
@@ -24,6 +24,16 @@ def parse(text: str) -> dict[str, int]:
             raise ValueError(f"an entry has the name {entry.name!r} and the versions {versions}")
         pins[entry.name] = int(versions[0])
     return pins
+
+
+def base_of(text: str) -> str | None:
+    """The folder or URL that all entries have as the parent of their base_path; None where they differ, or none is.
+
+    Raises:
+        ValueError: it is not a model_config_list.
+    """
+    found = {entry.base_path.rpartition("/")[0] for entry in parse_message(text).model_config_list.config}
+    return found.pop() or None if len(found) == 1 else None
 
 
 def to_text(pins: Mapping[str, int], base: str, comments: Iterable[str] = ()) -> str:

@@ -48,13 +48,23 @@ def once(source: str, folder: Path) -> bool:
         current = state.load(store)
         if not current.etag:
             raise refuse(source, "has no models.config", f"publish a model, or: tapeline store init {source}")
-        before, after = _versions(state.load(mirror).pins), _versions(current.pins)
+        mirrored = state.load(mirror)
+        before, after = _versions(mirrored.pins), _versions(current.pins)
         copied = [_copy(store, *version, folder) for version in sorted(after)]
-        changed = _write_config(folder, pinned.to_text(current.pins, mirror.base).encode())
+        base = mirrored.base if mirrored.base and _is_same(Path(mirrored.base), folder) else mirror.base
+        changed = _write_config(folder, pinned.to_text(current.pins, base).encode())
         removed = [_remove(mirror, *version) for version in sorted(_mirrored(mirror) - before - after)]
     if changed:
         log.info("%s serves %s", folder, _listed(current.pins.items()) or "nothing")
     return changed or any(copied) or any(removed)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same folder."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _versions(pins: Mapping[str, int]) -> set[ModelVersion]:
