@@ -90,7 +90,7 @@ def test_shuffled_targets_teach_nothing(table: Table) -> None:
 def test_the_path_to_the_file_is_read_as_it_is(tmp_path: Path) -> None:
     if not BINANCE.is_file():
         pytest.skip(f"the real data is not here ({BINANCE}); set TAPELINE_DATA")
-    keys = lookup.configure(["dataset=gresearch", "dataset.source=csv", f"dataset.path={BINANCE}"]).dataset
+    keys: Any = lookup.configure(["dataset=gresearch", "dataset.source=csv", f"dataset.path={BINANCE}"]).dataset
     frame, where = lookup.source(keys).read(keys, gresearch.simulate, tmp_path)
     parts = dict(gresearch.ingest(keys, frame, where))
     assert (len(parts), sum(map(len, parts.values()))) == (9, 386_237)

@@ -230,7 +230,7 @@ def _many(rows: int = 3000) -> Rows:
 
 
 def _fit_returns(train: Rows, validation: Rows | None = None, **more: Any) -> lightgbm.Model:
-    section = lookup.configure(
+    section: Any = lookup.configure(
         ["dataset=gresearch", "model=lightgbm", "model.steps=30", "model.early_stopping_rounds=null"]
     ).model
     training = Training(lookup.task("returns"), 1, lambda *_: None, 1, **more)

@@ -26,7 +26,7 @@ def runs(seconds: Array, step: int = 60) -> Array:
     """
     if not len(seconds):
         return np.zeros(1, np.int64)
-    return np.r_[0, np.flatnonzero(np.diff(seconds) != step) + 1, len(seconds)]
+    return np.concatenate([[0], np.flatnonzero(np.diff(seconds) != step) + 1, [len(seconds)]])
 
 
 def age(starts: Array) -> Array:
