@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tapeline import files
+from tapeline import objects
 from tapeline.errors import Refused
 from tapeline.serving import saved_model
 from tapeline.serving.store import location, log, operations, state, versions
@@ -325,25 +326,6 @@ def test_a_put_whose_response_is_lost_counts(models: Path, tmp_path: Path, monke
             raise TimeoutError("no response")
         return str(made)
 
-    from tapeline import objects
-
-    monkeypatch.setitem(objects.DRIVERS, "memory", injection.files_replace(backend.driver, lossy))
+    monkeypatch.setitem(objects.DRIVERS, "memory", replace(backend.driver, put=lossy))
     assert publish(models / "b", url).number == 2
     assert state.load(location.backend(url)).pins == {"m": 2}
-
-
-def test_locks_that_the_file_system_lacks_are_one_sentence(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import fcntl
-
-    from tapeline.errors import of_system
-
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(OSError, match="No locks") as raised:
-        publish(models / "a", tmp_path / "store")
-    assert "the file system has no file locks; choose folders on a local disk" in str(of_system(raised.value))
-    assert files.is_owned(tmp_path), "a folder whose lock cannot be asked for counts as in use"
