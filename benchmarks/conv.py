@@ -1,5 +1,7 @@
 """Images per second of the convolutional network's loop beside Keras' Model.fit, and seconds of a trial of a search.
 
+And the memory and seconds that `ingest` takes for as many rows as Kaggle's training.csv has.
+
     python -m benchmarks conv
 
 Both sides have the same layers, loss, batch and threads, and images that are not changed. Each measurement is a
@@ -16,16 +18,20 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROUNDS, WARM, STEPS, BATCH, THREADS = 5, 20, 40, 32, 2
+ROUNDS, WARM, STEPS, BATCH, THREADS = 5, 20, 80, 16, 2
 TRIALS = 3
 LEAST = 1.2
 """Ours over Keras."""
-WIDTHS = (16, 32, 64, 128)
+ROWS, LIMIT = 7049, 1024
+"""Of Kaggle's table; MiB at the peak."""
+WIDTHS = (8, 16, 32, 64)
 STILL = ("model.flips=false", "model.shifts=0", "model.turns=0", "model.zooms=0", "model.dropout=0")
 SIDES = ("ours", "keras")
 
@@ -39,6 +45,40 @@ def main() -> None:
         _compare("trial", "s a trial", None)
     else:
         print("  trial: KerasTuner is not installed here (pip install keras-tuner), so there is nothing beside ours")
+    reading()
+
+
+def reading() -> None:
+    """A CSV file of drawn faces, read by the step ingest in a process of its own."""
+    import polars as pl
+
+    from tapeline.datasets.faces.shape import IMAGE
+    from tapeline.datasets.faces.simulation import simulate
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "training.csv"
+        with open(path, "w", encoding="utf-8") as file:
+            for first in range(0, ROWS, 500):
+                frame = simulate(first, min(500, ROWS - first))
+                texts = [" ".join(map(str, np.frombuffer(each, np.uint8))) for each in frame[IMAGE].to_list()]
+                file.write(frame.with_columns(pl.Series(IMAGE, texts)).write_csv(include_header=not first))
+        size = path.stat().st_size / 1e6
+        line = [
+            "step",
+            "ingest",
+            "dataset=faces",
+            "dataset.source=csv",
+            f"dataset.path={path}",
+            "--out",
+            f"raw={folder}/raw",
+        ]
+        command = [sys.executable, "-c", "import resource, sys, time; from tapeline.cli.main import main; "
+                   "code = main(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "
+                   "time.process_time()); sys.exit(code)", *line]  # fmt: skip
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peak, seconds = map(float, done.stdout.splitlines()[-1].split())
+    told = f"{peak / 1024:,.0f} MiB at the peak (limit {LIMIT}), {seconds:.1f} s of CPU"
+    print(f"  ingest of {ROWS:,} rows, {size:,.0f} MB: {told}")
 
 
 def _compare(what: str, unit: str, least: float | None) -> None:
@@ -163,7 +203,7 @@ def trial_ours() -> float:
     images, target = faces(400)
     begun = time.perf_counter()
     for trial in range(TRIALS):
-        keys = ["model.steps=10", "model.report_every=10", f"model.learning_rate={0.001 * (trial + 1)}", *STILL]
+        keys = ["model.steps=20", "model.report_every=20", f"model.learning_rate={0.001 * (trial + 1)}", *STILL]
         section: Any = lookup.configure(["experiment=faces_conv", "model.patience=null", *keys]).model
         training = Training(lookup.task("keypoints"), 0, lambda *_: None, outputs=LABELS)
         conv.fit(section, Rows(images[:320], target[:320]), Rows(images[320:], target[320:]), training)
@@ -172,8 +212,6 @@ def trial_ours() -> float:
 
 def trial_keras() -> float:
     """The same by KerasTuner's random search."""
-    import tempfile
-
     keras_tuner: Any = importlib.import_module("keras_tuner")
     _threads()
     images, target = faces(400)

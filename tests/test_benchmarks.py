@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks import data, parsing
+from benchmarks import conv, data, parsing, tuning
+from tests.tuning.problems import make_table
 
 
 def test_tables_are_measured_at_any_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +23,14 @@ def test_parsing_is_measured_at_any_size(capsys: pytest.CaptureFixture[str], mon
     parsing.main()
     lines = [line.split(":")[0].strip() for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == len(parsing.FORMATS) + 2 + 2
+
+
+def test_faces_are_read_at_any_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "ROWS", 30)
+    conv.reading()
+    assert "ingest of 30 rows" in capsys.readouterr().out
+
+
+def test_each_way_of_a_search_runs(tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    assert all(tuning.run(way, table, steps=3, trials=2) > 0 for way in ("plain", "one"))

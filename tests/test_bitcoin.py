@@ -95,6 +95,8 @@ def test_pages_show_the_unit_of_the_prices(place: Path) -> None:
     assert "the model's rmse is" in page.replace("&#39;", "'")
     assert " USD." in page
     assert "{unit}" not in page
+    assert 'id="pairs-0"' not in page, "one series has no pairs"
+    assert "1 coin, " in page
 
 
 def test_a_leaderboard_begins_with_the_label(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def declared() -> tuple[set[str], set[str]]:
     told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = told["project"]["optional-dependencies"].values()
     ours = names([*told["project"]["dependencies"], *(each for extra in extras for each in extra)])
-    return ours, names(each for group in told["dependency-groups"].values() for each in group)
+    return ours, names(told["dependency-groups"]["dev"])
 
 
 def imported(path: Path) -> set[str]:

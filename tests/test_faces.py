@@ -238,6 +238,23 @@ def test_a_submission_has_the_rows_of_the_lookup_table(place: Path, ports: list[
     np.testing.assert_allclose(whole["Location"], expected.ravel(), atol=1e-3)
 
 
+@pytest.mark.matrix
+def test_a_submission_has_the_size_of_kaggles(place: Path, ports: list[str]) -> None:
+    """1,783 images, 27,124 rows asked for, and 53,490 numbers of all."""
+    frame = as_text(20, 9)
+    whole = pl.concat([frame] * 90).head(1783).select(pl.int_range(1, pl.len() + 1).alias("ImageId"), "Image")
+    write(place / "kaggle.csv", whole)
+    every = [(image, name) for image in range(1, 1784) for name in LABELS]
+    drawn = np.sort(np.random.default_rng(0).choice(len(every), 27_124, replace=False))
+    write(place / "wanted.csv", lookup_table([every[at] for at in drawn]))
+    line = ["predict", *TINY[:1], *ports, "rows=kaggle.csv"]
+    assert cli.main([*line, "lookup=wanted.csv", "out=asked.csv"]) == 0
+    assert cli.main([*line, "out=whole.csv"]) == 0
+    asked, numbers = (pl.read_csv(place / name) for name in ("asked.csv", "whole.csv"))
+    assert (len(asked), len(numbers)) == (27_124, 53_490)
+    np.testing.assert_allclose(asked["Location"], numbers["Location"].to_numpy()[drawn], atol=1e-3)
+
+
 WRONG = {
     "an image that is not there": ([(7, "nose_tip_x")], "column ImageId, row 1: 7: no image"),
     "a coordinate that is none": ([(1, "nose_x")], "column FeatureName, row 1: 'nose_x': is no coordinate"),

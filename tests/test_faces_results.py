@@ -1,6 +1,6 @@
 """The convolutional network on 500 real faces: 400 train, 100 test, with all labels and with the genuine gaps.
 
-The training is that of experiment=faces_conv without validation rows, for 400 steps.
+The training is that of experiment=faces_conv without validation rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.conftest import DATA
 pytestmark = pytest.mark.results
 Array = np.ndarray[Any, Any]
 SMALL, GENUINE = (DATA / "faces" / f"{name}.csv.gz" for name in ("training_small_500", "kaggle_labels_7049"))
-KEYS = ["experiment=faces_conv", "model.steps=400", "model.report_every=100", "model.patience=null"]
+KEYS = ["experiment=faces_conv", "model.report_every=2000", "model.patience=null"]
 
 
 @pytest.fixture(scope="module")

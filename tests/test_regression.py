@@ -99,9 +99,10 @@ def test_runs_are_listed_and_compared_row_by_row(place: Path, capsys: pytest.Cap
     other = (place / "runs" / "latest").resolve().name
     capsys.readouterr()
     assert cli.main(["runs"]) == 0
-    line = next(each for each in capsys.readouterr().out.splitlines() if (place / "first").resolve().name in each)
-    assert "rmse" in line
+    listed = capsys.readouterr().out
+    line = next(each for each in listed.splitlines() if (place / "first").resolve().name in each)
     assert " to " in line
+    assert "rmse on 80 test rows" in listed
     assert cli.main(["runs", f"compare={(place / 'first').resolve().name},{other}"]) == 0
     out = capsys.readouterr().out
     assert out.count("paired moving-block bootstrap") == 4

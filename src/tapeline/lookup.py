@@ -82,10 +82,15 @@ def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     return tuple(offer(manifest)) if offer else ()
 
 
-def observed(section: Dataset, raw: Any) -> tuple[Observed, ...]:
-    """The series of a dataset as they were delivered, to see what looks wrong in them; empty where it has none."""
+def has_series(section: Dataset) -> bool:
+    """Whether a dataset has series in which defects can be found."""
+    return hasattr(dataset(section), "observed")
+
+
+def observed(section: Dataset, raw: Any) -> Iterator[Observed]:
+    """The series of a dataset as they were delivered, to find defects in them; none where it has no series."""
     offer = getattr(dataset(section), "observed", None)
-    return tuple(offer(section, raw)) if offer else ()
+    yield from offer(section, raw) if offer else ()
 
 
 def model_name(dataset: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def _first_load(threads: int) -> tuple[Any, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Remove from standard error two lines that TensorFlow's libraries write when XLA first compiles.
+    """Remove from standard error the lines that TensorFlow's libraries write when XLA, or a servable, first runs.
 
     They are written before absl's logging is initialized, so no log level suppresses them. Other lines are kept.
     """
@@ -63,7 +63,7 @@ def quiet() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             captured.seek(0)
-            noise = (b"absl::InitializeLog()", b"Compiled cluster using XLA")
+            noise = (b"absl::InitializeLog()", b"Compiled cluster using XLA", b"MLIR V1 optimization pass")
             lines = (line for line in captured if not any(each in line for each in noise))
             os.write(2, b"".join(lines))
 

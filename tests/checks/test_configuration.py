@@ -29,6 +29,13 @@ TYPED: list[Planted] = [
     Planted("cluster.password_has_its_secret", "target=argo", [*SQL, "dataset.password_env=PGPASSWORD"],
             "dataset.password_env=PGPASSWORD: pods have no such variable; "
             "set target.data_secret to the Secret that has the key PGPASSWORD"),
+    Planted("cluster.study_is_within_reach", "target=argo",
+            ["model=lightgbm", "tune=optuna", "tune.storage=sqlite:///study.db"],
+            "tune.storage=sqlite: pods do not share this file; "
+            "set tune.storage=postgresql://user@host/database, or tune.storage=null"),
+    Planted("configuration.search_fits_the_model", "target=argo",
+            ["model=lightgbm", "tune=optuna", "tune.block=1w"],
+            "tune.block=1w: is not read, since tune.rows=null; set tune.rows too"),
     Planted("cluster.secrets_are_used", "target=tfjob", ["target.store_secret=keys"],
             "target.store_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or remove it"),
     Planted("cluster.quantities_are_valid", "target=argo", ["target.requests.memory=1GB"],

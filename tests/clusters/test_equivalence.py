@@ -16,7 +16,12 @@ from tapeline.clusters.plan import name
 from tapeline.config.compose import options
 from tapeline.pipeline.graph import pipeline
 
-BUILDS = [(experiment, hw) for experiment in options("experiment") for hw in ("cpu", "gpu")]
+More = tuple[str, ...]
+"""Overrides beside the experiment."""
+BUILDS: list[tuple[str, More]] = [
+    (experiment, (f"hw={hw}",)) for experiment in options("experiment") for hw in ("cpu", "gpu")
+]
+BUILDS += [("snp_lightgbm", ("hw=cpu", "tune=optuna"))]
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,14 @@ def _here(typed: list[str]) -> Graph:
 
 
 @cache
-def _emitted(target: str, experiment: str, hw: str) -> dict[str, str]:
-    typed = [f"target={target}", f"experiment={experiment}", f"hw={hw}"]
+def _emitted(target: str, experiment: str, more: More) -> dict[str, str]:
+    typed = [f"target={target}", f"experiment={experiment}", *more]
     return build.emit(lookup.configure(typed), typed)
 
 
-def _main(target: str, experiment: str, hw: str) -> Any:
-    whole = lookup.configure([f"experiment={experiment}", f"hw={hw}"])
-    return next(yaml.safe_load_all(_emitted(target, experiment, hw)[f"{name(whole)}.yaml"]))
+def _main(target: str, experiment: str, more: More) -> Any:
+    whole = lookup.configure([f"experiment={experiment}", *more])
+    return next(yaml.safe_load_all(_emitted(target, experiment, more)[f"{name(whole)}.yaml"]))
 
 
 def _arguments(words: list[str]) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -83,8 +88,8 @@ def _arguments(words: list[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(rest[:at]), frozenset(key for key, _, _ in submitted)
 
 
-def _in_argo(experiment: str, hw: str) -> Graph:
-    spec = _main("argo", experiment, hw)["spec"]
+def _in_argo(experiment: str, more: More) -> Graph:
+    spec = _main("argo", experiment, more)["spec"]
     templates = {each["name"]: each for each in spec["templates"]}
     nodes, given, parameters = {}, {}, {}
     for task in templates[spec["entrypoint"]]["dag"]["tasks"]:
@@ -103,8 +108,8 @@ def _in_argo(experiment: str, hw: str) -> Graph:
     return Graph(nodes, defaults, given, parameters)
 
 
-def _in_kfp(experiment: str, hw: str) -> Graph:
-    spec = _main("kfp", experiment, hw)
+def _in_kfp(experiment: str, more: More) -> Graph:
+    spec = _main("kfp", experiment, more)
     nodes, given, parameters = {}, {}, {}
     for key, task in spec["root"]["dag"]["tasks"].items():
         component, when = spec["components"][task["componentRef"]["name"]], None
@@ -136,25 +141,25 @@ def _in_kfp(experiment: str, hw: str) -> Graph:
     return Graph(nodes, defaults, given, parameters)
 
 
-@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
-def test_three_targets_agree_on_steps_order_artifacts_and_the_gates_condition(experiment: str, hw: str) -> None:
-    here = _here([f"experiment={experiment}", f"hw={hw}"]).nodes
-    assert _in_argo(experiment, hw).nodes == here
-    assert _in_kfp(experiment, hw).nodes == here
+@pytest.mark.parametrize(("experiment", "more"), BUILDS)
+def test_three_targets_agree_on_steps_order_artifacts_and_the_gates_condition(experiment: str, more: More) -> None:
+    here = _here([f"experiment={experiment}", *more]).nodes
+    assert _in_argo(experiment, more).nodes == here
+    assert _in_kfp(experiment, more).nodes == here
 
 
-@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
-def test_argo_and_kfp_give_each_step_the_same_overrides_and_the_same_configuration(experiment: str, hw: str) -> None:
+@pytest.mark.parametrize(("experiment", "more"), BUILDS)
+def test_argo_and_kfp_give_each_step_the_same_overrides_and_the_same_configuration(experiment: str, more: More) -> None:
     """What a pod makes of them is tested in test_built.py, with a conf/ that is not the builder's."""
-    argo, kfp = (each(experiment, hw).built for each in (_in_argo, _in_kfp))
+    argo, kfp = (each(experiment, more).built for each in (_in_argo, _in_kfp))
     assert argo == kfp
     assert all(words[-1].startswith("--built={") for words in argo.values())
 
 
-@pytest.mark.parametrize(("experiment", "hw"), BUILDS)
-def test_argo_and_kfp_take_the_same_parameters_at_the_same_steps(experiment: str, hw: str) -> None:
-    argo, kfp = _in_argo(experiment, hw), _in_kfp(experiment, hw)
-    config = lookup.configure(["target=argo", f"experiment={experiment}"])
+@pytest.mark.parametrize(("experiment", "more"), BUILDS)
+def test_argo_and_kfp_take_the_same_parameters_at_the_same_steps(experiment: str, more: More) -> None:
+    argo, kfp = _in_argo(experiment, more), _in_kfp(experiment, more)
+    config = lookup.configure(["target=argo", f"experiment={experiment}", *more])
     keys = [
         key
         for key in config.target.model_dump()["parameters"]

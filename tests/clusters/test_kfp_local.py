@@ -14,17 +14,26 @@ from tapeline.cli.main import main
 from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import plan
 from tapeline.clusters.pod_spec import COMMAND
+from tests import faces
 from tests.conftest import Tapeline, metrics, without_run
 
-BUILT = ["model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"]
+BUILT = [
+    *("model=flat", "model.report_every=20", "model.steps=40", "gate.threshold=0", "gate.baseline_margin=null"),
+    *("tune=optuna", "tune.trials=2"),
+]
 
 
 @pytest.fixture
 def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the pipeline that BUILT compiles to; returns the folder in which the engine keeps artifacts."""
-    overrides = [*BUILT, "target=kfp", f"serving.store={folder / 'cluster'}"]
+    return engine_of(BUILT, "indices-flat-cpu.yaml", folder, monkeypatch)
+
+
+def engine_of(built: list[str], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same for other overrides."""
+    overrides = [*built, "target=kfp", f"serving.store={folder / 'cluster'}"]
     path = folder / "pipeline.yaml"
-    path.write_text(emitter.emit(plan(lookup.configure(overrides), overrides))["indices-flat-cpu.yaml"])
+    path.write_text(emitter.emit(plan(lookup.configure(overrides), overrides))[name])
     from kfp import components, local
     from kfp.local.status import Status
     from kfp.local.subprocess_task_handler import SubprocessTaskHandler
@@ -66,6 +75,34 @@ def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tape
     assert (accepted / "report" / "report").read_text() == without_run((latest / "report.html").read_text())
     assert (store / "indices-simulated" / "1" / "saved_model.pb").is_file()
     _shows(accepted, metrics(folder))
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+def test_images_give_the_same_bytes(tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine_of(faces.TINY, "faces-conv-cpu.yaml", folder, monkeypatch)()
+    assert tapeline("run", *faces.TINY)[0] == 0
+    latest = folder / "runs" / "latest"
+    assert (made / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
+    assert (made / "report" / "report").read_text() == without_run((latest / "report.html").read_text())
+    first = (latest / "metrics.json").read_bytes()
+    assert tapeline("run", *faces.TINY, f"target.cache={folder / 'empty'}", f"serving.store={folder / 'other'}")[0] == 0
+    assert (latest / "metrics.json").read_bytes() == first
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("target", ["next_day", "same_day"])
+def test_a_price_forecast_gives_the_same_bytes(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    built = ["dataset=bitcoin", f"dataset.target={target}", "model=flat", "model.steps=40", "model.report_every=20"]
+    made = engine_of(built, "bitcoin-flat-cpu.yaml", folder, monkeypatch)()
+    assert tapeline("run", *built)[0] == 0
+    assert (made / "gate" / "metrics").read_bytes() == (folder / "runs" / "latest" / "metrics.json").read_bytes()
+    (scalars,) = _artifacts(made / "gate")["metrics"]
+    assert scalars["metadata"]["rmse"] == metrics(folder)["test"]["overall"]["rmse"]
+    assert scalars["metadata"]["rmse.low"] < scalars["metadata"]["rmse"] < scalars["metadata"]["rmse.high"]
 
 
 def _shows(run: Path, told: dict[str, Any]) -> None:

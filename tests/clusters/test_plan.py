@@ -20,7 +20,9 @@ TYPED = [
         "serving.name=mine",
         "gate=accuracy",
     ],
+    ["target=kfp", "model=lightgbm", "tune=optuna", "tune.trials=3", "gate=default", "tune.storage=sqlite:////tmp/x"],
     ["target=tfjob", "split=walk_forward", "+split.windows=3", "gate.threshold=0.5", "dataset.cutoff_year=2010"],
+    ["target=kfp", "dataset=faces", "dataset.rows=50", "model=conv", "model.steps=7"],
 ]
 
 
@@ -49,9 +51,31 @@ def test_a_task_gets_no_override_that_its_steps_do_not_read() -> None:
     assert [each.name for each in tasks["ingest"].parameters] == ["dataset_cutoff_year", "dataset_path"]
 
 
+def test_a_search_is_a_task_with_the_hardware_of_training_and_training_takes_what_it_found() -> None:
+    made = _plan("target=argo", "model=lightgbm", "tune=optuna", "hw=gpu", "tune.trials=3")
+    tasks = {task.name: task for task in made.tasks}
+    assert "tune" not in {task.name for task in _plan("target=argo", "model=lightgbm").tasks}
+    assert [task.name for task in made.tasks][1:4] == ["features", "tune", "train"]
+    assert (tasks["tune"].image, tasks["tune"].accelerator) == (tasks["train"].image, tasks["train"].accelerator)
+    assert {"model=lightgbm", "tune=optuna", "tune.trials=3"} <= set(tasks["tune"].overrides)
+    assert "tune=optuna" not in tasks["train"].overrides
+    assert {name: tasks[name].optional for name in ("train", "gate", "report")} == {
+        "train": {"best"}, "gate": {"study"}, "report": {"study"},
+    }  # fmt: skip
+
+
+def test_the_tune_task_alone_has_the_password_of_its_database() -> None:
+    typed = ["target=argo", "model=lightgbm", "tune=optuna", "target.data_secret=data", "tune.password_env=STUDY"]
+    tasks = {task.name: task for task in _plan(*typed, "tune.storage=postgresql://me@db/x").tasks}
+    assert [secret.keys[-1] for secret in tasks["tune"].secrets] == ["STUDY"]
+    assert not tasks["train"].secrets
+    assert all("STUDY" not in secret.keys for secret in tasks["ingest"].secrets)
+
+
 def test_fused_all_but_the_conditional_steps_share_a_pod() -> None:
     first, last = _plan("target=argo", "hw=gpu", fused=True).tasks
-    assert [step.name for step in (*first.steps, *last.steps)] == [step.name for step in STEPS]
+    everything = [step.name for step in STEPS if step.only_with is None]
+    assert [step.name for step in (*first.steps, *last.steps)] == everything
     assert (first.name, first.takes, first.outputs, first.when) == ("run", (), ("accepted",), None)
     assert (last.name, last.takes, last.when) == ("publish", ("servable", "metrics"), "accepted")
     assert first.accelerator is not None
@@ -85,7 +109,7 @@ def test_what_looks_at_the_world_is_not_cached() -> None:
 
 def test_parameters_say_what_they_are_and_what_was_built() -> None:
     told = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
-    assert told["model"] == "model: one of deep, flat, lightgbm; empty means as built: flat"
+    assert told["model"] == "model: one of conv, deep, flat, lightgbm; empty means as built: flat"
     assert told["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
 
 

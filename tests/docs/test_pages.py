@@ -137,14 +137,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(checkout: Path, line: str) -> subprocess.Popen[bytes]:
+def shell(checkout: Path, line: str, errors: Path | None = None) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
-    return subprocess.Popen(["/bin/sh", "-c", line], cwd=checkout, env=environment, start_new_session=True)
+    stderr = errors.open("wb") if errors else None
+    return subprocess.Popen(
+        ["/bin/sh", "-c", line], cwd=checkout, env=environment, start_new_session=True, stderr=stderr
+    )
 
 
 @pytest.mark.docs
 @pytest.mark.parametrize("page", [page for page in OURS if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_of_a_page_runs(page: Path, checkout: Path) -> None:
+def test_every_command_of_a_page_runs(page: Path, checkout: Path, tmp_path: Path) -> None:
     background: list[subprocess.Popen[bytes]] = []
     for name in ("runs", "store", "sweeps"):  # the cache stays, so that a page does not compute what another did
         shutil.rmtree(checkout / name, ignore_errors=True)
@@ -152,7 +155,7 @@ def test_every_command_of_a_page_runs(page: Path, checkout: Path) -> None:
         for block in blocks(page):
             for line in block.lines:
                 if block.kind == "serve":
-                    background.append(shell(checkout, line))
+                    background.append(shell(checkout, line, tmp_path / "errors.txt"))
                     wait_for_server()
                 elif block.kind == "" or "path=closes.csv" in line or "rows=closes.csv" in line:
                     done = shell(checkout, line)
@@ -161,6 +164,9 @@ def test_every_command_of_a_page_runs(page: Path, checkout: Path) -> None:
         for process in background:
             os.killpg(process.pid, signal.SIGINT)
             process.wait(60)
+    for path in tmp_path.glob("errors.txt"):
+        lines = path.read_text().splitlines()
+        assert [line for line in lines if not line.startswith(("make: ***", "tapeline: "))] == [], "foreign lines"
 
 
 def wait_for_server() -> None:

@@ -230,7 +230,7 @@ def _many(rows: int = 3000) -> Rows:
 
 
 def _fit_returns(train: Rows, validation: Rows | None = None, **more: Any) -> lightgbm.Model:
-    section = lookup.configure(
+    section: Any = lookup.configure(
         ["dataset=gresearch", "model=lightgbm", "model.steps=30", "model.early_stopping_rounds=null"]
     ).model
     training = Training(lookup.task("returns"), 1, lambda *_: None, 1, **more)
@@ -262,3 +262,18 @@ def test_weights_count_and_missing_features_have_an_answer() -> None:
     assert model.text != plain.text
     nothing = np.full((2, 4), np.nan, np.float32)
     assert np.isfinite(lightgbm.predict(model, nothing)["prediction"]).all()
+
+
+def test_the_trace_of_many_rows_scores_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = _many()
+    whole = _traced(rows)
+    monkeypatch.setattr("tapeline.models.lightgbm.matrix.SCORED", 500)
+    some = _traced(rows)
+    assert [step for step, _ in some] == [step for step, _ in whole] == [10, 20, 30]
+    assert [score for _, score in some] == pytest.approx([score for _, score in whole], rel=0.2)
+
+
+def _traced(rows: Rows) -> list[tuple[int, float]]:
+    given = Training(lookup.task("returns"), 1, lambda *_: None, 1)
+    trace = lightgbm.fit(section("model.steps=30", "model.early_stopping_rounds=null"), rows, None, given)[1]
+    return [(point.step, point.score) for point in trace]

@@ -118,7 +118,7 @@ def test_it_opens_with_the_decision_and_what_it_rests_on(runs: dict[str, Run]) -
     text = " ".join(Page(runs["flat rejected"].report()).text.split())
     assert "Will the S&P 500 close lower than on the day before?" in text
     assert "Decided at 17:00 Europe/London. Tested on 288 rows from 2014-08-12 to 2015-10-01." in text
-    assert "Rejected Not live. Next: tapeline sweep model=flat,deep,lightgbm, tapeline runs." in text
+    assert "Rejected Not live. Next: tapeline config group=gate, tapeline runs." in text
     assert f"Run {runs['flat rejected'].folder.resolve().name}, " in text
     assert "To go live it has to be above 99 %." in text
     assert "is not above 0.99" in text
@@ -218,31 +218,21 @@ def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
     assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
 
 
-def test_data_quality_stands_on_the_first_screen(runs: dict[str, Run]) -> None:
+def test_defects_stand_on_the_first_screen_and_unknown_hours_in_the_table(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
-    assert "found in 8 series" in other.html()
-    spans = other.html().count("var(--bad)")
+    spans = other.report().count("var(--bad)")
     told = {"kind": "frozen", "series": "dax", "first": "2013-01-02", "last": "2013-03-01", "size": 41}
     other.profile["quality"] = [{**told, "text": f"dax <{number}> is frozen"} for number in range(9)]
+    known = other.profile["notes"]["known"]
+    known["ftse_log_return_0"] = {"hours": None, "when": "closing time unknown before 1999-09-20"}
     html = other.html()
     assert html.count("var(--bad)") > spans, "charts mark it"
-    text = " ".join(Page(html).text.split())
+    page = Page(html)
+    text = " ".join(page.text.split())
     assert (
         text.index("Rejected") < text.index("Data quality") < text.index("dax <0> is frozen") < text.index("The data ")
     )
-    assert "3 more dax <6> is frozen" in text
-    other.profile["examined"] = 0
-    other.profile["quality"] = []
-    assert "Data quality" not in other.html()
-
-
-def test_hours_that_are_not_known_are_said(runs: dict[str, Run]) -> None:
-    other = runs["flat rejected"].changed()
-    other.profile["notes"]["known"]["ftse_log_return_0"] = {
-        "hours": None,
-        "when": "closing time unknown before 1999-09-20",
-    }
-    page = Page(other.html())
+    assert text.index("dax <5> is frozen") < text.index("3 more") < text.index("dax <6> is frozen")
     assert "closing time unknown before 1999-09-20" in page.text
     assert ("/profile/notes/known/ftse_log_return_0/hours", "None", "none") in page.numbers
 

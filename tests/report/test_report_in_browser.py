@@ -13,6 +13,8 @@ import pytest
 from tapeline.report import data_page
 from tests.report.conftest import RUNS, Run
 
+pytestmark = pytest.mark.servers
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (390, 1440)
 SHOTS = os.environ.get("TAPELINE_SHOTS")

@@ -114,4 +114,6 @@ def test_a_run_names_it_also_when_steps_come_from_the_cache(
 def test_simulated_markets_have_no_defects(tapeline: Tapeline, folder: Path) -> None:
     code, out, _ = tapeline("step", "ingest,features", "--out", "profile=profile.json")
     assert (code, lines(out)) == (0, [])
-    assert "found in 8 series" in data_page(json.loads((folder / "profile.json").read_text()))
+    profile = json.loads((folder / "profile.json").read_text())
+    assert "found in 8 series" in data_page(profile)
+    assert 'id="quality"' not in data_page({**profile, "examined": 0}), "there is no series to examine"

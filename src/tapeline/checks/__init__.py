@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
-from tapeline.checks.configuration import target_is_local
+from tapeline.checks.configuration import study_can_be_shared, target_is_local
 from tapeline.checks.registry import rules
 from tapeline.config.overrides import section_of
 from tapeline.config.schema import Cluster, Config
@@ -25,7 +25,8 @@ def before_run(config: Config) -> None:
     Raises:
         Refused: all findings at once.
     """
-    _refuse(finding for rule in (*rules("configuration"), target_is_local) for finding in rule(config))
+    extra = (target_is_local, study_can_be_shared)
+    _refuse(finding for rule in (*rules("configuration"), *extra) for finding in rule(config))
 
 
 def configured(overrides: Sequence[str], apply: Callable[[Config], None] = before_run) -> Config:

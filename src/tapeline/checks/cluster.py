@@ -55,13 +55,22 @@ def _under(path: str, folder: str) -> bool:
 
 def password_has_its_secret(config: Config, target: Cluster) -> Iterator[Finding]:
     """The variables that hold a password, or the source's credentials, come from a Secret."""
-    variable = getattr(config.dataset, "password_env", None)
-    if variable and not target.data_secret:
-        fix = f"set target.data_secret to the Secret that has the key {variable}"
-        yield Finding(f"dataset.password_env={variable}", "pods have no such variable", fix)
+    for name, section in (("dataset", config.dataset), ("tune", config.tune)):
+        variable = getattr(section, "password_env", None)
+        if variable and not target.data_secret:
+            fix = f"set target.data_secret to the Secret that has the key {variable}"
+            yield Finding(f"{name}.password_env={variable}", "pods have no such variable", fix)
     if (keys := getattr(source(config.dataset), "KEYS", ())) and not target.data_secret:
         fix = f"set target.data_secret to a Secret with {keys[0]}"
         yield Finding(f"dataset.source={config.dataset.source}", "pods have no credentials for it", fix)
+
+
+def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
+    """A pod's own file is gone with the pod, and no second pod sees it."""
+    storage = config.tune.storage if config.tune else None
+    if storage and storage.startswith("sqlite"):
+        fix = "set tune.storage=postgresql://user@host/database, or tune.storage=null"
+        yield Finding("tune.storage=sqlite", "pods do not share this file", fix)
 
 
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
@@ -139,6 +148,7 @@ RULES: tuple[Rule, ...] = (
     store_can_be_reached,
     data_can_be_reached,
     password_has_its_secret,
+    study_is_within_reach,
     secrets_are_used,
     quantities_are_valid,
     requests_are_within_limits,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from tapeline.config.compose import options
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, choose
 from tapeline.lookup import dataset as kind
-from tapeline.lookup import family, source, sources, task
+from tapeline.lookup import family, has_series, source, sources, task
+from tapeline.models.device import Device
 from tapeline.serving.saved_model import SERVERS, release
 from tapeline.tables import splits
 from tapeline.tasks import Metric
-from tapeline.tuning import space
+from tapeline.tuning import database, space
+from tapeline.tuning.trials import Problem
 
 CODE_FOR: dict[tuple[int, ...], tuple[str, ...]] = {
     (2, 14): ("3.5", "3.7", "5.0", "5.2", "6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"),
@@ -99,6 +102,15 @@ def source_has_its_path(config: Config) -> Iterator[Finding]:
     yield from module.check(dataset)
 
 
+def limits_have_series(config: Config) -> Iterator[Finding]:
+    """Limits of holes and moves are of a dataset's series."""
+    for key in ("max_gap_days", "max_move"):
+        value = getattr(config.dataset, key)
+        if value is not None and not has_series(config.dataset):
+            problem = f"is not read, since the dataset {config.dataset.name} has no series"
+            yield Finding(f"dataset.{key}={value:g}", problem, f"leave dataset.{key}=null")
+
+
 def split_fits_the_data(config: Config) -> Iterator[Finding]:
     """No train label reaches into test rows, and rows with a time are not split at random."""
     yield from splits.findings(config.split, kind(config.dataset).SPEC)
@@ -149,6 +161,17 @@ def target_is_local(config: Config) -> Iterator[Finding]:
         )
 
 
+def study_can_be_shared(config: Config) -> Iterator[Finding]:
+    """The database of a search answers, and has no other study of this name."""
+    if config.tune is None or config.tune.storage is None:
+        return
+    hw = Device(config.hw.name, config.hw.threads, config.hw.required, config.hw.accelerator)
+    try:
+        database.check(Problem(config.tune, config.model, config.split, config.seed, hw, Path()))
+    except Refused as error:
+        yield from error.findings
+
+
 Rule = Callable[[Config], Iterable[Finding]]
 ABOUT = "configuration"
 RULES: tuple[Rule, ...] = (
@@ -158,6 +181,7 @@ RULES: tuple[Rule, ...] = (
     confidence_has_its_margin,
     family_supports_dataset,
     source_has_its_path,
+    limits_have_series,
     split_fits_the_data,
     search_fits_the_model,
     image_supports_the_gpu,

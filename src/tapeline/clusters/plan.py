@@ -213,7 +213,7 @@ def _fused(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
 LAID_OUT = (
     *("experiment", "debug", "target", "hw", "dataset", "serving.store"),
     *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
-    *("dataset.name", "dataset.source", "dataset.password_env"),
+    *("dataset.name", "dataset.source", "dataset.password_env", "tune.password_env"),
 )
 """Keys, and groups, by which a build decides what tasks there are and what each pod has."""
 
@@ -276,7 +276,12 @@ def _task(
         reads.add("dataset")  # serving.name is made of it
     if "tune" in reads:
         reads |= {"dataset", "model"}  # the metric and the ranges may be
-    own = [each.text for each in overrides if config.linked or each.section in reads or each.section not in SECTIONS]
+    chosen = {"dataset"} if {"split", "gate"} & reads else set()  # its option chooses them
+    own = [
+        each.text
+        for each in overrides
+        if config.linked or each.section in reads or each.section not in SECTIONS or each.key in chosen
+    ]
     if store:
         own.append(f"serving.store={conf.plain(config)['serving']['store']}")
     takes = tuple(each for each in parameters if each.key.partition(".")[0] in reads)
@@ -291,7 +296,7 @@ def _task(
         accelerator=config.hw.accelerator if trains else None,
         account=target.publisher if "write" in store else target.runner,
         mounts=tuple(_mounts(config, target, fetches=fetches, store=store)),
-        secrets=tuple(_secrets(config, target, fetches=fetches, store=store)),
+        secrets=tuple(_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads)),
         cached=all(_cached(step, config) for step in steps),
     )
 
@@ -326,7 +331,7 @@ def _under(folder: str, path: str) -> bool:
     return path == folder or path.startswith((f"{folder}/", "${"))
 
 
-def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Secret]:
+def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str], searches: bool) -> Iterable[Secret]:
     """One Secret may serve both the store and the data, in a task that sees both."""
     keys: dict[str, tuple[str, ...]] = {}
     where = _store(config)
@@ -336,4 +341,6 @@ def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str])
         password = getattr(config.dataset, "password_env", None)
         credentials = getattr(source(config.dataset), "KEYS", ())
         keys[target.data_secret] = (*S3_KEYS, *([password] if password else []), *credentials)
+    if searches and target.data_secret and config.tune and config.tune.password_env:
+        keys[target.data_secret] = (*keys.get(target.data_secret, ()), config.tune.password_env)
     return (Secret(name, variables) for name, variables in keys.items())

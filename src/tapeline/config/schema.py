@@ -5,11 +5,20 @@ A dataset's, a family's and a split's module has a `Section` that adds its own k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -142,12 +151,20 @@ def reserved(name: str) -> str:
     return "is reserved: tapeline uses this name itself" if lower in RESERVED else ""
 
 
+def _number(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (value is None or whole or (isinstance(value, float) and math.isfinite(value))):
+        raise ValueError("must be a number")
+    return value
+
+
 class Dimension(Section):
     """The values that a search tries for one key: a range from low to high, or a list of choices."""
 
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool | Literal["reverse"] = False
+    low: Annotated[Any, AfterValidator(_number)] = None
+    """An int or a float, and so is high."""
+    high: Annotated[Any, AfterValidator(_number)] = None
+    log: Literal[False, True, "reverse"] = False
     """Draw from the logarithm of the range; reverse: of the distance from its other end, so that values near high are
     more frequent."""
     points: Annotated[int, Field(ge=2)] | None = None
@@ -194,7 +211,7 @@ class Tune(Section):
     timeout_seconds: Annotated[float, Field(gt=0)] | None
     rows: Annotated[int, Field(ge=1)] | None
     """Train rows of the search, at most; null: all."""
-    block: str | None
+    block: Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)] | None
     """Duration of the blocks that are drawn for `rows`, as 1w; null where rows have no time."""
     refit: bool
     """Train on train and validation rows, with the number of steps of the best trial."""

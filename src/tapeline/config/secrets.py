@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from tapeline.errors import Finding
+from tapeline.errors import Finding, refuse
 from tapeline.redaction import KEYS, holds_secret
 
-__all__ = ["KEYS", "suspects"]
+__all__ = ["KEYS", "password", "suspects"]
 
 NAMED = re.compile(r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|private)_?key)(?:_|$)")
 """Names of keys that hold a secret."""
@@ -37,3 +39,27 @@ def suspects(values: Mapping[str, Any]) -> Iterator[Finding]:
                 " target.data_secret or target.store_secret names"
             )
             yield Finding(key, "may hold a secret, which would stand in the emitted files", fix)
+
+
+def password(section: str, variable: str | None, file: str | None) -> str | None:
+    """The password that `<section>.password_env` or `<section>.password_file` refers to; None where neither is set.
+
+    Raises:
+        Refused: there is no such variable or file, or the file is empty.
+    """
+    if variable:
+        if not (found := os.environ.get(variable)):
+            where = f"{section}.password_env={variable}"
+            raise refuse(where, "the environment has no such variable", "set the variable to the password")
+        return found
+    if not file:
+        return None
+    where = f"{section}.password_file={file}"
+    try:
+        found = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = str(getattr(error, "strerror", None) or "is not UTF-8 text").lower()
+        raise refuse(where, what, "set it to a readable file that holds the password") from None
+    if not found:
+        raise refuse(where, "the file is empty", "write the password to the file")
+    return found

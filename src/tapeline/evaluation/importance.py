@@ -16,8 +16,8 @@ from tapeline.tasks import Metric, Task, value
 
 Array = np.ndarray[Any, Any]
 REPEATS = 5
-ROWS = 500
-"""Rows of a window that are shuffled, at most, at equal distances."""
+ROWS, MOST_ROWS = 500, 20_000
+"""Rows of a window that are shuffled, at most, at equal distances: so many, or a tenth, where that is more."""
 COLUMNS = 100
 """A table with more is not asked: it would take long, and single columns (pixels) say little."""
 
@@ -62,7 +62,8 @@ def importance(task: Task, metric: Metric, names: Sequence[str], parts: Sequence
 
 
 def _thinned(part: Part) -> Part:
-    rows = np.unique(np.linspace(0, len(part.features) - 1, min(len(part.features), ROWS)).astype(np.int64))
+    total = len(part.features)
+    rows = np.unique(np.linspace(0, total - 1, min(total, max(ROWS, min(total // 10, MOST_ROWS)))).astype(np.int64))
     return Part(part.predict, part.features[rows], {name: each[rows] for name, each in part.others.items()})
 
 

@@ -24,15 +24,15 @@ def runs(seconds: Array, step: int = 60) -> Array:
         seconds: of each bar, int64, ascending.
         step: seconds from one bar to the next inside a run.
     """
-    return (
-        np.r_[0, np.flatnonzero(np.diff(seconds) != step) + 1, len(seconds)] if len(seconds) else np.zeros(1, np.int64)
-    )
+    if not len(seconds):
+        return np.zeros(1, np.int64)
+    return np.concatenate([[0], np.flatnonzero(np.diff(seconds) != step) + 1, [len(seconds)]])
 
 
 def age(starts: Array) -> Array:
     """Bars before each bar in its run, int64 [bars]."""
     lengths = np.diff(starts)
-    return np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    return np.asarray(np.arange(starts[-1]) - np.repeat(starts[:-1], lengths))
 
 
 def rsi(close: Array, n: int, starts: Array) -> Array:

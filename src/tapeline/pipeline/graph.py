@@ -158,12 +158,17 @@ STEPS = (
 
 def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
     """The steps of a configuration, in their order; what no step makes, and none needs, is taken by none."""
-    present = [each for each in steps if each.only_with is None or _value(config, each.only_with) is not None]
-    made = {artifact.name for each in present for artifact in each.makes}
+    found = present(config, steps)
+    made = {artifact.name for each in found for artifact in each.makes}
     return tuple(
         replace(each, takes=tuple(name for name in each.takes if name.removesuffix("?") in made or name in each.needs))
-        for each in present
+        for each in found
     )
+
+
+def present(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
+    """The steps of a configuration as they are declared: each takes what a step of another configuration may make."""
+    return tuple(each for each in steps if each.only_with is None or _value(config, each.only_with) is not None)
 
 
 def _value(config: Config, key: str) -> object:

@@ -55,4 +55,4 @@ def _next(run: str, accepted: bool, served: Mapping[str, Any] | None) -> list[st
         return [f"{make} serve", f"{make} predict"]
     if accepted and not served:
         return [f"{make} publish run={run}"]
-    return [f"{make} sweep model=flat,deep,lightgbm", f"{make} runs"]
+    return [f"{make} config group=gate", f"{make} runs"]

@@ -89,7 +89,7 @@ def _search(study: Values, number: Any) -> Values:
         "sentence": tuning.sentence(study),
         "figures": tuning.figures(study, number),
         "trials": tuning.trials(study, number),
-        "best": study["best"]["params"],
+        "best": tuning.best(study, number),
     }
 
 

@@ -92,7 +92,7 @@ def rivals(inputs: Inputs) -> list[Rival]:
 
 def question(inputs: Inputs, profile: Values) -> str:
     """What is forecast, as a question; the task's own where the dataset has none."""
-    return str(profile["notes"].get("question") or getattr(inputs.task, "QUESTION", "What will the target be?"))
+    return str(profile["notes"].get("question") or getattr(inputs.task, "QUESTION", "What is forecast?"))
 
 
 def tested(inputs: Inputs, profile: Values) -> str:

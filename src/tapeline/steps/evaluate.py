@@ -59,7 +59,8 @@ def run(
     models = [_model(fit, fitted, number) for number in range(len(fit.windows))]
     served = _served(servable)
     _check_same(models[-1], served, _features(data, fit, len(models) - 1))
-    pooled = _pooled(data.manifest, [_window(data, fit, at, model) for at, model in enumerate([*models[:-1], served])])
+    windows = enumerate([*models[:-1], served])
+    pooled = _pooled(data.manifest, [part for at, model in windows for part in _window(data, fit, at, model)])
     forecasts.write(predictions, pooled)
     _write_examples(examples, task, data, pooled)
     answers = comparison.answers(task, pooled, horizon)
@@ -193,17 +194,21 @@ def _predictions(
     return Predictions(rows, {"target": batch["target"], **weight, **context, **outputs}, naive)
 
 
-def _pooled(manifest: Manifest, windows: Sequence[Sequence[Predictions]]) -> Predictions:
-    """The test rows of all windows, in the order of (time, partition); baselines that every window has."""
-    every = [each for parts in windows for each in parts]
-    shared = [name for name in every[0].baselines if all(name in each.baselines for each in every)]
-    joined = Predictions(
-        {name: np.concatenate([each.rows[name] for each in every]) for name in every[0].rows},
-        {name: np.concatenate([each.scored[name] for each in every]) for name in every[0].scored},
-        {name: np.concatenate([each.baselines[name] for each in every]) for name in shared},
-    )
+def _pooled(manifest: Manifest, found: list[Predictions]) -> Predictions:
+    """The test rows of all windows, in the order of (time, partition); baselines that every window has.
+
+    `found` is emptied: of many rows each column is held once, and not in pieces beside it.
+    """
+    every = [(dict(each.rows), dict(each.scored), dict(each.baselines)) for each in found]
     # rows of one time are in the order of partitions, since parts are
-    return joined.take(np.argsort(joined.axis, kind="stable")) if manifest.axis else joined
+    order = np.argsort(np.concatenate([each.axis for each in found]), kind="stable") if manifest.axis else slice(None)
+    found.clear()
+
+    def joined(kind: int) -> dict[str, Array]:
+        shared = [name for name in every[0][kind] if all(name in each[kind] for each in every)]
+        return {name: np.concatenate([each[kind].pop(name) for each in every])[order] for name in shared}
+
+    return Predictions(joined(0), joined(1), joined(2))
 
 
 def _by(task: Task, pooled: Predictions, horizon: timedelta | None, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -236,7 +241,7 @@ def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predi
         for number, rows in enumerate(held)
         for batch in data.batches(_names(data.manifest), rows, _size(data))
     ]
-    return _pooled(data.manifest, [found])
+    return _pooled(data.manifest, found)
 
 
 def _drift(data: Table, fit: fits.Fitted) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
     """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data."""
     module = kind(config.dataset)
     frame = raws.scan(raw) if module.SPEC.partition else raws.read(raw)
-    delivered = observed(config.dataset, frame)
-    defects = quality.records(quality.examine(delivered))
+    examined, found = quality.examined(observed(config.dataset, frame))
+    defects = quality.records(found)
     quality.say(defects)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
@@ -58,7 +58,7 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
             "digest": raws.digest(raw),
             "table": made.manifest.digest,
             "rows": made.manifest.rows,
-            "examined": len(delivered),
+            "examined": examined,
             "quality": defects,
             "notes": made.manifest.extra,
             "statistics": statistics,

@@ -43,8 +43,10 @@ def run(config: Reads, *, raw: Path) -> None:
         frame, where = source(dataset).read(dataset, module.simulate, folder)
         made = module.ingest(dataset, frame, where)
         raws.write(raw, made if module.SPEC.partition else [("all", made)])
-    series = observed(dataset, raws.scan(raw) if module.SPEC.partition else raws.read(raw))
-    quality.say(quality.records(quality.examine(series)))
+    whole = raws.scan(raw) if module.SPEC.partition else raws.read(raw)
+    quality.say(quality.records(quality.examine(observed(dataset, whole))))
+    limited = dataset.max_gap_days is not None or dataset.max_move is not None
+    series = observed(dataset, whole) if limited else ()
     beyond = quality.limits(series, dataset.max_gap_days, dataset.max_move)
     if findings := [Finding(f"{where}, {each.where}", each.problem, each.fix) for each in beyond]:
         raise Refused(*findings)

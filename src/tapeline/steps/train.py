@@ -136,7 +136,8 @@ def _through_file(data: Table, rows: Mapping[str, Rows], names: Sequence[str], f
             known = np.isfinite(batch["target"]).reshape(len(batch), -1).any(axis=1)
             handle.write(np.ascontiguousarray(batch["feature"][known]).data)
             for name in names:
-                kept[name].append(batch[name][known])
+                values = batch[name][known]
+                kept[name].append(values.astype(np.float32) if values.dtype == np.float64 else values)
     arrays = {name: np.concatenate(each) for name, each in kept.items()}
     labelled = len(arrays["target"])
     if not labelled:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tapeline.config.schema import Model, Split, Tune
 from tapeline.models.device import Device
-from tapeline.tuning import coordinator, results, trials
+from tapeline.tuning import coordinator, database, results, trials
 from tapeline.tuning.coordinator import Tell
+from tapeline.tuning.space import VALIDATION
 from tapeline.tuning.study import Study, Trial
 from tapeline.tuning.trials import Problem
 
@@ -46,7 +47,11 @@ def run(config: Reads, *, table: Path, work: Path, best: Path, study: Path) -> N
     problem = Problem(config.tune, config.model, config.split, config.seed, config.hw, table)
     of, data = trials.study(problem), trials.load(problem)
     log.info("    %s", _said(problem, of, data))
-    found, stopped = coordinator.search(problem, of, work, _telling(of, config.tune.trials))
+    tell = _telling(of, config.tune.trials)
+    if config.tune.storage is None:
+        found, stopped = coordinator.search(problem, of, work, tell)
+    else:
+        found, stopped = database.search(problem, of, tell)
     results.write(problem, of, data, found, stopped, best, study)
 
 
@@ -56,7 +61,7 @@ def _said(problem: Problem, study: Study, data: trials.Data) -> str:
     if data.sampled:
         text += f"; trained on a sample of {rows:,} rows"
     if not problem.model.validation_share and not getattr(problem.split, "validation", None):
-        text += f"; model={problem.model.family} keeps none, so the search keeps {trials.space.VALIDATION:.0%}"
+        text += f"; model={problem.model.family} keeps none, so the search keeps {VALIDATION:.0%}"
     return text
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+HOLE = 5
+UNITS = {"day": np.timedelta64(1, "D"), "hour": np.timedelta64(1, "h"), "minute": np.timedelta64(1, "m")}
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -26,7 +29,9 @@ class Observed:
     pause: int = 1
     """Days, or steps of `every`, from one value to the next in regular data, where `expected` says nothing."""
     every: str = "day"
-    """What one time is: day, minute, hour."""
+    """What one time is, of UNITS."""
+    hole: int = HOLE
+    """Missing values in a row that have a line of their own; shorter holes are counted, if values are expected."""
 
 
 def holes(each: Observed) -> list[tuple[Any, Any, int]]:
@@ -43,7 +48,7 @@ def _long_distances(each: Observed) -> list[tuple[Any, Any, int]]:
     """The same by the distance of two values, where `expected` says nothing."""
     if len(each.time) < 2:
         return []
-    unit = np.timedelta64(1, "D") if each.every == "day" else np.median(np.diff(each.time))
+    unit = UNITS[each.every]
     steps = np.diff(each.time) // unit
     rows = np.flatnonzero(steps > each.pause)
     if each.expected is not None and len(each.expected):
@@ -74,8 +79,7 @@ def missed(each: Observed, first: Any, last: Any) -> int:
     """Times after `first` and until `last` that should have a value."""
     if each.expected is not None and len(each.expected) and first >= each.expected[0]:
         return int(((each.expected > first) & (each.expected <= last)).sum())
-    unit = np.timedelta64(1, "D") if each.every == "day" else np.median(np.diff(each.time))
-    return int((last - first) // unit)
+    return int((last - first) // UNITS[each.every])
 
 
 def runs(flags: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapeline.errors import Finding
-from tapeline.tables.observed import Observed, holes, is_trading, missed, moment, runs
+from tapeline.tables.observed import HOLE, Observed, holes, is_trading, missed, moment, runs
 
 Array = np.ndarray[Any, Any]
 log = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ POWER = 0.04
 """A jump whose decimal logarithm is so near to a whole number looks like a change of the unit."""
 FROZEN = 5
 """Equal values in a row that are reported, at least; more in a series whose values often stay equal."""
-HOLE = 5
-"""Missing values in a row that have a line of their own."""
 EARLY = 10
-"""Times before the last one of all series, after which a series is said to end early."""
+"""Times before the last one of all series, after which a series is said to end early; more where holes are usual."""
+CHANCE = 0.0001
+"""The probability that as many equal values in a row occur by chance, from which on they are reported."""
 SHOWN = 3
 """Lines for one kind of defect in one series."""
 PERIODS = {"weekly": (5, 9), "monthly": (26, 33), "quarterly": (85, 95), "yearly": (350, 380)}
@@ -63,11 +63,21 @@ class Defect:
 
 def examine(observed: Iterable[Observed]) -> list[Defect]:
     """All defects, the gravest kind first; the same hole in most series is one defect."""
-    known = [each for each in observed if len(each.time) >= FEWEST]
-    ends = max((each.time[-1] for each in known), default=None)
-    found = [defect for each in known for defect in _of_one(each, ends)]
-    merged = _merged(found, len(known))
-    return sorted(merged, key=lambda each: KINDS.index(each.kind))
+    return examined(observed)[1]
+
+
+def examined(observed: Iterable[Observed]) -> tuple[int, list[Defect]]:
+    """The number of series, and all defects as `examine`. Only one series is in memory at the same time."""
+    count, found, ends = 0, list[Defect](), list[tuple[Observed, Defect | None]]()
+    for each in observed:
+        count += 1
+        if len(each.time) >= FEWEST:
+            period = _period(each)
+            found += _of_one(each, period)
+            ends.append((replace(each, time=each.time[-1:], values=each.values[-1:]), period))
+    last = max((each.time[-1] for each, _ in ends), default=None)
+    found += [defect for each, period in ends for defect in _early_end(each, period, last)]
+    return count, sorted(_merged(found, len(ends)), key=lambda each: KINDS.index(each.kind))
 
 
 def records(defects: Iterable[Defect]) -> list[dict[str, Any]]:
@@ -105,8 +115,7 @@ def limits(observed: Iterable[Observed], max_gap_days: int | None, max_move: flo
                 yield Finding(each.name, problem, "correct the value, or set a larger dataset.max_move")
 
 
-def _of_one(each: Observed, end: Any) -> Iterator[Defect]:
-    period = _period(each)
+def _of_one(each: Observed, period: Defect | None) -> Iterator[Defect]:
     yield from _few(_jumps(each))
     if period:
         yield period
@@ -114,8 +123,11 @@ def _of_one(each: Observed, end: Any) -> Iterator[Defect]:
         yield from _few(_frozen(each))
         yield from _hole_defects(each)
     yield from _outside(each)
+
+
+def _early_end(each: Observed, period: Defect | None, end: Any) -> Iterator[Defect]:
     late = missed(each, each.time[-1], end)
-    if late > EARLY and not (period and late <= 2 * period.size):
+    if late > EARLY * each.hole / HOLE and not (period and late <= 2 * period.size):
         text = f"{each.name} ends on {moment(each.time[-1])}, {_days(late, each)} before the last series"
         yield Defect("end", each.name, moment(each.time[-1]), moment(end), late, text)
 
@@ -207,7 +219,7 @@ def _frozen(each: Observed) -> Iterator[Defect]:
     usual = max((int(equal.sum()) - longest) / max(count - longest, 1), 0.002)
     least = FROZEN - 1 if usual < 1 else count
     if usual < 1:
-        least = max(least, int(np.ceil(np.log(count / 0.001) / -np.log(usual))))
+        least = max(least, int(np.ceil(np.log(count / CHANCE) / -np.log(usual))))
     for first, length in zip(firsts[lengths >= least], lengths[lengths >= least], strict=True):
         ends = rows[[first, first + length]]
         (start, end), many = map(moment, each.time[ends]), int(ends[1] - ends[0]) + 1
@@ -233,19 +245,18 @@ def _period(each: Observed) -> Defect | None:
 
 def _hole_defects(each: Observed) -> Iterator[Defect]:
     found = holes(each)
-    own = [hole for hole in found if hole[2] >= HOLE]
+    own = [hole for hole in found if hole[2] >= each.hole]
     defects = []
     for first, last, many in sorted(own, key=lambda hole: (-hole[2], hole[0])):
         text = f"{each.name} has no value on {_days(many, each)}, {_span(first, last)}"
         defects.append(Defect("hole", each.name, moment(first), moment(last), many, text))
     yield from _few(defects)
-    short = [hole for hole in found if hole[2] < HOLE]
+    short = [hole for hole in found if hole[2] < each.hole]
     if short and each.expected is not None:
         many = sum(hole[2] for hole in short)
         first, last = short[0][0], short[-1][1]
-        text = (
-            f"{each.name} has no value on {_days(many, each)} in gaps shorter than {HOLE}, the first on {moment(first)}"
-        )
+        where = f"{_days(many, each)} in gaps shorter than {each.hole}, the first on {moment(first)}"
+        text = f"{each.name} has no value on {where}"
         yield Defect("hole", each.name, moment(first), moment(last), many, text)
 
 
@@ -271,21 +282,26 @@ def _outside(each: Observed) -> Iterator[Defect]:
 def _merged(defects: Sequence[Defect], series: int) -> list[Defect]:
     """One defect instead of the same hole in most series: then times are missing from the whole data."""
     merged, done = list[Defect](), set[Defect]()
-    for each in (each for each in defects if each.kind == "hole" and each.size >= HOLE):
+    for each in (each for each in defects if each.kind == "hole"):
         same = [other for other in defects if other.kind == "hole" and other not in done and _near(each, other)]
         if each in same and len(same) > max(1, series // 2):
             done.update(same)
             names = ", ".join(other.series for other in same)
             size = max(other.size for other in same)
-            text = f"{names} have no value on {size:,} days on which they should have one, {each.first} to {each.last}"
+            what = "minutes" if "T" in each.first else "days"
+            text = (
+                f"{names} have no value on {size:,} {what} on which they should have one, {each.first} to {each.last}"
+            )
             merged.append(replace(each, size=size, text=text))
     return [*merged, *(each for each in defects if each not in done)]
 
 
 def _near(one: Defect, other: Defect) -> bool:
-    """Whether two holes begin and end within a few days of each other, as exchanges have holidays of their own."""
+    """Whether two holes begin and end within a few days or minutes, as exchanges have holidays of their own."""
     ends = ((one.first, other.first), (one.last, other.last))
-    return all(abs(np.datetime64(a) - np.datetime64(b)) <= np.timedelta64(5, "D") for a, b in ends)
+    near = np.timedelta64(5, "m") if "T" in one.first else np.timedelta64(5, "D")
+    sizes = min(one.size, other.size) > max(one.size, other.size) / 2
+    return sizes and all(abs(np.datetime64(a) - np.datetime64(b)) <= near for a, b in ends)
 
 
 def _days(many: int, each: Observed) -> str:

@@ -56,7 +56,9 @@ class Metric:
 class Task(Protocol):
     """What the module of a task offers; all its functions are pure.
 
-    Optional, and so not listed: `answer(predictions)`, what `predict` prints beside the outputs, by name.
+    Optional, and so not listed: `answer(predictions)`, what `predict` prints beside the outputs, by name;
+    `words(answer)`, one row's outputs in words; `QUESTION`, the question of reports where a table has no `question`;
+    `TARGET`, the unit of the target in charts.
     """
 
     __name__: str

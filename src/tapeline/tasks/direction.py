@@ -25,6 +25,7 @@ PRIMARY = TRACE = "accuracy"
 OUTPUTS: tuple[str, ...] = ("prediction", "probability")
 LIGHTGBM = "binary"
 FIGURES: tuple[str, ...] = ("over_time", "signal", "breakdown", "confusion", "confidence", "probabilities")
+QUESTION = "Will it go down?"
 NOTE = "Positive is down, as the original system counts."
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "NOTE",
     "OUTPUTS",
     "PRIMARY",
+    "QUESTION",
+    "TARGET",
     "TRACE",
     "answer",
     "baselines",
@@ -52,7 +54,10 @@ METRICS: tuple[Metric, ...] = (
 )
 PRIMARY = "rmse"
 TRACE = "rmse_log_return"
+TARGET = "log return"
+"""The unit of target and prediction, for charts."""
 FIGURES: tuple[str, ...] = ("over_time", "errors")
+QUESTION = "What will the price be?"
 NOTE = (
     "The model forecasts the log return from the last known price; rmse, mae and mape are errors of the price that "
     "follows from it. Direction accuracy is the share of rows on which both fall, or both do not."

@@ -24,6 +24,7 @@ PRIMARY = TRACE = "rmse"
 OUTPUTS: tuple[str, ...] = ("prediction",)
 LIGHTGBM = "regression"
 FIGURES: tuple[str, ...] = ("over_time", "errors")
+QUESTION = "What will the target be?"
 NOTE = "Rows without a label are in no score."
 CONSTANT = 1e-14
 """A variance of less than this share of the mean square is rounding."""

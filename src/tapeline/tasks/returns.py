@@ -17,6 +17,7 @@ __all__ = [
     "NOTE",
     "OUTPUTS",
     "PRIMARY",
+    "QUESTION",
     "TRACE",
     "baselines",
     "describe",
@@ -38,6 +39,7 @@ PRIMARY = CORRELATION.name
 TRACE = "rmse"
 LIGHTGBM = "regression"
 FIGURES: tuple[str, ...] = ("groups", "errors")
+QUESTION = "What will the return be, less that of the market?"
 NOTE = "Rows without a label are in no score."
 
 

@@ -46,7 +46,7 @@ def search(problem: Problem, study: Study, folder: Path, tell: Tell) -> tuple[li
                 tell(trial, done)
             if any(number not in done for number in numbers):
                 break
-    found = [done[number] for number in sorted(done) if number < tune.trials]
+    found = studies.in_order({number: trial for number, trial in done.items() if number < tune.trials})
     return found, "trials" if len(found) == tune.trials else "timeout"
 
 

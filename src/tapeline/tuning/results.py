@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def _record(
     periods = window.record()
     return {
         "schema": SCHEMA,
-        "metric": {key: getattr(study.metric, key) for key in ("name", "unit", "better", "form")},
+        "metric": {key: getattr(study.metric, key) for key in ("name", "better", "form")},
         **settings,
         "workers": tune.storage is not None,
         "space": {key: each.model_dump(mode="json") for key, each in tune.space.items()},
@@ -121,3 +122,13 @@ def _short(periods: Mapping[str, Any], side: str) -> Any:
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json has of a study.json: all but trials and importances."""
     return {key: value for key, value in record.items() if key not in ("schema", "trials", "importances")}
+
+
+def tuned(metrics: Mapping[str, Any]) -> str:
+    """The values that a search found, in a few words, of a metrics.json; empty where there was none."""
+    found = (metrics.get("tune") or {}).get("best", {}).get("params", {})
+    return " ".join(f"{key.removeprefix(space.PREFIX)}={_shown(value)}" for key, value in found.items())
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, separators=(",", ":")).strip('"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,8 @@ def draw(window: Window, table: Table, tune: Tune) -> Window:
         least = min(size for _, size in blocks)
         where = f"tune.rows={tune.rows}" + (f" tune.block={tune.block}" if tune.block else "")
         raise refuse(where, f"the smallest block has {least} rows", f"set tune.rows={least} or more, or shorter blocks")
-    return replace(window, train=tuple(blocks[position][0] for position in sorted(chosen)))
+    train: Any = tuple(blocks[position][0] for position in sorted(chosen))
+    return replace(window, train=train)
 
 
 def _column(window: Window, table: Table) -> Array:

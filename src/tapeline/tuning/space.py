@@ -38,8 +38,8 @@ def findings(tune: Tune, model: Model, split: Split, task: Task, spec: Spec) -> 
     if not tune.space:
         fix = "set it, as in tune.space='{model.learning_rate: {low: 1e-4, high: 1e-1, log: true}}'"
         yield Finding("tune.space", f"has no keys, and there are no ranges for model={model.family}", fix)
-    for key, dimension in tune.space.items():
-        yield from _of_key(key, dimension, model)
+    wrong = [each for key, dimension in tune.space.items() for each in _of_key(key, dimension, model)]
+    yield from wrong or _of_values(tune, model)
     yield from _of_sampler(tune)
     yield from _of_rows(tune, spec)
     yield from _of_storage(tune)
@@ -57,26 +57,38 @@ def _of_key(key: str, dimension: Dimension, model: Model) -> Iterator[Finding]:
         near = nearest(name, known, otherwise="")
         fix = near.replace("mean ", f"mean {PREFIX}") or f"choose another model, tune=optuna, or of {', '.join(known)}"
         yield Finding(where, f"model={model.family} has no such key", fix)
-    else:
-        for end in dict.fromkeys(map(json.dumps, _ends(dimension))):
-            yield from _wrong_value(where, name, json.loads(end), model)
+
+
+def _of_values(tune: Tune, model: Model) -> Iterator[Finding]:
+    """Each end and each choice must be allowed beside some values of the other keys."""
+    ends = {key: _ends(each) for key, each in tune.space.items()}
+    others = {key: each[0] for key, each in ends.items()}
+    base = list(_wrong_values("tune.space", model, others, None))
+    together = [each for each in base if each.where == "tune.space"]
+    yield from together
+    for key, values in ends.items() if not together else ():
+        for value in values:
+            yield from _wrong_values(f"tune.space.{key}: {json.dumps(value)}", model, {**others, key: value}, key)
 
 
 def _ends(dimension: Dimension) -> list[Any]:
     return list(dimension.choices) if dimension.choices is not None else [dimension.low, dimension.high]
 
 
-def _wrong_value(where: str, name: str, value: Any, model: Model) -> Iterator[Finding]:
+def _wrong_values(where: str, model: Model, values: Mapping[str, Any], key: str | None) -> Iterator[Finding]:
+    """What the schema refuses; of single values only those of `key`."""
     try:
-        changed(model, {PREFIX + name: value})
+        changed(model, values)
     except ValidationError as error:
         for detail in error.errors():
+            own = PREFIX + str(detail["loc"][0]) if detail["loc"] else ""
             rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            yield Finding(f"{where}: {json.dumps(value)}", rule[0].lower() + rule[1:], "set another value")
+            if own == key:
+                yield Finding(where, rule[0].lower() + rule[1:], "set another value")
     except Refused as error:
         for each in error.findings:
-            problem = f"{each.where} {each.problem}"
-            yield Finding(f"{where}: {json.dumps(value)}", problem, f"remove this value, or {each.fix}")
+            fix = f"{each.fix}; or choose tune=optuna" if key is None else f"remove this value, or {each.fix}"
+            yield Finding(where, f"{each.where} {each.problem}", fix)
 
 
 def _of_sampler(tune: Tune) -> Iterator[Finding]:
@@ -90,15 +102,15 @@ def _of_sampler(tune: Tune) -> Iterator[Finding]:
         if len(tune.space) < 2:
             yield Finding(where, "needs two or more keys", "choose tune.sampler=tpe")
     elif tune.sampler == "grid":
-        for key, each in tune.space.items():
-            if each.choices is None and each.points is None and isinstance(each.low, float):
-                fix = "add points, as in {low: 0.1, high: 0.5, points: 5}"
-                yield Finding(f"tune.space.{key}", "a grid needs the number of points of a range", fix)
-        yield from _of_grid(tune, where)
+        vague = [key for key, each in tune.space.items() if _points(each) is None]
+        fix = "add points, as in {low: 0.1, high: 0.5, points: 5}"
+        for key in vague:
+            yield Finding(f"tune.space.{key}", "a grid needs the number of points of a range", fix)
+        yield from () if vague else _of_grid(tune, where)
 
 
 def _of_grid(tune: Tune, where: str) -> Iterator[Finding]:
-    size = math.prod(_points(each) for each in tune.space.values())
+    size = math.prod(_points(each) or 0 for each in tune.space.values())
     if size > GRID:
         fix = "give points, as in {low: 1, high: 99, points: 5}"
         yield Finding(where, f"the grid has {size:,} points, and {GRID:,} are allowed", fix)
@@ -106,12 +118,14 @@ def _of_grid(tune: Tune, where: str) -> Iterator[Finding]:
         yield Finding(f"tune.trials={tune.trials}", f"the grid has {size} points", f"set tune.trials={size} or less")
 
 
-def _points(dimension: Dimension) -> int:
+def _points(dimension: Dimension) -> int | None:
+    """How many values a grid has of a key; None where the range does not say."""
     if dimension.choices is not None:
         return len(dimension.choices)
-    if dimension.points is not None or isinstance(dimension.low, float):
-        return dimension.points or 1
-    return int(dimension.high or 0) - int(dimension.low or 0) + 1
+    if dimension.points is not None:
+        return dimension.points
+    whole = isinstance(dimension.low, int) and isinstance(dimension.high, int)
+    return int(dimension.high - dimension.low) + 1 if whole else None
 
 
 def _of_rows(tune: Tune, spec: Spec) -> Iterator[Finding]:

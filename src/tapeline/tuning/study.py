@@ -76,6 +76,11 @@ def read(record: Mapping[str, Any]) -> Trial:
     return Trial(**{**record, "proposal": Proposal(**record["proposal"]), "trace": trace})
 
 
+def in_order(trials: Mapping[int, Trial]) -> list[Trial]:
+    """By number."""
+    return [trials[number] for number in sorted(trials)]
+
+
 @dataclass(frozen=True)
 class Study:
     """What is searched, and how."""
@@ -139,7 +144,7 @@ def propose(
 def _rebuilt(study: Study, finished: Sequence[Trial], running: Sequence[Proposal], sampler: Any) -> optuna.Study:
     import optuna
 
-    direction = "maximize" if study.metric.sign > 0 else "minimize"
+    direction: Literal["maximize", "minimize"] = "maximize" if study.metric.sign > 0 else "minimize"
     pruner = _pruner(study)
     made = optuna.create_study(study_name=NAME, direction=direction, sampler=sampler, pruner=pruner)
     known: dict[int, Any] = {each.number: _frozen(study, each.proposal, each) for each in finished}
@@ -169,7 +174,8 @@ def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
     if tune.sampler == "random":
         return samplers.RandomSampler(seed=seed)
     if tune.sampler == "grid":
-        return samplers.GridSampler(space.grid(tune.space, study.distributions), seed=seed)
+        # one seed for all calls: it orders the points, and trials remember their places in this order
+        return samplers.GridSampler(space.grid(tune.space, study.distributions), seed=tune.seed)
     if tune.sampler == "cmaes":
         return samplers.CmaEsSampler(n_startup_trials=tune.startup, seed=seed)
     return samplers.TPESampler(n_startup_trials=tune.startup, seed=seed, constant_liar=True)
@@ -196,18 +202,18 @@ class Pruning:
         with _silent():
             sampler = optuna.samplers.RandomSampler(seed=0)
             made = _rebuilt(study, finished, [*running, proposal], sampler)
-            self._trial = optuna.trial.Trial(made, made.get_trials(deepcopy=False)[-1]._trial_id)
-        self._frozen = lambda: made.get_trials(deepcopy=False)[-1]
+            self._frozen = made.get_trials(deepcopy=False)[proposal.number]
+            self._trial = optuna.trial.Trial(made, self._frozen._trial_id)
 
     def stops(self, step: int, value: float) -> bool:
         """Report the metric at a step; whether the trial shall stop there."""
         with _silent():
             self._trial.report(value, step)
-            return self._trial.should_prune()
+            return bool(self._trial.should_prune())
 
     def attributes(self) -> dict[str, Any]:
         """What Optuna keeps with the trial, with that of its pruner."""
-        return dict(self._frozen().system_attrs)
+        return dict(self._trial.storage.get_trial(self._frozen._trial_id).system_attrs)
 
 
 def importances(study: Study, trials: Sequence[Trial]) -> dict[str, float]:

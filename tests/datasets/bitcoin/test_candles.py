@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import pytest
 from tapeline.cli import main as cli
 from tapeline.datasets import bitcoin
 from tapeline.datasets.bitcoin.simulation import simulate
+from tapeline.datasets.sources import archives
 from tapeline.errors import Refused
 from tapeline.lookup import configure, source
 
@@ -151,7 +154,7 @@ def changed(row: int, **values: str | None) -> Change:
         (changed(7, volume="-3"), [], "candles.csv, column volume, row 7", "the volume -3.0 is below zero"),
         (changed(7, date=""), [], "candles.csv, column date, row 7", "the date is missing"),
         (changed(200, date="2013-05-01"), [], "candles.csv, column date, row 200", "is not a date written as"),
-        (changed(7, date="5/13/2013"), [], "candles.csv, column date, row 7", "is not a date written as"),
+        (changed(7, date="5/13/2013"), [], "candles.csv, column date, row 7", "'5/13/2013' is no day of the calendar"),
         (lambda f: f.with_columns(date=DAY.dt.strftime("%Y-%m-%d 14:00")), [], "candles.csv, column date, row 1",
          "the time is not midnight"),
     ],
@@ -284,15 +287,11 @@ def test_a_source_is_refused_and_leaves_nothing(
 def test_no_space_for_a_downloaded_file_is_one_sentence(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import errno
-
-    from tapeline.datasets.sources import fetch
-
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "source0")
 
-    (folder / "f.csv.gz").write_bytes(b"")
-    monkeypatch.setattr(fetch, "_unpacked", full)
+    (folder / "f.csv.gz").write_bytes(gzip.compress(TEXT))
+    monkeypatch.setattr(archives, "_copy", full)
     path = f"dataset.path={folder}/f.csv.gz"
     assert cli.main(["step", "ingest", "dataset=bitcoin", "dataset.source=csv", path, "--out", "raw=raw"]) == 2
     assert "no space is left on the device" in capsys.readouterr().err

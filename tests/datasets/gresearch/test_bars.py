@@ -30,7 +30,7 @@ DETAILS = b"Asset_ID,Weight,Asset_Name\n" + b"".join(
 
 def ingest(*overrides: str) -> dict[str, Frame]:
     """The raw parts, as the step ingest makes them."""
-    dataset = lookup.configure(["dataset=gresearch", *overrides]).dataset
+    dataset: Any = lookup.configure(["dataset=gresearch", *overrides]).dataset
     with tempfile.TemporaryDirectory() as folder:
         frame, where = lookup.source(dataset).read(dataset, gresearch.simulate, Path(folder))
         return dict(gresearch.ingest(dataset, frame, where))

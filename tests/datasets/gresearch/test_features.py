@@ -141,6 +141,7 @@ def assert_served_as_in_the_table(raw: dict[str, pl.DataFrame], rows: int) -> No
     random = np.random.default_rng(0)
     each = rows // len(raw)
     for name, table in parts:
+        assert isinstance(table, pl.DataFrame)
         chosen = np.sort(random.choice(len(table), each, replace=False))
         inputs = {"asset_id": np.full(each, int(name)), **windows(raw[name], chosen)}
         found = np.concatenate([_features(spec, inputs, slice(at, at + 100)) for at in range(0, each, 100)])
@@ -170,5 +171,6 @@ def test_rows_without_a_last_bar_or_of_an_unknown_asset_get_no_answer(raw: dict[
     (spec,) = gresearch.signatures(header)
     inputs = {"asset_id": np.array([1, 1, 2]), **windows(raw["01"], np.array([900, 901, 902]))}
     inputs["close"][1, -1] = np.nan
+    assert spec.answered is not None
     found = spec.answered({name: tensorflow.constant(values) for name, values in inputs.items()})
     assert found.numpy().tolist() == [True, False, False]

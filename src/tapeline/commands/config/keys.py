@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
 from tapeline.config.compose import folder, options
 from tapeline.config.schema import Section
 from tapeline.errors import choose, refuse
@@ -117,9 +119,9 @@ def _keys(text: list[str], schema: type[Section] | None, group: str) -> Iterator
 def kind_of(schema: type[Section] | None, dotted: str) -> str:
     """The type and the range of a key, for people; empty where the schema has no such key."""
     for part in dotted.split(".")[:-1]:
-        field = schema.model_fields.get(part) if schema else None
+        field = _field(schema, part)
         schema = next((each for each in _members(field.annotation) if _is_section(each)), None) if field else None
-    field = schema.model_fields.get(dotted.rpartition(".")[2]) if schema else None
+    field = _field(schema, dotted.rpartition(".")[2])
     if field is None:
         return ""
     nullable = type(None) in _members(field.annotation)
@@ -127,6 +129,12 @@ def kind_of(schema: type[Section] | None, dotted: str) -> str:
     limits = _limits([*field.metadata, *_metadata(field.annotation)])
     text = " or ".join(kinds) + (f" {limits}" if limits else "")
     return f"{text}, or null" if nullable else text
+
+
+def _field(schema: type[Section] | None, name: str) -> FieldInfo | None:
+    """The field of that name, or with it as its alias, as `from`, which is no name in Python."""
+    known = schema.model_fields if schema else {}
+    return known.get(name) or next((each for each in known.values() if each.alias == name), None)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from tapeline.pipeline import run_folder as past
 from tapeline.pipeline.run_folder import Run
 from tapeline.serving.store import versions
 from tapeline.tasks import value
+from tapeline.tuning.results import tuned
 
 HEADS = ("run", "state", "score", "interval", "time")
 WIDTH = 80
@@ -116,6 +117,8 @@ def _notes(run: Run, latest: str | None) -> Iterator[str]:
             yield "simulated"
         if (number := _published(run)) and not _state(run).startswith("live"):
             yield f"version {number}"
+        if found := tuned(run.metrics):
+            yield f"tuned: {found}"
     given = run.record.get("overrides")
     if isinstance(given, list) and given:
         yield printable(" ".join(map(str, given)))

@@ -24,7 +24,7 @@ from tapeline.console import LOG, logged
 from tapeline.errors import Finding, Refused
 from tapeline.lookup import configure
 from tapeline.pipeline.execution import execute
-from tapeline.pipeline.graph import Parameters, Step, artifacts, pipeline
+from tapeline.pipeline.graph import Parameters, Step, artifacts, present
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     """
     call = read(arguments)
     config = configure(call.overrides)
-    steps = call.steps(pipeline(config))
+    # a pod has the overrides of what its own step reads, and cannot know which other steps there are
+    steps = call.steps(present(config))
     if call.built is not None:
         # a pod has the overrides of what its steps read, so rules across sections are for the builder
         built.check(call.built, config, call.submitted, steps)

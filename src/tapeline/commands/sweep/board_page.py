@@ -60,7 +60,7 @@ def html(page: Page) -> str:
         cells.append(
             [
                 str(row["rank"]),
-                own(row["job"], page.common),
+                own(row["job"], page.common) + (f"; tuned: {row['tuned']}" if row.get("tuned") else ""),
                 score,
                 _picture(row, span),
                 ends,

@@ -20,12 +20,13 @@ from tapeline.lookup import metric
 from tapeline.pipeline.graph import REPORT
 from tapeline.pipeline.run_folder import Run
 from tapeline.tasks import interval, value
+from tapeline.tuning.results import tuned
 
 Job = Mapping[str, Any]
 Row = dict[str, Any]
 COLUMNS = (
     *("rank", "job", "status", "metric", "rows", "score", "test", "low", "high"),
-    *("beside the best", "change", "change low", "change high", "decision", "run"),
+    *("beside the best", "change", "change low", "change high", "decision", "run", "tuned"),
 )
 """`score` is the gate's metric on `rows`; `test` with its interval is the same on the test rows. `change` is from the
 best job to this one on the test rows, with its interval, row by row where both have the same rows."""
@@ -109,6 +110,7 @@ def _row(place: int | str, job: Job, best: Job | None, rows_of: str) -> Row:
         "beside the best": "the best",
         "decision": "accepted" if job["metrics"]["gate"]["accepted"] else "rejected",
         "run": Path(job["run"]).name,
+        "tuned": tuned(job["metrics"]),
     }
     return row if job is best else row | _beside(best, job)
 
@@ -160,8 +162,11 @@ def _print(rows: Sequence[Row], groups: Sequence[Group], chosen: str, common: Se
         score = f"{row['score']:.4f}" if isinstance(row["score"], float) else ""
         ends = f"{row['low']:.3f} to {row['high']:.3f}" if isinstance(row["low"], float) else ""
         job = board_page.own(row["job"], common)
-        cells.append([str(row["rank"]), job, score, ends, row["beside the best"], row["decision"] or row["status"]])
-    table(("", "job", "score", "interval", "beside the best", "decision"), cells)
+        decision = row["decision"] or row["status"]
+        cells.append([str(row["rank"]), job, score, ends, row["beside the best"], decision, row["tuned"]])
+    heads = ("", "job", "score", "interval", "beside the best", "decision", "tuned")
+    known = len(heads) if any(row["tuned"] for row in rows) else len(heads) - 1
+    table(heads[:known], [each[:known] for each in cells])
     for group in groups:
         spread = f"mean {group.mean:.4f}, sd {group.sd:.4f}, {group.low:.4f} to {group.high:.4f}"
         print(f"{board_page.own(group.job, common)}: {group.seeds} seeds, {spread}")

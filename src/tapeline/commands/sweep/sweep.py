@@ -72,11 +72,20 @@ def _refuse_hopeless(overrides: Sequence[str]) -> int | None:
     """
     if any(text.startswith("hydra/sweeper") for text in overrides):
         return None
+    from hydra import initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
     ours = [each.text for each in parse(overrides) if not each.key.startswith(("hydra.", "hydra/"))]
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(ours), None)
+    try:
+        with initialize_config_dir(str(conf.folder()), version_base="1.3"):  # glob(...) asks it for the options
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            batches = BasicSweeper.split_arguments(parser.parse_overrides(ours), None)
+    except HydraException as error:
+        sentence = " ".join(str(error).split("\n")[0].split())
+        raise refuse(" ".join(ours), sentence, "correct the override") from None
     jobs = [job for batch in batches for job in batch]
     findings = dict[tuple[str, str], Finding]()
     for job in jobs:

@@ -11,7 +11,7 @@ and low are known only when the day is over.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from tapeline.datasets.bitcoin.serving import signatures
 from tapeline.datasets.bitcoin.simulation import simulate
 from tapeline.datasets.sources import query
 from tapeline.errors import choose
+from tapeline.tables.observed import Observed
 from tapeline.tables.profile import Series
 from tapeline.tables.spec import Column, Manifest, Spec, header_of
 from tapeline.tables.table import Batch
@@ -39,6 +40,7 @@ __all__ = [
     "ingest",
     "model_name",
     "newest",
+    "observed",
     "series",
     "signatures",
     "simulate",
@@ -115,8 +117,9 @@ def _rows(section: Section, raw: pl.DataFrame) -> tuple[Manifest, pl.DataFrame]:
     schema += [Column(name, "context", str(values.dtype)) for name, values in made.context.items()]
     frame = pl.DataFrame(columns).filter(pl.Series(made.complete))
     frame = frame.with_columns(pl.col(name).fill_nan(None) for name, dtype in frame.schema.items() if dtype.is_float())
-    note = LEAK if section.target == "same_day" else None
-    notes = {"note": note, "unit": section.currency, "target": section.target}
+    same = section.target == "same_day"
+    question = f"What will the {'' if same else 'next '}close of {section.coin} be{' on the same day' if same else ''}?"
+    notes = {"note": LEAK if same else None, "question": question, "unit": section.currency, "target": section.target}
     return header_of(SPEC, section.name, schema, notes), frame
 
 
@@ -135,6 +138,14 @@ def series(section: Section, raw: pl.DataFrame) -> Series:
     closes = np.full(len(days), np.nan)
     closes[(dates - dates[0]).astype(np.int64)] = raw["close"].cast(pl.Float64).to_numpy()
     return Series(days, {section.coin: closes}, target=section.coin, unit=section.currency, each="coin", every="day")
+
+
+def observed(section: Section, raw: pl.DataFrame) -> Iterator[Observed]:
+    """The closes of the coin, which has one each day."""
+    import polars as pl
+
+    days = raw["date"].to_numpy()
+    yield Observed(section.coin, days, raw["close"].cast(pl.Float64).to_numpy(), np.arange(days[0], days[-1] + 1))
 
 
 def baselines(batch: Batch, names: Sequence[str]) -> dict[str, Array]:

@@ -24,6 +24,7 @@ from tapeline.datasets.gresearch.columns import ASSET, NAMES, features, last_ret
 from tapeline.datasets.gresearch.simulation import simulate
 from tapeline.datasets.sources import fetch
 from tapeline.errors import refuse
+from tapeline.tables.observed import Observed
 from tapeline.tables.profile import Series
 from tapeline.tables.spec import Column, Manifest, SignatureSpec, Spec, header_of
 from tapeline.tables.table import Batch
@@ -39,6 +40,7 @@ __all__ = [
     "baselines",
     "ingest",
     "keys",
+    "observed",
     "series",
     "signatures",
     "simulate",
@@ -58,6 +60,8 @@ SPEC = Spec(
     categorical=(ASSET,),
     by=("asset", "month"),
 )
+LONG_HOLE = 120
+"""Minutes without a bar that are reported as a defect of the data."""
 AT_ONCE = 2
 """Assets whose features are computed at the same time."""
 
@@ -279,6 +283,13 @@ def series(section: Section, raw: Mapping[str, pl.LazyFrame]) -> Series:
     closes = {name: joined[name].fill_null(np.nan).to_numpy() for name in names.values()}
     heaviest = max(raw, key=lambda part: raw[part].select("weight").head(1).collect().item())
     return Series(joined["time"].to_numpy(), closes, target=names[heaviest], unit="USD", each="asset", every="hour")
+
+
+def observed(section: Section, raw: Mapping[str, pl.LazyFrame]) -> Iterator[Observed]:
+    """The closes of each asset by minute; single minutes are often missing, so that only long holes are defects."""
+    for part, name in _names(raw).items():
+        bars = raw[part].select("time", "close").drop_nulls().collect()
+        yield Observed(name, bars["time"].to_numpy(), bars["close"].to_numpy(), every="minute", hole=LONG_HOLE)
 
 
 RAW_COLUMNS = minute_bars.NEEDED

@@ -142,7 +142,7 @@ def _market(total: int, random: np.random.Generator) -> tuple[Array, Array]:
 
 def _fat(count: int, random: np.random.Generator) -> Array:
     """Draws with Student's t distribution of 5 degrees of freedom and variance 1."""
-    return random.standard_t(5, count) / np.sqrt(5 / 3)
+    return np.asarray(random.standard_t(5, count) / np.sqrt(5 / 3))
 
 
 def _log_price(asset: int, market: Array, volatility: Array, random: np.random.Generator) -> Array:

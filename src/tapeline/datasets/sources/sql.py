@@ -7,7 +7,6 @@ The password comes from an environment variable or a file; no message shows it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 from tapeline.config.schema import Dataset
+from tapeline.config.secrets import password as reference
 from tapeline.datasets.sources import query as single
 from tapeline.datasets.sources import series
 from tapeline.errors import Finding, Refused, refuse
@@ -42,7 +42,7 @@ def read(dataset: Dataset, simulate: object, folder: Path) -> tuple[pl.LazyFrame
     section = _section(dataset)
     if findings := list(check(section)):
         raise Refused(*findings)
-    password = _password(section)
+    password = reference("dataset", section.password_env, section.password_file)
     parts = []
     with _connected(section, password) as connection:
         if isinstance(section, single.Section):
@@ -80,26 +80,6 @@ def seen(dataset: Dataset) -> str | None:
 
 def _section(dataset: Dataset) -> Section:
     return dataset if isinstance(dataset, single.Section) else series.section(dataset)
-
-
-def _password(section: Section) -> str | None:
-    """The password from the environment or a file; None if neither is set."""
-    if section.password_env:
-        if not (found := os.environ.get(section.password_env)):
-            where = f"dataset.password_env={section.password_env}"
-            raise refuse(where, "the environment has no such variable", "set the variable to the password")
-        return found
-    if not section.password_file:
-        return None
-    where = f"dataset.password_file={section.password_file}"
-    try:
-        found = Path(section.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        what = str(getattr(error, "strerror", None) or "is not UTF-8 text").lower()
-        raise refuse(where, what, "set it to a readable file that holds the password") from None
-    if not found:
-        raise refuse(where, "the file is empty", "write the password to the file")
-    return found
 
 
 @contextmanager

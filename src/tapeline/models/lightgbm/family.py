@@ -122,7 +122,7 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
         raise refuse(key, "no validation row has a label", "set split.validation=0.15, or the key to null")
     data = matrix.of(labelled, training.categorical)
     trace: list[Point] = []
-    callbacks, validation_sets = [_tracing(section, training, trace)], []
+    callbacks, validation_sets = [_tracing(section, training, labelled, trace)], []
     if section.early_stopping_rounds and stopping:
         validation_sets = [matrix.of(stopping, training.categorical, data)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
@@ -164,19 +164,28 @@ def _parameters(section: Section, training: Training) -> dict[str, Any]:
     }
 
 
-def _tracing(section: Section, training: Training, trace: list[Point]) -> Callable[[Any], None]:
-    """A callback that moves the bar every round and scores the training rows where the trace has a point."""
-    binary = training.task.LIGHTGBM == "binary"
+def _tracing(section: Section, training: Training, rows: Rows, trace: list[Point]) -> Callable[[Any], None]:
+    """A callback that moves the bar every round and scores the training rows where the trace has a point.
 
-    def score(predicted: Array, data: Any) -> tuple[str, float, bool]:
-        some = matrix.spread(len(predicted))
-        prediction = (predicted[some] > 0.5).astype(np.int64) if binary else predicted[some]
-        return "score", training.task.trace_score(prediction, data.get_label()[some]), True
+    Of many rows it scores some: LightGBM's own scores would be copied for all of them.
+    """
+    binary = training.task.LIGHTGBM == "binary"
+    some = matrix.spread(len(rows.target)) if len(rows.target) > matrix.SCORED else None
+
+    def trace_score(predicted: Array, target: Array) -> float:
+        return training.task.trace_score((predicted > 0.5).astype(np.int64) if binary else predicted, target)
+
+    def score(booster: Any) -> float:
+        if some is not None:
+            predicted = booster.predict(rows.features[some], num_threads=training.threads)
+            return trace_score(predicted, rows.target[some])
+        found = booster.eval_train(lambda predicted, data: ("score", trace_score(predicted, data.get_label()), True))
+        return float(found[-1][2])
 
     def after(environment: Any) -> None:
         step = environment.iteration + 1
         if step % section.report_every == 0 or step == section.steps:
-            trace.append(Point(step, environment.model.eval_train(score)[-1][2]))
+            trace.append(Point(step, score(environment.model)))
         training.report(step, trace[-1].score if trace else 0.0)
         if training.watch and step % section.report_every == 0:
             training.watch(step, Model(_text(environment.model, step), training.threads))

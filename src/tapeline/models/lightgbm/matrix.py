@@ -59,7 +59,7 @@ def _sequence(features: np.memmap[Any, Any]) -> Any:
                 return _read(first, last - first)
             if isinstance(index, list):
                 return np.concatenate([_read(each, 1) for each in index])
-            return _read(int(index), 1)[0]
+            return np.asarray(_read(int(index), 1)[0])
 
         def __del__(self) -> None:
             file.close()

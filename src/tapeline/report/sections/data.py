@@ -34,7 +34,7 @@ def figures(profile: Values, number: Number) -> list[Figure]:
         [
             *_prices(series, profile["quality"], number),
             *_autocorrelation(series),
-            *_by_lag(series, number),
+            *(_by_lag(series, number) if len(series["names"]) > 1 else ()),
             _missing(series, number),
         ]
         if series

@@ -15,7 +15,7 @@ from tapeline.report.sections import Inputs
 
 def figures(inputs: Inputs) -> Iterator[Figure]:
     """A cloud of points, and a histogram."""
-    answers = inputs.answers
+    answers, unit = inputs.answers, getattr(inputs.task, "TARGET", "target's unit")
     true, predicted = curves.pairs(answers)
     gaps = curves.errors(answers)
     if not len(gaps):
@@ -25,13 +25,13 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
         axes = figure.subplots()
         axes.axline((float(true.mean()), float(true.mean())), slope=1, color=SOFT, linestyle="--", linewidth=0.9)
         dots(axes, true, predicted, SERIES[0])
-        axes.set(xlabel="truth (target's unit)", ylabel="prediction (target's unit)")
+        axes.set(xlabel=f"truth ({unit})", ylabel=f"prediction ({unit})")
 
     def draw_errors(figure: Any) -> None:
         axes = figure.subplots()
         axes.hist(gaps, bins=40, color=SERIES[0])
         axes.axvline(0, color=INK, linewidth=1)
-        axes.set(xlabel="prediction less truth (target's unit)", ylabel="test rows (count)")
+        axes.set(xlabel=f"prediction less truth ({unit})", ylabel="test rows (count)")
 
     caption = "On the dashed line a prediction is exact."
     yield Figure("pairs", "Truth and prediction", caption, picture("pairs", caption, draw_pairs, 2.9))

@@ -34,6 +34,12 @@ def sentence(study: Values) -> str:
     )
 
 
+def best(study: Values, number: Number) -> dict[str, Cell]:
+    """The values of the best trial, by key."""
+    found = study["best"]["params"]
+    return {key: _cell(value, ("study", "best", "params", key), number) for key, value in found.items()}
+
+
 def trials(study: Values, number: Number) -> Grid:
     """All trials, the best first, then those without a value."""
     sign = 1 if study["metric"]["better"] == "higher" else -1
@@ -80,7 +86,8 @@ def _history(study: Values, number: Number) -> Figure:
             axes.plot([each["number"] for each in pruned], ends, "x", color=SOFT, markersize=4, label="pruned")
         best = [better(values[: at + 1]) for at in range(len(values))]
         axes.step(numbers, best, where="post", color=SERIES[1], label="best so far")
-        axes.set(xlabel="trial", ylabel=f"{metric['name']} ({metric['unit']})")
+        axes.set(xlabel="trial", ylabel=metric["name"])
+        axes.locator_params(axis="x", integer=True)
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4)
 
     caption = f"The {metric['name']} of each trial on the validation rows; {metric['better']} is better."
@@ -133,7 +140,12 @@ def _slice(axes: Any, dimension: Values, points: Sequence[tuple[Any, float]]) ->
     if dimension["choices"] is None:
         axes.plot([x for x, _ in points], [y for _, y in points], "o", color=SERIES[0], markersize=3.5)
         if dimension["log"] is True:
+            from matplotlib import ticker
+
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=4))
+            axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
         return
     names = [json.dumps(each) for each in dimension["choices"]]
     places = [names.index(json.dumps(x)) for x, _ in points]

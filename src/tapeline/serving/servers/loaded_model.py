@@ -189,11 +189,12 @@ def load(name: str, number: int, folder: Path, threads: int) -> LoadedModel:
     graph = tensorflow.Graph()
     session = v1.Session(graph=graph, config=options)
     try:
-        with graph.as_default():
-            meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
-        signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
-        loaded = LoadedModel(name, number, session, signatures, by_rows=(folder / METADATA).is_file())
-        _warm_up(loaded, folder / WARM_UP)
+        with tf.quiet():
+            with graph.as_default():
+                meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
+            signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
+            loaded = LoadedModel(name, number, session, signatures, by_rows=(folder / METADATA).is_file())
+            _warm_up(loaded, folder / WARM_UP)
     except RequestError as error:
         session.close()
         raise ValueError(f"its warm-up fails ({error.message})") from None
