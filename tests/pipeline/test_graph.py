@@ -100,6 +100,10 @@ RECORDS = {
     ("commands/sweep/leaderboard.py", "metrics"): "a job's record",
     ("commands/runs/list.py", "published"): "run.json",
     ("pipeline/run_locally.py", "published"): "run.json",
+    ("checks/api.py", "metrics"): "a key of a HorizontalPodAutoscaler",
+    ("commands/runs/__init__.py", "predictions"): "an option",
+    ("commands/versions.py", "published"): "run.json, and a column",
+    ("pipeline/stamp.py", "predictions"): "an option of runs",
     ("checks/argo.py", "raw"): "a key of Argo's artifacts",
     ("commands/summary.py", "metrics"): "an option",
 }

@@ -18,7 +18,7 @@ from tests.metrics_json import sample
 
 METRICS = sample(reason="it is good")
 REPORT = b"<html>the report</html>"
-PUBLISHED: dict[str, Any] = {"sentence": "published: indices version 7 is live", "number": 7}
+PUBLISHED: dict[str, Any] = {"sentence": "published: indices version 7 is live", "name": "indices", "number": 7}
 ALL = ("ingest", "features", "train", "export", "evaluate", "gate", "report", "publish")
 ACCEPTED = ("SUCCEEDED", {**dict.fromkeys(ALL, "SUCCEEDED"), "condition-1": "SUCCEEDED"})
 REJECTED = ("SUCCEEDED", {**dict.fromkeys(ALL[:-1], "SUCCEEDED"), "condition-1": "SKIPPED"})
