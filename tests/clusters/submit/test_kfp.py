@@ -122,7 +122,7 @@ def test_files_come_from_where_kfp_keeps_them(tapeline: Tapeline, backend: Backe
     assert json.loads((folder / "runs" / "latest" / "metrics.json").read_text()) == METRICS
     code, _, err = tapeline(*_arguments(backend, f"target.artifacts=file://{folder}/other"))
     assert (code, len(err.splitlines())) == (2, 1)
-    assert f"/other: holds no metrics of {RUN}; set it to the root of KFP's pipelines" in err
+    assert f"/other: has no metrics of {RUN}; set it to the root of KFP's pipelines" in err
 
 
 def test_a_kfp_that_hands_out_no_files_still_tells_the_decision(
