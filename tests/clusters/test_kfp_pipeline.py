@@ -17,7 +17,6 @@ from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import Plan, plan
 from tapeline.config import compose as conf
 from tapeline.errors import Refused
-from tapeline.pipeline.graph import STEPS
 from tests.conftest import Tapeline
 
 CASES = [
@@ -65,12 +64,12 @@ def test_kfp_reads_it_and_knows_every_field(typed: list[str]) -> None:
 @pytest.mark.parametrize("typed", CASES, ids=" ".join)
 def test_the_graph_is_the_graph(typed: list[str]) -> None:
     planned, (spec, _) = _plan(*typed), _files(*typed)[0]
-    tasks, maker = _tasks(spec), {made.name: step.name for step in STEPS for made in step.makes}
-    steps = {step.name: step for step in STEPS}
+    tasks, maker = _tasks(spec), {made.name: step.name for step in planned.steps for made in step.makes}
+    steps = {step.name: step for step in planned.steps}
     assert set(tasks) == {*steps, "publish-if-accepted", "condition-1"}
     for name, step in steps.items():
         inputs, made = tasks[name].get("inputs", {}), spec["components"][f"comp-{name}"].get("outputDefinitions", {})
-        assert set(inputs.get("artifacts", {})) == set(step.takes)
+        assert set(inputs.get("artifacts", {})) == set(step.inputs)
         assert set(made.get("artifacts", {})) == {each.name for each in step.makes}
         assert list(made.get("parameters", {})) == list(step.parameters)
         for artifact, source in inputs.get("artifacts", {}).items():
