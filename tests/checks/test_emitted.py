@@ -138,8 +138,8 @@ WORKFLOWS = [
             "{{inputs.parameters.model}}/fitted.tgz",
             f"{W}.templates[train].outputs.artifacts[fitted].s3.key: {{{{inputs.parameters.model}}}}/fitted.tgz can be "
             "outside the folder of the run; use {{workflow.name}} and fixed text"),
-    Planted("argo.outputs_lie_on_volumes", f"{TRAIN} outputs artifacts [fitted] path", "/fitted",
-            f"{W}.templates[train].outputs.artifacts[fitted].path: /fitted is on no volume, and the root file system is read-only; "
+    Planted("argo.outputs_lie_on_volumes", "spec templates [summary] outputs", {"artifacts": [{"name": "text", "path": "/text"}]},
+            f"{W}.templates[summary].outputs.artifacts[text].path: /text is on no volume, and the root file system is read-only; "
             "mount an emptyDir there"),
     Planted("argo.loops_pass_parameters", f"{GRAPH} [ingest] withItems", [1, 2],
             f"{W}.templates[graph].dag.tasks[features].arguments.artifacts[raw].from: "

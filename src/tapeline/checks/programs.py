@@ -77,8 +77,13 @@ def steps_read_their_arguments(pod: Pod) -> Iterator[Finding]:
     for container in pod.containers:
         found = arguments(container)
         if found and found[0] == "step":
-            for each in _of_step(str(conf.folder()), tuple(found[1:])):
+            for each in _of_step(str(conf.folder()), tuple(filter(_is_complete, found[1:]))):
                 yield container.at("args").wrong(f"{each.where}: {each.problem}", each.fix)
+
+
+def _is_complete(word: str) -> bool:
+    """Other rules name a placeholder, and braces that are not one template variable."""
+    return "${" not in word and word.count("{{") == word.count("}}") <= 1
 
 
 @lru_cache(maxsize=512)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod, Rule
 from tapeline.errors import Finding
-from tapeline.redaction import holds_secret
+from tapeline.redaction import KEYS, holds_secret
 
 VOLUMES = (
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
@@ -91,7 +91,8 @@ def secrets_are_references(pod: Pod) -> Iterator[Finding]:
         for variable in container.at("env").each():
             value, name = variable.at("value"), str(variable.at("name").value)
             hidden = SECRET.search(name) and value.text
-            if hidden or holds_secret(value.text):
+            known = any(pattern.search(value.text) for pattern, _ in KEYS)  # names.py finds these in any field
+            if hidden or (holds_secret(value.text) and not known):
                 yield value.wrong(f"{name} contains a secret in plain text", "use valueFrom.secretKeyRef")
 
 
