@@ -137,9 +137,10 @@ def lines(axes: Any, x: Any, columns: Mapping[str, Sequence[float | None]], stro
 
 def dates(axes: Any) -> None:
     """Few and short dates along the x axis."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import HOURLY, AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=6)
+    locator.intervald[HOURLY] = [1, 2, 3, 6, 12, 24]  # without 24, some days of minutes have too many ticks
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
 
