@@ -92,7 +92,7 @@ def test_keys_that_a_command_does_not_read_are_refused(
 ) -> None:
     code, out, err = tapeline(command, override)
     assert (code, out) == (2, "")
-    assert f"{override}: {command} does not read {key}; leave it out" in err
+    assert f"{override}: {command} does not read {key}; remove it; it reads " in err
 
 
 def test_every_key_that_a_command_says_it_reads_exists() -> None:

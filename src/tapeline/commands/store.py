@@ -52,7 +52,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     else:
         said = " ".join(["store", *words])
         fix = "write store init [STORE], store base_path=PATH, or store sync URL DIR"
-        raise refuse(said, "names no action", fix)
+        raise refuse(said, "is not an action", fix)
 
 
 def _init(stores: Sequence[str], overrides: Sequence[str]) -> None:
