@@ -76,14 +76,15 @@ def steps_read_their_arguments(pod: Pod) -> Iterator[Finding]:
     """A step refuses unknown names, overrides and artifacts, and a configuration that is not the one that was built."""
     for container in pod.containers:
         found = arguments(container)
-        if found and found[0] == "step":
+        # what ${oc.env:NAME} stands for is known in the pod only
+        if found and found[0] == "step" and not any("${" in word for word in found):
             for each in _of_step(str(conf.folder()), tuple(filter(_is_complete, found[1:]))):
                 yield container.at("args").wrong(f"{each.where}: {each.problem}", each.fix)
 
 
 def _is_complete(word: str) -> bool:
-    """Other rules name a placeholder, and braces that are not one template variable."""
-    return "${" not in word and word.count("{{") == word.count("}}") <= 1
+    """Other rules name braces that are not one template variable."""
+    return word.count("{{") == word.count("}}") <= 1
 
 
 @lru_cache(maxsize=512)
