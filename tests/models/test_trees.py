@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapeline import tensorflow as tf
 from tapeline.models.lightgbm import tensorflow_graph as trees
 from tapeline.models.lightgbm import text_format as forest
 from tapeline.models.lightgbm.text_format import Forest, Tree
@@ -86,8 +87,13 @@ def boosted(case: dict[str, Any]) -> lightgbm.Booster:
 
 
 def reloaded(text: str, folder: Path) -> Callable[[Array], dict[str, Array]]:
-    model = trees.servable(forest.parse(text))
-    servable.write(model, {"name": "trees", "model_version": "1"}, FEATURES[:3], folder / "servable")
+    """The trees as a SavedModel without the mask of a servable, which gives infinite features no answer."""
+    tensorflow = tf.load()
+    model, module = trees.servable(forest.parse(text)), tensorflow.Module()
+    module.model = model
+    spec = tensorflow.TensorSpec([None, FEATURES.shape[1]], tensorflow.float32, name="predictors")
+    serve = tensorflow.function(lambda predictors: model(predictors), input_signature=[spec])
+    tensorflow.saved_model.save(module, str(folder / "servable"), signatures={"serving_default": serve})
     return servable.load(folder / "servable")
 
 

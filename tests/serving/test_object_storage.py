@@ -270,7 +270,7 @@ NO_NETWORK = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
         ("s3://no-such-bucket/x", {}, "the bucket no-such-bucket does not exist; create it"),
         ("s3://bucket/x", {"AWS_ACCESS_KEY_ID": ""}, "the environment has no credentials; set AWS_ACCESS_KEY_ID"),
         ("s3://bucket/x", NO_NETWORK, "the request failed (Could not connect to the endpoint URL"),
-        ("s3://key:password@bucket/x", {}, "s3://key:***@bucket/x: contains a password"),
+        ("s3://key:password@bucket/x", {}, "s3://***:***@bucket/x: contains a password"),
         (
             "abfs://bucket/x",
             {},

@@ -125,10 +125,10 @@ def _check_inputs(server: Endpoint, found: Metadata, signature: str, inputs: Map
     """Raise Refused where the arrays do not fit the signature."""
     model, expected = f"{server.model} version {found.version}", found.signatures.get(signature)
     if expected is None:
-        has = ", ".join(found.signatures) or "none"
+        has = ", ".join(sorted(found.signatures)) or "none"
         raise refuse(model, f"has no signature {signature}", f"use one that it has: {has}")
     if expected.keys() != inputs.keys():
-        problem = f"its signature {signature} takes {', '.join(expected)}, not {', '.join(inputs)}"
+        problem = f"its signature {signature} takes {', '.join(sorted(expected))}, not {', '.join(sorted(inputs))}"
         raise refuse(model, problem, "give these inputs")
     for name, array in inputs.items():
         shape, given = expected[name], array.shape
