@@ -143,7 +143,7 @@ def _as_the_kubelet_gives_it(word: str) -> str:
 
 def test_a_tag_in_an_override_is_refused() -> None:
     typed = ("target=argo", "dataset.date_format='{{workflow.uid}}'", "dataset.source=csv", "dataset.path=/data/x.csv")
-    with pytest.raises(Refused, match=r"holds \{\{, which a cluster would replace; write it without"):
+    with pytest.raises(Refused, match=r"contains \{\{, which a cluster would replace; write it without braces"):
         build.emit(lookup.configure(typed), typed)
 
 

@@ -158,10 +158,10 @@ def test_other_test_rows_are_compared_as_such_and_three_runs_at_once(tapeline: T
 @pytest.mark.parametrize(
     ("words", "says"),
     {
-        "one run": (["compare=_a"], "names 1 runs; name 2 to 8"),
+        "one run": (["compare=_a"], "has 1 runs; give 2 to 8"),
         "no such run": (["compare=_a,nope"], "compare=nope: no run in runs has this in its name"),
         "nearly latest": (["compare=_a,latset"], "did you mean latest?"),
-        "several": (["compare=_a,flat"], "compare=flat: fits 4 runs ("),
+        "several": (["compare=_a,flat"], "compare=flat: matches 4 runs ("),
         "nothing": (["compare=_a,"], "compare=: no run in runs"),
         "two things": (["compare=_a", "keep=3"], "give one of: query, compare, predictions, repeat"),
         "yes to nothing": (["yes=true"], "give one of: query, compare, predictions, repeat"),
@@ -220,17 +220,17 @@ def test_a_run_repeated_comes_out_the_same(tapeline: Tapeline, past: Path) -> No
     store = (past / "store" / "models.config").read_bytes()
     code, out, _ = tapeline("runs", "repeat=_a")
     assert code == 0
-    assert f"metrics.json is the same as of {run(past, 'a').name}, byte for byte" in out
+    assert f"metrics.json is the same as that of {run(past, 'a').name}, byte for byte" in out
     assert "train, export, evaluate, report came from the cache" in out
     code, out, _ = tapeline("runs", "repeat=_a", "target.cache=fresh")
-    assert out.splitlines()[-1] == f"metrics.json is the same as of {run(past, 'a').name}, byte for byte"
+    assert out.splitlines()[-1] == f"metrics.json is the same as that of {run(past, 'a').name}, byte for byte"
     assert (past / "store" / "models.config").read_bytes() == store
 
 
 def test_a_run_repeated_with_overrides_says_which_keys_differ(tapeline: Tapeline, past: Path) -> None:
     code, out, _ = tapeline("runs", "repeat=_a", "seed=7", "model.steps=60")
     assert code == 0
-    told = out[out.index("metrics.json is not the same") :]
+    told = out[out.index("metrics.json differs from that of") :]
     assert "\n  config.seed: 0 -> 7\n" in told
     assert "\n  config.model.steps: 40 -> 60\n" in told
     assert "data.digest" not in told
@@ -262,7 +262,7 @@ def test_what_only_the_removed_runs_had_of_the_cache_goes_with_them(tapeline: Ta
     assert len(only) == 4
     _, out, _ = tapeline("runs", "remove=_b", "yes=true")
     assert names(past) == "acd"
-    assert "removed: 1 of 4 runs, and 4 steps in the cache that no other run has" in out
+    assert "removed: 1 of 4 runs, and 4 steps in the cache that no other run uses" in out
     assert entries(past) == staying
     assert not list(past.rglob("*.partial"))
     whole(past)

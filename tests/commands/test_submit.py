@@ -169,7 +169,7 @@ def test_without_kubectl_there_is_a_sentence(tapeline: Tapeline, monkeypatch: py
     code, _, problem = tapeline("submit", "target=argo")
     assert (code, problem) == (
         2,
-        "tapeline: kubectl: is not here; install it; make submit needs it\n",
+        "tapeline: kubectl: is not installed; install it; make submit needs it\n",
     )
 
 
@@ -299,7 +299,7 @@ def test_who_stops_looking_is_told_how_to_go_on(
     with pytest.raises(SystemExit) as told:
         submit.run(TYPED, {})
     assert told.value.code == 130
-    assert "run-1 goes on; follow it with kubectl watch" in capsys.readouterr().err
+    assert "run-1 is still running; kubectl watch shows its progress" in capsys.readouterr().err
     assert list((folder / "runs").iterdir()) == []
 
 

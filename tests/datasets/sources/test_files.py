@@ -183,7 +183,7 @@ def test_an_unknown_key_is_refused_when_composed(overrides: list[str], says: str
         (["dataset.path=a"], "set dataset.source=csv (or files, parquet) too"),
         (["dataset.source=csv"], "dataset.source=csv needs it"),
         (["dataset.source=series"], "dataset.source=series: unknown source"),
-        (["dataset.source=sqlite"], "choose one of: csv, files, parquet, simulated, sql (did you mean sql?)"),
+        (["dataset.source=sqlite"], "choose one of: csv, files, kaggle, parquet, simulated, sql (did you mean sql?)"),
     ],
 )
 def test_a_source_without_its_keys_is_found_before_a_run(overrides: list[str], says: str) -> None:
