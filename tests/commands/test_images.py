@@ -152,14 +152,23 @@ def test_an_image_is_a_plain_base_its_own_lock_and_a_user_without_rights(image: 
     assert lines[-1] == 'ENTRYPOINT ["tapeline"]'
 
 
-BROUGHT = {"packaging", "urllib3", "werkzeug"}
+BROUGHT = {"cryptography", "nbformat", "packaging", "urllib3", "werkzeug"}
 """Packages that tools declare and that others in the images need, too."""
 
 
 @pytest.mark.parametrize("image", FOLDERS)
 def test_a_lock_has_what_steps_need_and_nothing_to_build_or_test_with(image: str) -> None:
     held = lock(image)
-    needed = named("steps", "bigquery", "gcs", "postgres", "s3", *(["k80"] if image == "gpu-k80" else ["tensorflow"]))
+    needed = named(
+        "steps",
+        "bigquery",
+        "cmaes",
+        "gcs",
+        "kaggle",
+        "postgres",
+        "s3",
+        *(["k80"] if image == "gpu-k80" else ["tensorflow"]),
+    )
     assert {name: held.get(name) for name, version in needed.items() if version[:1].isdigit()} == {
         name: version for name, version in needed.items() if version[:1].isdigit()
     }
