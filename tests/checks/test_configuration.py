@@ -69,6 +69,8 @@ TYPED: list[Planted] = [
             "set gate.baseline_margin=null, or choose gate.metric=accuracy"),
     Planted("configuration.source_has_its_path", "target=argo", ["dataset.source=csv"],
             "dataset.path: dataset.source=csv needs it; set dataset.path=FILE.csv"),
+    Planted("configuration.limits_have_series", "target=argo", ["dataset=faces", "dataset.max_gap_days=3"],
+            "dataset.max_gap_days=3: is not read, since the dataset faces has no series; leave dataset.max_gap_days=null"),
     Planted("configuration.image_supports_the_gpu", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
             "hw.tensorflow=2.20.0: does not support nvidia-tesla-k80, compute capability 3.7; "
             "choose another hw, of: cpu, gpu, gpu-a100, gpu-h100, gpu-l4, gpu-t4"),

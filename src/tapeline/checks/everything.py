@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import cast
 
 from tapeline.checks import fields, images, kustomize, of_configuration, pods, programs
-from tapeline.checks.configuration import split_fits_the_data
+from tapeline.checks.configuration import (
+    family_supports_dataset,
+    metric_fits_task,
+    search_fits_the_model,
+    split_fits_the_data,
+)
 from tapeline.checks.emitted import emitted
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.registry import rules
@@ -22,6 +27,9 @@ from tapeline.pipeline.graph import STEPS
 
 EMITTERS = {"hera": "argo", "kfp": "kfp"}
 """Packages that emit YAML, and tapeline's extras that install them."""
+PAIRED = ("gate", "model", "split", "tune")
+PAIRS = (metric_fits_task, family_supports_dataset, search_fits_the_model, split_fits_the_data)
+"""Groups whose options another dataset or model may need, and the rules that say so."""
 SHAPING = ("", "hw", "target")
 """Groups that change pods, and the default: these options are emitted for each cluster. The others change only values
 in the arguments, and are emitted for one; workflows/ has all experiments for Argo and KFP."""
@@ -86,7 +94,7 @@ def everything() -> Checked:
 def _options(checked: Checked) -> None:
     """Compose each option and experiment, apply the rules for each cluster target, and emit it: see SHAPING.
 
-    A split for tables of another kind than the default dataset's is composed only.
+    A split, model or search that the default dataset or model does not have is composed only; experiments have it.
     """
     options = ["", *_all_options()]
     checked.counts |= {"options and experiments": len(options) - 1, "emitted files": 0}
@@ -105,7 +113,7 @@ def _options(checked: Checked) -> None:
             if moved in seen:
                 continue
             seen.append(moved)
-            if option.startswith("split=") and any(split_fits_the_data(moved)):
+            if option.partition("=")[0] in PAIRED and any(True for rule in PAIRS for _ in rule(moved)):
                 continue
             if found := list(of_configuration(moved)):
                 checked.add(_placed(found, option))

@@ -15,7 +15,7 @@ from tapeline.config.overrides import key_of
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, nearest
 from tapeline.lookup import configure
-from tapeline.pipeline.graph import pipeline
+from tapeline.pipeline.graph import present
 
 SERVER, STORAGE = "tensorflow_model_server", "weed"
 KNOWN = ("tapeline", "python3", "python", SERVER, STORAGE, "jupyter", "jupyterlab")
@@ -93,7 +93,7 @@ def _of_step(folder: str, given: tuple[str, ...]) -> tuple[Finding, ...]:
     try:
         call = _call(given)
         config = _configured(folder, call.overrides)
-        steps = call.steps(pipeline(config))
+        steps = call.steps(present(config))
         if call.built is not None:
             built.check(call.built, config, (), steps)
     except Refused as error:
