@@ -65,9 +65,10 @@ def test_a_file_that_is_no_configuration_is_refused(tapeline: Tapeline, machine:
     assert not Path("runs").exists()
 
 
-def test_no_secret_is_written_with_the_overrides(tapeline: Tapeline, folder: Path, without_report: None) -> None:
+def test_a_secret_in_an_override_is_refused_and_not_written(tapeline: Tapeline, folder: Path) -> None:
     query = "dataset.query='SELECT {ticker} -- password=hunter2'"
-    assert tapeline("run", "model=flat", *SMALL, query)[0] == 0
-    record = Path("runs/latest/run.json").read_text()
-    assert "hunter2" not in record
-    assert "dataset.query=***" in record
+    code, out, err = tapeline("run", "model=flat", *SMALL, query)
+    assert (code, out) == (2, "")
+    assert "dataset.query: " in err
+    assert "hunter2" not in err
+    assert not Path("runs").exists()

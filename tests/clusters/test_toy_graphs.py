@@ -26,7 +26,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
         return TOYS
 
     monkeypatch.setattr(planning, "pipeline", pipeline)
-    monkeypatch.setattr(program, "pipeline", pipeline)
+    monkeypatch.setattr(program, "present", pipeline)
     monkeypatch.setattr("tapeline.clusters.step_arguments.STEPS", TOYS)
 
 

@@ -60,6 +60,8 @@ def test_a_part_of_its_name_names_a_run_in_every_command(tapeline: Tapeline, pas
     assert tapeline("canary", f"run={part}")[0] == 0
     assert tapeline("publish", f"run={part}")[0] == 0
     assert tapeline("runs", f"repeat={part}")[0] == 0
+    others = [path.name for path in (past / "runs").glob("2*") if path.name != first]
+    part = next(first[at:] for at in range(len(first), -1, -1) if not any(first[at:] in name for name in others))
     assert f"{first}  accepted" in tapeline("runs", f"remove={part}")[1]
     for line in (["runs", "compare=latst,latest"], ["publish", "run=latst"], ["canary", "run=latst"]):
         code, _, err = tapeline(*line)
