@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tapeline.checks import argo, kfp, pods
+from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.registry import rules
 from tapeline.errors import Finding
@@ -36,10 +38,20 @@ def objects(documents: Sequence[Node]) -> Iterator[Finding]:
     about_pipelines, about_pods = rules("pipeline"), rules("pod")
     for document in documents:
         for rule in (*about_objects, *(about_workflows if argo.is_workflow(document) else ())):
-            yield from rule(document)
+            yield from readable(rule, document, [document])
         for pod in pods.pods(document):
-            yield from (finding for rule in about_pods for finding in rule(pod))
+            for rule in about_pods:
+                yield from readable(rule, pod, [document])
     for pipeline in kfp.pipelines(documents):
         yield from (finding for rule in about_pipelines for finding in rule(pipeline))
         for pod in kfp.pods(pipeline):
             yield from (finding for rule in about_pods for finding in rule(pod))
+
+
+def readable(rule: Callable[..., Iterable[Finding]], about: Any, documents: Sequence[Node]) -> Iterator[Finding]:
+    """The findings of a rule, as far as it can read; where it meets a wrong type, the schemas name that."""
+    try:
+        yield from rule(about)
+    except (AttributeError, TypeError, ValueError):
+        if not any(True for each in documents for _ in fields_fit_their_schema(each)):
+            raise

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tapeline.checks import names
-from tapeline.checks.emitted import objects
-from tapeline.checks.fields import fields_fit_their_schema
+from tapeline.checks.emitted import objects, readable
 from tapeline.checks.nodes import Node, read
 from tapeline.checks.references import Tree
 from tapeline.checks.registry import rules
@@ -56,12 +55,7 @@ def policies(
     nodes = [_named(each, where) for each in documents]
     tree = Tree(nodes, outside)
     for rule in rules("tree"):
-        try:
-            yield from rule(tree)
-        except (AttributeError, TypeError, ValueError):
-            # a value of a wrong type, which the schemas name below
-            if not any(True for node in nodes for _ in fields_fit_their_schema(node)):
-                raise
+        yield from readable(rule, tree, nodes)
     known = set() if known is None else known
     texts = {json.dumps(node.value, default=str): node for node in nodes}
     yield from objects([node for text, node in texts.items() if text not in known])
