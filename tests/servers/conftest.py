@@ -102,7 +102,8 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user=reader dbname=postgres", password=PASSWORD) as base:
-            return base.execute(statement).fetchall()
+            rows: list[tuple[Any, ...]] = base.execute(statement).fetchall()
+            return rows
 
 
 def _postgres_programs() -> Path:

@@ -64,7 +64,7 @@ def filled(bigquery: str, account: Path) -> str:
     from google.cloud import bigquery as driver
 
     options = {"api_endpoint": bigquery}
-    client = driver.Client.from_service_account_json(str(account), client_options=options)  # type: ignore[no-untyped-call]
+    client = driver.Client.from_service_account_json(str(account), client_options=options)
     client.create_dataset("closes", exists_ok=True)
     for market in MARKETS:
         rows = closes().select(pl.col("date").cast(pl.String), market).drop_nulls().rows()
