@@ -77,8 +77,8 @@ def reading() -> None:
                    "time.process_time()); sys.exit(code)", *line]  # fmt: skip
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peak, seconds = map(float, done.stdout.splitlines()[-1].split())
-    told = f"{peak / 1024:,.0f} MiB at the peak (limit {LIMIT}), {seconds:.1f} s of CPU"
-    print(f"  ingest of {ROWS:,} rows, {size:,.0f} MB: {told}")
+    record = f"{peak / 1024:,.0f} MiB at the peak (limit {LIMIT}), {seconds:.1f} s of CPU"
+    print(f"  ingest of {ROWS:,} rows, {size:,.0f} MB: {record}")
 
 
 def _compare(what: str, unit: str, least: float | None) -> None:

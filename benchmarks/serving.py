@@ -98,8 +98,8 @@ async def _load(family: str, folder: Path, port: int, rows: Any) -> tuple[list[f
         while (begun := time.monotonic()) < end:
             try:
                 async with session.post(f"{url}:predict", json={"instances": rows}) as answer:
-                    told = await answer.json(content_type=None)
-                    version = names[told["predictions"][0]["model_version"]]
+                    record = await answer.json(content_type=None)
+                    version = names[record["predictions"][0]["model_version"]]
                 done = time.monotonic()
                 said.append((begun, done, version))
                 answers.append(done - begun)
@@ -109,8 +109,8 @@ async def _load(family: str, folder: Path, port: int, rows: Any) -> tuple[list[f
     async def watch(session: aiohttp.ClientSession) -> None:
         while time.monotonic() < end:
             async with session.get(url) as answer:
-                told = await answer.json(content_type=None)
-            states = told["model_version_status"]
+                record = await answer.json(content_type=None)
+            states = record["model_version_status"]
             loaded.append((time.monotonic(), {int(each["version"]) for each in states if each["state"] != "END"}))
             await asyncio.sleep(0.05)
 

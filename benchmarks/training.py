@@ -60,13 +60,13 @@ def ours(family: str, steps: int) -> float:
     from tapeline import lookup
     from tapeline.models import Rows, Training
 
-    told = lookup.configure([f"model={family}", f"model.steps={steps}"])
+    record = lookup.configure([f"model={family}", f"model.steps={steps}"])
     from tapeline import tensorflow as tf
 
-    tf.device(told.hw.threads, None, required=False)
+    tf.device(record.hw.threads, None, required=False)
     begun = time.perf_counter()
     lookup.family(family).fit(
-        told.model, Rows(*table()), None, Training(lookup.task("direction"), 0, lambda step, score: None)
+        record.model, Rows(*table()), None, Training(lookup.task("direction"), 0, lambda step, score: None)
     )
     return steps / (time.perf_counter() - begun)
 

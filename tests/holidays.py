@@ -34,8 +34,8 @@ def closed(exchange: str) -> dict[str, str]:
 def main() -> None:
     """Write the file."""
     package = f"exchange_calendars {version('exchange_calendars')}"
-    told = {"source": package, "closed": {exchange: closed(exchange) for exchange in EXCHANGES}}
-    TARGET.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    record = {"source": package, "closed": {exchange: closed(exchange) for exchange in EXCHANGES}}
+    TARGET.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

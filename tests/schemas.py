@@ -30,8 +30,8 @@ SOURCES = {
 def packed(definition: Path) -> bytes:
     """The schema of a CRD without what no check reads; equal bytes for an equal schema."""
     with definition.open() as handle:
-        told = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    (version,) = told["spec"]["versions"]
+        record = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    (version,) = record["spec"]["versions"]
     text = json.dumps(_lean(version["schema"]["openAPIV3Schema"]), separators=(",", ":"), sort_keys=True)
     return gzip.compress(text.encode(), 9, mtime=0)
 

@@ -190,9 +190,9 @@ def test_a_family(tapeline: Tapeline, folder: Path, add: Add) -> None:
     add("models", "share", FAMILY, FAMILY_OPTION)
     code, _, err = tapeline("run", "model=share", "gate.threshold=0", "gate.baseline_margin=null")
     assert (code, err) == (0, "")
-    told = metrics(folder)
-    assert told["ran"]["model"] == "share"
-    assert told["test"]["overall"]["accuracy"] == told["baselines"]["majority"]["accuracy"]
+    record = metrics(folder)
+    assert record["ran"]["model"] == "share"
+    assert record["test"]["overall"]["accuracy"] == record["baselines"]["majority"]["accuracy"]
     assert steps(folder)["publish"] == "ran"
     code, _, err = tapeline("run", "model=share", "model.flor=1")
     assert (code, err) == (2, "tapeline: model.flor: unknown key; did you mean floor?\n")

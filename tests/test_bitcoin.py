@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,12 @@ OFF = ["gate.baseline_margin=null", "gate.confidence=null"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with a run of each target, `next_day` and `same_day`, both published."""
-    folder, before = tmp_path_factory.mktemp("bitcoin"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("bitcoin")
+    with chdir(folder):
         for target, gate in (("next_day", OFF), ("same_day", [])):
             assert cli.main(["run", *MODEL, RATE, f"dataset.target={target}", *gate]) == 0
             (folder / target).symlink_to((folder / "runs" / "latest").resolve())
         yield folder
-    finally:
-        os.chdir(before)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def served(place: Path) -> Iterator[Server]:
         yield started
 
 
-def told(place: Path, target: str, name: str = "metrics.json") -> Any:
+def record(place: Path, target: str, name: str = "metrics.json") -> Any:
     return files.read_json(place / target / name)
 
 
@@ -67,7 +64,7 @@ def rows(place: Path, target: str) -> dict[str, np.ndarray]:
 
 
 def test_a_forecast_is_compared_with_its_baselines(place: Path) -> None:
-    metrics = told(place, "next_day")
+    metrics = record(place, "next_day")
     assert metrics["ran"]["task"] == "price"
     assert list(metrics["baselines"]) == ["drift", "persistence", "moving average"]
     assert metrics["config"]["gate"]["metric"] == "rmse"
@@ -80,7 +77,7 @@ def test_a_forecast_is_compared_with_its_baselines(place: Path) -> None:
 
 
 def test_the_same_day_beats_its_baselines_and_is_labelled_a_leak(place: Path) -> None:
-    metrics = told(place, "same_day")
+    metrics = record(place, "same_day")
     assert metrics["gate"]["accepted"] is True
     assert list(metrics["baselines"]) == ["drift", "open", "previous close", "(high+low)/2"]
     assert "(high+low)/2" in metrics["gate"]["reasons"][0]
@@ -100,7 +97,7 @@ def test_pages_show_the_unit_of_the_prices(place: Path) -> None:
 
 
 def test_a_leaderboard_begins_with_the_label(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    metrics = told(place, "same_day")
+    metrics = record(place, "same_day")
     finished = {"overrides": ["model=flat"], "status": "finished", "metrics": metrics, "run": "runs/a"}
     leaderboard.write([finished], tmp_path)
     page = (tmp_path / "leaderboard.html").read_text()

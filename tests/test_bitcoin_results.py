@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,9 @@ HIGHEST = 1274.99
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, crypto_markets: Path) -> Iterator[Path]:
-    folder, before = tmp_path_factory.mktemp("bitcoin"), Path.cwd()
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
+    folder = tmp_path_factory.mktemp("bitcoin")
+    with chdir(folder):
+        yield folder
 
 
 def run(place: Path, crypto_markets: Path, *overrides: str) -> dict[str, Any]:

@@ -92,13 +92,13 @@ def left_behind(folder: Path) -> list[Path]:
     return [path for path in files if not path.is_relative_to(cache) or ".partial" in str(path)]
 
 
-def test_all_mistakes_are_told_at_once(tapeline: Tapeline) -> None:
+def test_all_mistakes_are_reported_at_once(tapeline: Tapeline) -> None:
     code, _, err = tapeline("run", "model.stepz=1", "seed=-1", "gate.threshold=x", "dataset.seeds=2", "nope=1")
     assert code == 2
     assert len(err.splitlines()) == 5
 
 
-def test_mistakes_of_all_kinds_are_told_at_once(tapeline: Tapeline) -> None:
+def test_mistakes_of_all_kinds_are_reported_at_once(tapeline: Tapeline) -> None:
     code, out, err = tapeline("run", "model.stepz=5", "gate.threshold=70", "pubish=false", "foo")
     assert (code, out) == (2, "")
     assert [line.split(":")[1] for line in err.splitlines()] == [
@@ -109,7 +109,7 @@ def test_mistakes_of_all_kinds_are_told_at_once(tapeline: Tapeline) -> None:
         assert (code, len(err.splitlines())) == (2, 2)
 
 
-def test_a_mistake_that_decides_about_others_is_told_alone(tapeline: Tapeline) -> None:
+def test_a_mistake_that_decides_about_others_is_reported_alone(tapeline: Tapeline) -> None:
     """A rule about the path would be wrong where only the source is misspelt."""
     for line in (["dataset.source=cvs", "dataset.path=a.csv"], ["dataset=indizes", "gate.metric=rmse"]):
         code, _, err = tapeline("run", *line)
@@ -264,11 +264,11 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
 
 def test_config_prints_what_overrides_make(tapeline: Tapeline) -> None:
     code, out, _ = tapeline("config", "experiment=snp_flat", "model.steps=", "seed=3", "dataset.path=a b.csv")
-    told = yaml.safe_load(out)
+    record = yaml.safe_load(out)
     assert code == 0
-    assert told["experiment"] == "snp_flat"
-    assert told["model"]["family"] == "flat"
-    assert told["model"]["steps"] == 30000
-    assert told["seed"] == 3
-    assert told["dataset"]["path"] == "a b.csv"
-    assert told["serving"]["name"] == "indices-simulated"
+    assert record["experiment"] == "snp_flat"
+    assert record["model"]["family"] == "flat"
+    assert record["model"]["steps"] == 30000
+    assert record["seed"] == 3
+    assert record["dataset"]["path"] == "a b.csv"
+    assert record["serving"]["name"] == "indices-simulated"

@@ -76,11 +76,11 @@ def test_an_experiment_is_named_as_its_file_gives_its_command_and_sets_no_source
 
 def test_the_published_protocol() -> None:
     for name, hidden in (("snp_flat", None), ("snp_deep", [50, 25])):
-        told = conf.plain(lookup.configure([f"experiment={name}"]))
-        assert told["model"].get("hidden") == hidden
+        record = conf.plain(lookup.configure([f"experiment={name}"]))
+        assert record["model"].get("hidden") == hidden
         unset = ("first", "decay", "depth", "batch_rows", "patience")
-        model = {key: each for key, each in told["model"].items() if key not in unset}
-        assert [told["model"].get(key) for key in unset] == [None] * 5
+        model = {key: each for key, each in record["model"].items() if key not in unset}
+        assert [record["model"].get(key) for key in unset] == [None] * 5
         assert model | {"hidden": 0, "family": 0} == {
             "family": 0, "hidden": 0, "steps": 30000, "report_every": 5000, "learning_rate": 1e-4,
             "initial_sd": 1e-4, "initial_bias": 1.0,
@@ -92,8 +92,8 @@ def test_the_published_protocol() -> None:
             "confidence": None,
             "champion_margin": None,
         }
-        assert told["gate"] == gate
-        assert told["split"] == {"name": "chronological", "train": 0.8, "validation": None, "purge": None}
+        assert record["gate"] == gate
+        assert record["split"] == {"name": "chronological", "train": 0.8, "validation": None, "purge": None}
 
 
 def test_defaults_of_the_serving_name() -> None:
@@ -167,11 +167,11 @@ def test_an_option_has_another_digest_when_its_file_changes(tmp_path: Path, monk
 
 
 def test_places_are_in_no_portable_configuration() -> None:
-    told = conf.flat(conf.plain(lookup.configure([]), places=False))
+    record = conf.flat(conf.plain(lookup.configure([]), places=False))
     assert not [
-        key for key in told if key.split(".")[0] == "target" or (key.startswith("serving.") and key != "serving.name")
+        key for key in record if key.split(".")[0] == "target" or (key.startswith("serving.") and key != "serving.name")
     ]
-    assert "serving.name" in told
+    assert "serving.name" in record
 
 
 def test_another_folder_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

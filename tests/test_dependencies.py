@@ -38,10 +38,10 @@ def names(requirements: Iterable[str]) -> set[str]:
 
 def declared() -> tuple[set[str], set[str]]:
     """The distributions that tapeline may import, with its extras, and those that tests may in addition."""
-    told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = told["project"]["optional-dependencies"].values()
-    ours = names([*told["project"]["dependencies"], *(each for extra in extras for each in extra)])
-    return ours, names(told["dependency-groups"]["dev"])
+    record: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = record["project"]["optional-dependencies"].values()
+    ours = names([*record["project"]["dependencies"], *(each for extra in extras for each in extra)])
+    return ours, names(record["dependency-groups"]["dev"])
 
 
 def imported(path: Path) -> set[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,10 @@ IMAGES = pixels(simulate(9, 6))
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with an accepted run."""
-    folder, before = tmp_path_factory.mktemp("faces"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("faces")
+    with chdir(folder):
         assert cli.main(["run", *TINY]) == 0
         yield folder
-    finally:
-        os.chdir(before)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def ports(place: Path) -> Iterator[list[str]]:
         yield [f"serving.grpc_port={server.grpc_port}", f"serving.rest_port={server.rest_port}"]
 
 
-def told(place: Path, name: str = "metrics.json") -> Any:
+def record(place: Path, name: str = "metrics.json") -> Any:
     return files.read_json(place / "runs" / "latest" / name)
 
 
@@ -87,7 +84,7 @@ def peak() -> float:
 
 
 def test_scores_stand_beside_the_mean_shape(place: Path) -> None:
-    metrics = told(place)
+    metrics = record(place)
     assert metrics["ran"]["task"] == "keypoints"
     overall = metrics["test"]["overall"]
     assert overall["intervals"]["rmse"]["low"] < overall["rmse"] < overall["intervals"]["rmse"]["high"]
@@ -310,7 +307,7 @@ def test_a_search_ends_in_the_training_with_its_best_values(place: Path) -> None
     latest = (place / "runs" / "latest").resolve()
     try:
         assert cli.main(["run", *TINY, *small, *keys, "model.steps=4", "model.report_every=2"]) == 0
-        metrics = told(place)
+        metrics = record(place)
         best = metrics["tune"]["best"]["params"]
         assert set(best) == {"model.convolutions", "model.dropout"}
         assert metrics["trained"]["model"]["convolutions"] == best["model.convolutions"]

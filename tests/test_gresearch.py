@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,19 @@ OPEN = ["gate.threshold=null", "gate.baseline_margin=null", "gate.confidence=nul
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with a run that is published."""
-    folder, before = tmp_path_factory.mktemp("gresearch"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("gresearch")
+    with chdir(folder):
         assert cli.main(["run", *SMALL, *MODEL, *OPEN]) == 0
         (folder / "first").symlink_to((folder / "runs" / "latest").resolve())
         yield folder
-    finally:
-        os.chdir(before)
 
 
-def told(folder: Path, name: str = "metrics.json") -> Any:
+def record(folder: Path, name: str = "metrics.json") -> Any:
     return files.read_json(folder / name)
 
 
 def test_scores_are_those_of_the_predictions(place: Path) -> None:
-    metrics, rows = told(place / "first"), forecasts.read(place / "first" / "predictions.parquet")
+    metrics, rows = record(place / "first"), forecasts.read(place / "first" / "predictions.parquet")
     known = np.isfinite(rows.scored["target"])
     target, forecast = rows.scored["target"][known], rows.scored["prediction"][known, 0]
     wanted = weighted_correlation(target, forecast, rows.scored["weight"][known])
@@ -63,7 +60,7 @@ def test_scores_are_those_of_the_predictions(place: Path) -> None:
 
 
 def test_scores_are_listed_by_asset_and_by_month(place: Path) -> None:
-    metrics, rows = told(place / "first"), forecasts.read(place / "first" / "predictions.parquet")
+    metrics, rows = record(place / "first"), forecasts.read(place / "first" / "predictions.parquet")
     by = metrics["test"]["by"]
     assert set(by) == {"asset", "month"}
     assert sum(each["rows"] for each in by["asset"].values()) == metrics["test"]["overall"]["rows"]
@@ -87,7 +84,7 @@ def test_the_purge_keeps_labels_apart(place: Path) -> None:
 
 def test_the_report_has_its_pictures(place: Path) -> None:
     run = place / "first"
-    parts = (told(run), told(run, "scores.json"), told(run, "profile.json"))
+    parts = (record(run), record(run, "scores.json"), record(run, "profile.json"))
     html = page(*parts, fits.read(run / "fitted.json"), forecasts.read(run / "predictions.parquet"))
     for name in ("by-asset", "by-month", "importance", "windows", "prices"):
         assert f'<figure id="{name}"' in html
@@ -172,7 +169,7 @@ def test_networks_fit_it_with_mini_batches(place: Path, family: str) -> None:
     assert cli.main(["run", *SMALL[1:], "dataset=gresearch", *model, *OPEN, "publish=false"]) == 0
     latest = place / "runs" / "latest"
     assert np.isfinite(forecasts.read(latest / "predictions.parquet").scored["prediction"]).all()
-    assert told(latest)["test"]["overall"]["weighted_correlation"] is not None
+    assert record(latest)["test"]["overall"]["weighted_correlation"] is not None
 
 
 def test_original_choices_are_a_tables_own(place: Path) -> None:

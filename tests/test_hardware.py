@@ -81,5 +81,5 @@ def test_the_table_of_checks_agrees_with_the_wheels(version: str) -> None:
 
 def test_the_wheel_that_is_installed_is_built_as_the_table_says() -> None:
     wheel = distribution("tensorflow")
-    told = runpy.run_path(str(wheel.locate_file("tensorflow/python/platform/build_info.py")))["build_info"]
-    assert list(told["cuda_compute_capabilities"]) == BUILT[wheel.version]
+    record = runpy.run_path(str(wheel.locate_file("tensorflow/python/platform/build_info.py")))["build_info"]
+    assert list(record["cuda_compute_capabilities"]) == BUILT[wheel.version]

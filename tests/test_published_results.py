@@ -22,17 +22,17 @@ def test_flat_is_the_published_one_in_any_row_order_and_rejected(
 ) -> None:
     code, out, err = tapeline("run", "experiment=snp_flat", *csv(closing_data))
     assert (code, err) == (0, "")
-    told = metrics(folder)
-    assert told["test"]["overall"]["confusion"] == {"tp": 32, "fp": 3, "fn": 112, "tn": 141}
-    assert [round(point["score"], 6) for point in told["train"]["trace"]] == FLAT_TRACE
-    assert [point["step"] for point in told["train"]["trace"]] == [5000, 10000, 15000, 20000, 25000, 30000]
-    assert told["data"]["rows"] == {"train": 1152, "validation": 0, "test": 288}
+    record = metrics(folder)
+    assert record["test"]["overall"]["confusion"] == {"tp": 32, "fp": 3, "fn": 112, "tn": 141}
+    assert [round(point["score"], 6) for point in record["train"]["trace"]] == FLAT_TRACE
+    assert [point["step"] for point in record["train"]["trace"]] == [5000, 10000, 15000, 20000, 25000, 30000]
+    assert record["data"]["rows"] == {"train": 1152, "validation": 0, "test": 288}
     reasons = ["accuracy 0.600694 is not above 0.7"]
-    assert told["gate"] == {"accepted": False, "reasons": reasons, "metric": "accuracy"}
-    assert told["baselines"]["majority"]["accuracy"] == 0.5
-    assert round(told["baselines"]["sign of ftse_log_return_0"]["accuracy"], 4) == 0.6979
-    assert round(told["baselines"]["sign of dax_log_return_0"]["accuracy"], 4) == 0.6667
-    assert round(told["baselines"]["sign of snp_log_return_1"]["accuracy"], 4) == 0.4792
+    assert record["gate"] == {"accepted": False, "reasons": reasons, "metric": "accuracy"}
+    assert record["baselines"]["majority"]["accuracy"] == 0.5
+    assert round(record["baselines"]["sign of ftse_log_return_0"]["accuracy"], 4) == 0.6979
+    assert round(record["baselines"]["sign of dax_log_return_0"]["accuracy"], 4) == 0.6667
+    assert round(record["baselines"]["sign of snp_log_return_1"]["accuracy"], 4) == 0.4792
     assert not (folder / "store").exists()
     assert "rejected" in out
 
@@ -48,10 +48,10 @@ def test_flat_is_the_published_one_in_any_row_order_and_rejected(
 def test_deep_is_the_published_one_and_accepted(tapeline: Tapeline, folder: Path, closing_data: Path) -> None:
     code, _, err = tapeline("run", "experiment=snp_deep", *csv(closing_data))
     assert (code, err) == (0, "")
-    told = metrics(folder)
-    assert round(told["test"]["overall"]["accuracy"], 6) in (0.722222, 0.725694)
-    assert (told["test"]["overall"]["confusion"]["tp"], told["test"]["overall"]["confusion"]["fn"]) == (90, 54)
-    assert told["gate"]["accepted"] is True
+    record = metrics(folder)
+    assert round(record["test"]["overall"]["accuracy"], 6) in (0.722222, 0.725694)
+    assert (record["test"]["overall"]["confusion"]["tp"], record["test"]["overall"]["confusion"]["fn"]) == (90, 54)
+    assert record["gate"]["accepted"] is True
     assert (folder / "store" / "indices" / "1" / "saved_model.pb").is_file()
 
 

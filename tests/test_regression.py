@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
+from contextlib import chdir
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,14 @@ POOR = [*toy.MODEL[:2], "model.steps=5", "model.report_every=5", "model.learning
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with a first run, accepted and published."""
-    folder, before = tmp_path_factory.mktemp("toy"), Path.cwd()
-    os.chdir(folder)
-    try:
-        with toy.installed(folder):
-            assert cli.main(["run", *toy.MODEL, "gate.confidence=0.95"]) == 0
-            (folder / "first").symlink_to((folder / "runs" / "latest").resolve())
-            yield folder
-    finally:
-        os.chdir(before)
+    folder = tmp_path_factory.mktemp("toy")
+    with chdir(folder), toy.installed(folder):
+        assert cli.main(["run", *toy.MODEL, "gate.confidence=0.95"]) == 0
+        (folder / "first").symlink_to((folder / "runs" / "latest").resolve())
+        yield folder
 
 
-def told(folder: Path, name: str = "metrics.json") -> Any:
+def record(folder: Path, name: str = "metrics.json") -> Any:
     return files.read_json(folder / name)
 
 
@@ -51,7 +47,7 @@ def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
 
 
 def test_it_is_accepted_by_its_lead_over_the_best_baseline(place: Path) -> None:
-    metrics = told(place / "first")
+    metrics = record(place / "first")
     assert metrics["gate"]["accepted"] is True
     assert [name in metrics["gate"]["reasons"][0] for name in metrics["baselines"]] == [False, True, False]
     assert metrics["config"]["gate"]["metric"] == "rmse"
@@ -79,7 +75,7 @@ def test_the_page_shows_numbers_and_no_classes(place: Path) -> None:
 
 def test_a_lead_that_may_be_chance_is_too_little(place: Path) -> None:
     assert cli.main(["run", *POOR, "model.steps=40", "gate.confidence=0.9999", "publish=false"]) == 0
-    metrics = told(place / "runs" / "latest")
+    metrics = record(place / "runs" / "latest")
     assert metrics["test"]["overall"]["rmse"] < metrics["baselines"]["zero"]["rmse"]
     assert metrics["gate"]["accepted"] is False
     assert "at least 0" in metrics["gate"]["reasons"][0]
@@ -88,7 +84,7 @@ def test_a_lead_that_may_be_chance_is_too_little(place: Path) -> None:
 
 def test_the_champion_is_compared_in_the_same_metric(place: Path) -> None:
     assert cli.main(["run", *POOR, "gate.baseline_margin=null", "gate.champion_margin=0.05"]) == 0
-    metrics = told(place / "runs" / "latest")
+    metrics = record(place / "runs" / "latest")
     assert metrics["gate"]["accepted"] is False
     assert metrics["champion"]["score"] < metrics["champion"]["candidate"]
     assert metrics["champion"]["rows"] == 80, "the purge left no train row whose label reaches a test row"
@@ -147,7 +143,7 @@ def test_kfps_page_has_its_numbers(place: Path) -> None:
     paths = {name: place / "first" / f"{name}.json" for name in ("metrics", "scores")}
     paths["predictions"] = place / "first" / "predictions.parquet"
     shown = ui.SHOWN["metrics"](paths)
-    metrics = told(place / "first")
+    metrics = record(place / "first")
     assert shown["baseline"] == metrics["baselines"]["zero"]["rmse"]
     assert shown["rmse.low"] < shown["rmse"] < shown["rmse.high"]
     assert ui.SHOWN["scores"](paths) == {}
@@ -157,7 +153,7 @@ def test_a_task_of_its_own_reads_the_context(place: Path) -> None:
     """One module: its metric is in the gate, in scores and in the report."""
     model = ["dataset=traded", *toy.MODEL[1:]]
     assert cli.main(["run", *model, "gate.metric=profit", "gate.threshold=0.1", "publish=false"]) == 0
-    metrics = told(place / "runs" / "latest")
+    metrics = record(place / "runs" / "latest")
     rows = predictions.read(place / "runs" / "latest" / "predictions.parquet").scored
     earned = np.mean(np.sign(rows["prediction"][:, 0]) * np.r_[np.diff(rows["close"]), 0])
     assert metrics["test"]["overall"]["profit"] == pytest.approx(earned)

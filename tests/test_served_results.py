@@ -67,11 +67,11 @@ def test_the_published_answers(
     data = ["dataset.source=csv", f"dataset.path={closing_data}", f"serving.store={folder}/store"]
     code, out, err = tapeline("predict", "json=true", *keys, *data)
     assert code == 0, err
-    told = json.loads(out.splitlines()[-1])
-    assert list(told) == ["date", "prediction", "probability", "model_version", "version", "latency_ms"]
-    assert (told["date"], told["version"]) == (DAY, 1)
-    assert told["prediction"] in ((expected,) if expected is not None else (0, 1))
-    assert sum(told["probability"]) == pytest.approx(1)
+    record = json.loads(out.splitlines()[-1])
+    assert list(record) == ["date", "prediction", "probability", "model_version", "version", "latency_ms"]
+    assert (record["date"], record["version"]) == (DAY, 1)
+    assert record["prediction"] in ((expected,) if expected is not None else (0, 1))
+    assert sum(record["probability"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", NAMES)

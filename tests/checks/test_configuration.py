@@ -172,10 +172,10 @@ def test_a_mistake_in_a_dockerfile_is_one_line(planted: Planted, monkeypatch: py
     text = RIGHT.replace(planted.path, planted.value) if planted.path else f"{RIGHT}{planted.value}\n"
     assert text != RIGHT
     assert found(RIGHT) == []
-    told = found(text)
-    assert len({each.partition(": ")[2].partition(": ")[2] for each in told}) == 1
-    assert told[0].startswith("Dockerfile: line ")
-    assert told[0].endswith(planted.line)
+    record = found(text)
+    assert len({each.partition(": ")[2].partition(": ")[2] for each in record}) == 1
+    assert record[0].startswith("Dockerfile: line ")
+    assert record[0].endswith(planted.line)
     forget(planted.rule, monkeypatch)
     assert found(text) == []
 

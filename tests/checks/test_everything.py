@@ -99,6 +99,6 @@ def test_a_file_that_was_edited_is_named(path: str, right: str, wrong: str, line
     file.write_text(file.read_text().replace(right, wrong))
     code, out, err = tapeline("check")
     assert (code, out) == (2, "")
-    told = err.splitlines()
-    assert all(each.startswith("tapeline: ") and len(re.findall("; ", each)) >= 1 for each in told)
-    assert any(path in each and line in each for each in told), err
+    record = err.splitlines()
+    assert all(each.startswith("tapeline: ") and len(re.findall("; ", each)) >= 1 for each in record)
+    assert any(path in each and line in each for each in record), err

@@ -181,19 +181,19 @@ def test_a_mistake_in_a_kustomization_is_one_line(path: str, value: Any, line: s
     file = tree / "base" / "kustomization.yaml"
     right = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump(plant(right, path, value)))
-    told = [str(each) for each in kustomize.check_files(tree, "deploy/kustomize")]
+    record = [str(each) for each in kustomize.check_files(tree, "deploy/kustomize")]
     where = "deploy/kustomize/base/kustomization.yaml: "
-    assert told == [where + line.replace("[8]", f"[{len(right['resources'])}]")]
+    assert record == [where + line.replace("[8]", f"[{len(right['resources'])}]")]
 
 
 def test_a_component_without_a_readme_and_a_file_that_is_no_yaml_are_found(tmp_path: Path) -> None:
     tree = _copy(tmp_path)
     (tree / "components" / "with-tls" / "README.md").unlink()
     (tree / "base" / "models.yaml").write_text("kind: [\n")
-    told = [str(each) for each in kustomize.check_files(tree, "deploy/kustomize")]
-    assert len(told) == 2
-    assert told[0].startswith("deploy/kustomize/base/models.yaml, line 2: is not valid YAML: ")
-    assert told[1].endswith("kustomization.yaml: the component has no README.md; "
+    record = [str(each) for each in kustomize.check_files(tree, "deploy/kustomize")]
+    assert len(record) == 2
+    assert record[0].startswith("deploy/kustomize/base/models.yaml, line 2: is not valid YAML: ")
+    assert record[1].endswith("kustomization.yaml: the component has no README.md; "
                             "write one: what it does, what it needs, and one command")  # fmt: skip
 
 

@@ -196,8 +196,8 @@ def test_of_sixty_mistakes_most_are_found(capsys: pytest.CaptureFixture[str], mo
     for each in missed:
         print(f"  not found: {each.target} {each.path}: {each.tells}; but {found_by(each)}")
     print(f"found {len(MISTAKES) - len(missed)} of {len(MISTAKES)} planted mistakes")
-    told = capsys.readouterr().out
-    assert len(MISTAKES) - len(missed) >= LEAST, told
+    record = capsys.readouterr().out
+    assert len(MISTAKES) - len(missed) >= LEAST, record
     assert {name for name in rules() if name.partition(".")[0] in MODULES} <= used, "each rule finds one of them"
 
 

@@ -88,8 +88,8 @@ def ended(kubectl: Kubectl, namespace: str, pod: Mapping[str, Any], seconds: int
         if any(each["state"].get("waiting", {}).get("reason") in STUCK for each in parts):
             break
     if status["phase"] != "Succeeded":
-        told = kubectl("-n", namespace, "describe", "pod", name)
+        record = kubectl("-n", namespace, "describe", "pod", name)
         ran = [each["name"] for each in parts if "terminated" in each["state"]]
         logs = [kubectl("-n", namespace, "logs", name, "-c", each) for each in ran]
-        raise AssertionError("\n".join([f"{name}: {status['phase']}", *logs, told]))
+        raise AssertionError("\n".join([f"{name}: {status['phase']}", *logs, record]))
     return kubectl("-n", namespace, "logs", name, "-c", pod["spec"]["containers"][-1]["name"])

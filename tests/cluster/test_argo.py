@@ -35,10 +35,10 @@ def _store(namespace: str, name: str) -> str:
 
 def _both(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     """Submit a line, run it here, and compare every byte of the two metrics.json; what submit said."""
-    told = subprocess_tapeline("submit", *submitted, *line, "apply=true", cwd=folder)
-    assert told.returncode == 0, told.stderr
+    shown = subprocess_tapeline("submit", *submitted, *line, "apply=true", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
     _same_here(folder, submitted, line)
-    return told
+    return shown
 
 
 def _same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> None:
@@ -56,9 +56,9 @@ def _same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) 
 def test_step_by_step_accepted_with_parameters(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
     """The template is the published protocol with layers; the run makes it linear, and shorter."""
     line = ("experiment=snp_deep", "model=flat", "model.steps=3000", "gate.threshold=0.4")
-    told = _both(folder, (*submit, _store(namespace, "stepwise")), line)
-    assert "accepted: accuracy" in told.stdout
-    assert "published: indices-simulated version 1" in told.stdout
+    shown = _both(folder, (*submit, _store(namespace, "stepwise")), line)
+    assert "accepted: accuracy" in shown.stdout
+    assert "published: indices-simulated version 1" in shown.stdout
     record = json.loads((folder / "runs" / "latest" / "run.json").read_text())
     assert record["target"] == "argo"
     assert {each["how"] for each in record["steps"]} == {"ran"}
@@ -67,16 +67,16 @@ def test_step_by_step_accepted_with_parameters(folder: Path, submit: tuple[str, 
 
 def test_fused_accepted(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
     where = (*submit, "target.granularity=fused", _store(namespace, "fused"))
-    told = _both(folder, where, (*LINE, "gate.threshold=0.4"))
-    assert "publish    ran" in told.stdout
+    shown = _both(folder, where, (*LINE, "gate.threshold=0.4"))
+    assert "publish    ran" in shown.stdout
 
 
 def test_fused_rejected(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
-    told = _both(
+    shown = _both(
         folder, (*submit, "target.granularity=fused", _store(namespace, "none")), (*LINE, "gate.threshold=0.9")
     )
-    assert "rejected: accuracy" in told.stdout
-    assert "publish    skipped accepted is not true" in told.stdout
+    assert "rejected: accuracy" in shown.stdout
+    assert "publish    skipped accepted is not true" in shown.stdout
 
 
 def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
@@ -88,10 +88,10 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         pod = _training(kubectl, namespace)
         kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")
-        told, problem = process.communicate()
+        shown, problem = process.communicate()
     assert process.returncode == 0, problem
-    assert "train      again   try 1 was lost" in told
-    assert "rejected: accuracy" in told
+    assert "train      again   try 1 was lost" in shown
+    assert "rejected: accuracy" in shown
     _same_here(folder, submit, line)
 
 
@@ -117,10 +117,10 @@ def test_a_value_that_is_more_than_a_value_is_refused_here(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl, text: str
 ) -> None:
     before = kubectl("-n", namespace, "get", "workflows", "-oname")
-    told = subprocess_tapeline("submit", *submit, _store(namespace, "stepwise"), text, cwd=folder)
-    assert told.returncode == 2
-    assert text.partition("=")[0] in told.stderr
-    assert len(told.stderr.splitlines()) == 1
+    shown = subprocess_tapeline("submit", *submit, _store(namespace, "stepwise"), text, cwd=folder)
+    assert shown.returncode == 2
+    assert text.partition("=")[0] in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
     assert kubectl("-n", namespace, "get", "workflows", "-oname") == before
     assert not (folder / "runs").exists()
 
@@ -160,8 +160,8 @@ def _raw(kubectl: Kubectl, namespace: str, name: str, value: str) -> str:
         "metadata": {"generateName": "raw-"},
         "spec": spec,
     }
-    told = kubectl("-n", namespace, "create", "-f", "-", "-ojson", stdin=json.dumps(about))
-    return str(json.loads(told)["metadata"]["name"])
+    shown = kubectl("-n", namespace, "create", "-f", "-", "-ojson", stdin=json.dumps(about))
+    return str(json.loads(shown)["metadata"]["name"])
 
 
 def _ended(kubectl: Kubectl, namespace: str, run: str) -> list[dict[str, str]]:
@@ -180,5 +180,5 @@ def test_the_shipped_files_are_such_as_this_argo_takes(kubectl: Kubectl) -> None
     things = [yaml.safe_load(path.read_text()) for path in paths]
     for each in things:
         each["metadata"]["namespace"] = "default"
-    told = kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps({**LIST, "items": things}))
-    assert len(told.splitlines()) == len(paths) > 0
+    shown = kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps({**LIST, "items": things}))
+    assert len(shown.splitlines()) == len(paths) > 0

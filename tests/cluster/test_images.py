@@ -86,24 +86,24 @@ def lock(name: str) -> Path:
 def test_an_image_holds_its_lock_and_trains(
     kubectl: Kubectl, namespace: str, image: Image, here: Path, name: str
 ) -> None:
-    told = json.loads(ended(kubectl, namespace, pod(name, image(name))).splitlines()[-1])
-    assert (told["user"], told["writable"], told["compiled"]) == (10001, ["/tmp"], [True, True])
+    record = json.loads(ended(kubectl, namespace, pod(name, image(name))).splitlines()[-1])
+    assert (record["user"], record["writable"], record["compiled"]) == (10001, ["/tmp"], [True, True])
 
     wanted = dict(line.split("==") for line in lock(name).read_text().splitlines())
-    held = {canonical(each): version for each, version in told["distributions"].items()}
+    held = {canonical(each): version for each, version in record["distributions"].items()}
     assert held.pop("tapeline")
     assert held == {canonical(each): version for each, version in wanted.items()}
-    assert told["code"] == BUILT[wanted["tensorflow"]]
-    assert told["compiler"] == [name != "cpu"] * 2
+    assert record["code"] == BUILT[wanted["tensorflow"]]
+    assert record["compiler"] == [name != "cpu"] * 2
 
-    ours, seen = cache.environment(), told["environment"]
+    ours, seen = cache.environment(), record["environment"]
     assert seen["requirements.lock"] == files.digest_path(lock(name))
     assert seen["tapeline's source"] == ours["tapeline's source"]
 
-    fitted, laptop = told["fitted"], json.loads((here / "fitted.json").read_text())
+    fitted, laptop = record["fitted"], json.loads((here / "fitted.json").read_text())
     assert (fitted["device"], fitted["tensorflow"]) == ("cpu", wanted["tensorflow"])
     assert (fitted["hw"], CARDS[fitted["hw"]][2]) == (PROFILES[name], name)
     if fitted["tensorflow"] == laptop["tensorflow"] and seen["processor"] == ours["processor"]:
-        assert told["weights"] == weights(here)
+        assert record["weights"] == weights(here)
     scores = [[point["score"] for point in each["traces"][0]] for each in (fitted, laptop)]
     assert scores[0] == pytest.approx(scores[1], abs=0.005)

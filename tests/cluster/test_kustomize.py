@@ -84,8 +84,8 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubec
     first = submit(kubectl, tmp_path, "model=flat", "gate.threshold=0.5", "target.granularity=step")
     assert first["gate"]["accepted"]
     ready(kubectl)
-    told = ask(kubectl, "asks-first")
-    assert (told["date"], told["version"], told["model_version"]) == ("2014-08-12", 1, first["model_version"])
+    record = ask(kubectl, "asks-first")
+    assert (record["date"], record["version"], record["model_version"]) == ("2014-08-12", 1, first["model_version"])
 
     before = [
         (each["metadata"]["name"], each["status"]["containerStatuses"][0]["restartCount"]) for each in servers(kubectl)
@@ -93,9 +93,9 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubec
     second = submit(kubectl, tmp_path, "model=deep")
     assert second["gate"]["accepted"]
     assert second["test"]["overall"]["accuracy"] > first["test"]["overall"]["accuracy"]
-    told = ask(kubectl, "asks-second")
-    assert (told["version"], told["model_version"]) == (2, second["model_version"])
-    assert sum(told["probability"]) == pytest.approx(1)
+    record = ask(kubectl, "asks-second")
+    assert (record["version"], record["model_version"]) == (2, second["model_version"])
+    assert sum(record["probability"]) == pytest.approx(1)
 
     rejected = submit(kubectl, tmp_path, "model=flat", "seed=1")
     assert not rejected["gate"]["accepted"]
@@ -103,8 +103,8 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(kubectl: Kubec
     kubectl("-n", NAMESPACE, "create", "job", "--from=cronjob/rollback", "rollback-1")
     kubectl("-n", NAMESPACE, "wait", "job/rollback-1", "--for=condition=complete", "--timeout=120s")
     time.sleep(10)  # two looks of the server's
-    told = ask(kubectl, "asks-third")
-    assert (told["version"], told["model_version"]) == (1, first["model_version"])
+    record = ask(kubectl, "asks-third")
+    assert (record["version"], record["model_version"]) == (1, first["model_version"])
     after = [
         (each["metadata"]["name"], each["status"]["containerStatuses"][0]["restartCount"]) for each in servers(kubectl)
     ]
@@ -120,7 +120,7 @@ def test_who_reaches_whom(kubectl: Kubectl) -> None:
     places = [*SERVER, api, s3, others[0]]
     client = reach(kubectl, "client", verify.CLIENT, places)
     assert [place for place, open_to in client.items() if open_to] == SERVER
-    assert not any(reach(kubectl, "stranger", {}, places).values())
+    assert not any(reach(kubectl, "other", {}, places).values())
     training = reach(kubectl, "training", {"tapeline.dev/role": "runner"}, places)
     assert [place for place, open_to in training.items() if open_to] == [api, s3]
 
@@ -274,8 +274,8 @@ def test_of_two_servers_one_may_be_killed(kubectl: Kubectl, tmp_path: Path) -> N
     time.sleep(20)
     kubectl("-n", NAMESPACE, "delete", "pod", servers(kubectl)[0]["metadata"]["name"], "--wait=false")
     kubectl("-n", NAMESPACE, "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
-    told = json.loads(kubectl("-n", NAMESPACE, "logs", "pod/asker").splitlines()[-1])
-    assert told["failed"] == 0, told
+    record = json.loads(kubectl("-n", NAMESPACE, "logs", "pod/asker").splitlines()[-1])
+    assert record["failed"] == 0, record
     kubectl("-n", NAMESPACE, "delete", "hpa/serving", "pod/asker")
     kubectl("-n", NAMESPACE, "scale", "deployment/serving", "--replicas=1")
 
@@ -291,13 +291,13 @@ def test_models_from_the_object_store(kubectl: Kubectl, tmp_path: Path) -> None:
     stored = (f"serving.store={url}", "target.store_secret=object-store")
     first = submit(kubectl, tmp_path, "model=flat", "gate.threshold=0.5", *stored)
     ready(kubectl)
-    told = ask(kubectl, "asks-mirror-first")
-    assert (told["version"], told["model_version"]) == (1, first["model_version"])
+    record = ask(kubectl, "asks-mirror-first")
+    assert (record["version"], record["model_version"]) == (1, first["model_version"])
     before = servers(kubectl)[0]["metadata"]["name"]
     second = submit(kubectl, tmp_path, "model=deep", *stored)
     time.sleep(20)  # a look of the mirror's, and one of the server's
-    told = ask(kubectl, "asks-mirror-second")
-    assert (told["version"], told["model_version"]) == (2, second["model_version"])
+    record = ask(kubectl, "asks-mirror-second")
+    assert (record["version"], record["model_version"]) == (2, second["model_version"])
     kubectl("-n", NAMESPACE, "create", "job", "--from=cronjob/rollback", "rollback-2")
     kubectl("-n", NAMESPACE, "wait", "job/rollback-2", "--for=condition=complete", "--timeout=120s")
     time.sleep(20)

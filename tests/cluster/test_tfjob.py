@@ -25,12 +25,12 @@ def submit(kubectl: Kubectl, namespace: str, image: Image) -> tuple[str, ...]:
 @pytest.mark.parametrize(("threshold", "decision"), [("0.4", "accepted"), ("0.9", "rejected")])
 def test_the_job_gives_the_same_bytes(folder: Path, submit: tuple[str, ...], threshold: str, decision: str) -> None:
     line = (*LINE, f"gate.threshold={threshold}")
-    told = subprocess_tapeline("submit", *submit, *line, cwd=folder)
-    assert told.returncode == 0, told.stderr
-    steps = [row.split()[0] for row in told.stdout.splitlines() if row.startswith("  ")]
+    record = subprocess_tapeline("submit", *submit, *line, cwd=folder)
+    assert record.returncode == 0, record.stderr
+    steps = [row.split()[0] for row in record.stdout.splitlines() if row.startswith("  ")]
     assert steps == ["ingest", "features", "train", "export", "evaluate", "gate", "report", "publish"]
-    assert f"\n{decision}: accuracy" in told.stdout
-    assert ("published: indices-simulated version" in told.stdout) == (decision == "accepted")
+    assert f"\n{decision}: accuracy" in record.stdout
+    assert ("published: indices-simulated version" in record.stdout) == (decision == "accepted")
     theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
     here = folder / "here"
     here.mkdir()
@@ -45,10 +45,10 @@ def test_what_tapeline_refuses_is_said_and_not_tried_again(
 ) -> None:
     """The path is plain here; that there is no such file, only the pod can know."""
     line = ("dataset.source=csv", "dataset.path=https://127.0.0.1:9/closes.csv")
-    told = subprocess_tapeline("submit", *submit, *line, cwd=folder)
-    assert told.returncode == 2
-    assert "https://127.0.0.1:9/closes.csv" in told.stderr
-    assert "see kubectl -n" in told.stderr
+    record = subprocess_tapeline("submit", *submit, *line, cwd=folder)
+    assert record.returncode == 2
+    assert "https://127.0.0.1:9/closes.csv" in record.stderr
+    assert "see kubectl -n" in record.stderr
     pods = json.loads(kubectl("-n", namespace, "get", "pods", "-ojson"))["items"]
     failed = [each for each in pods if each["status"]["phase"] == "Failed"]
     assert len(failed) == 1

@@ -126,8 +126,8 @@ def ready(kubectl: Kubectl, seconds: int = 180) -> None:
 
 def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
     """The serving pods that are not on their way out."""
-    told = kubectl("-n", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=serving", "-o", "json")
-    return [each for each in json.loads(told)["items"] if "deletionTimestamp" not in each["metadata"]]
+    record = kubectl("-n", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=serving", "-o", "json")
+    return [each for each in json.loads(record)["items"] if "deletionTimestamp" not in each["metadata"]]
 
 
 def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
     shutil.rmtree(folder / "built")
     done = subprocess_tapeline("submit", *typed, cwd=folder)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
-    return told
+    record: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    return record
 
 
 def pod(name: str, labels: Mapping[str, str], words: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -155,13 +155,13 @@ def pod(name: str, labels: Mapping[str, str], words: Sequence[str], **more: Any)
 def reach(kubectl: Kubectl, name: str, labels: Mapping[str, str], places: Sequence[str]) -> dict[str, bool]:
     """Where a pod with these labels can connect to."""
     about = pod(name, labels, ["python3", "-c", CONNECT, *places], restartPolicy="Never")
-    told: dict[str, bool] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240))
+    record: dict[str, bool] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240))
     kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
-    return told
+    return record
 
 
 def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
-    """What a client in the cluster is told about 2014-08-12."""
+    """What a client in the cluster gets as the answer for 2014-08-12."""
     words = [
         "predict",
         "json=true",
@@ -173,9 +173,9 @@ def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
     about = pod(name, verify.CLIENT, [*pods.COMMAND, *words])
     about["spec"]["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": "/data"})
     about["spec"]["volumes"].append({"name": "data", "configMap": {"name": "closes"}})
-    told: dict[str, Any] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240).splitlines()[-1])
+    record: dict[str, Any] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240).splitlines()[-1])
     kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
-    return told
+    return record
 
 
 Probe = Callable[[], Any]

@@ -170,12 +170,12 @@ def test_the_digest_tells_templates_apart_and_not_namespaces() -> None:
 
 def test_nothing_is_lost_on_the_way_through_the_models() -> None:
     """Hera's models drop in silence what they do not know; the schema then has nothing to complain about."""
-    told = pods(*TYPED[3])["gate"]
-    assert told["container"]["terminationMessagePolicy"] == "FallbackToLogsOnError"
-    assert told["container"]["workingDir"] == "/workspace"
+    record = pods(*TYPED[3])["gate"]
+    assert record["container"]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert record["container"]["workingDir"] == "/workspace"
     secret = {"secretKeyRef": {"name": "keys", "key": "AWS_ACCESS_KEY_ID", "optional": True}}
-    assert {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret} in told["container"]["env"]
+    assert {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret} in record["container"]["env"]
     data = {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}}
     assert data in pods(*TYPED[4])["ingest"]["volumes"]
-    assert told["retryStrategy"]["limit"] == 3
-    assert "exitCode" in told["retryStrategy"]["expression"]
+    assert record["retryStrategy"]["limit"] == 3
+    assert "exitCode" in record["retryStrategy"]["expression"]

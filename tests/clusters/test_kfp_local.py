@@ -105,21 +105,21 @@ def test_a_price_forecast_gives_the_same_bytes(
     assert scalars["metadata"]["rmse.low"] < scalars["metadata"]["rmse"] < scalars["metadata"]["rmse.high"]
 
 
-def _shows(run: Path, told: dict[str, Any]) -> None:
+def _shows(run: Path, record: dict[str, Any]) -> None:
     """What the pages of KFP would show."""
     (scalars,) = _artifacts(run / "gate")["metrics"]
-    assert scalars["metadata"]["accuracy"] == told["test"]["overall"]["accuracy"]
+    assert scalars["metadata"]["accuracy"] == record["test"]["overall"]["accuracy"]
     assert scalars["metadata"]["accuracy.low"] < scalars["metadata"]["accuracy"] < scalars["metadata"]["accuracy.high"]
     assert scalars["metadata"]["threshold"] == 0
-    assert scalars["metadata"]["baseline"] == max(each["accuracy"] for each in told["baselines"].values())
+    assert scalars["metadata"]["baseline"] == max(each["accuracy"] for each in record["baselines"].values())
     (curves,) = _artifacts(run / "evaluate")["scores"]
     down = [each["row"] for each in curves["metadata"]["confusionMatrix"]["rows"]][1]
-    assert down == [told["test"]["overall"]["confusion"]["fn"], told["test"]["overall"]["confusion"]["tp"]]
+    assert down == [record["test"]["overall"]["confusion"]["fn"], record["test"]["overall"]["confusion"]["tp"]]
     points = [(each["falsePositiveRate"], each["recall"]) for each in curves["metadata"]["confidenceMetrics"]]
     area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
-    assert area == pytest.approx(told["test"]["overall"]["auc"])
+    assert area == pytest.approx(record["test"]["overall"]["auc"])
 
 
 def _artifacts(task: Path) -> dict[str, Any]:
-    told = json.loads((task / "executor_output.json").read_text())["artifacts"]
-    return {name: each["artifacts"] for name, each in told.items()}
+    record = json.loads((task / "executor_output.json").read_text())["artifacts"]
+    return {name: each["artifacts"] for name, each in record.items()}

@@ -100,16 +100,16 @@ def test_nothing_reads_what_publish_makes() -> None:
 @pytest.mark.parametrize("typed", CASES, ids=" ".join)
 def test_each_container_says_what_it_runs_and_who_it_is(typed: list[str]) -> None:
     (spec, platform), _ = _files(*typed)
-    told = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, each in spec["deploymentSpec"]["executors"].items():
         container = each["container"]
         assert container["command"] == list(pods.COMMAND)
         assert container["args"][:2] == ["step", name.removeprefix("exec-")]
         assert container["image"].rpartition(":")[2] not in ("", "latest")
         assert not {"sh", "bash", "-c"} & {*container["command"], *container["args"]}
-        assert told[name]["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-")
+        assert record[name]["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-")
         user = str(pods.USER)
-        assert told[name]["securityContext"] == {"runAsUser": user, "runAsGroup": user, "runAsNonRoot": True}
+        assert record[name]["securityContext"] == {"runAsUser": user, "runAsGroup": user, "runAsNonRoot": True}
 
 
 def test_what_looks_at_the_world_is_never_cached() -> None:
@@ -128,39 +128,41 @@ def test_what_looks_at_the_world_is_never_cached() -> None:
 
 def test_the_accelerator_is_a_resource_of_train_alone() -> None:
     (spec, platform), _ = _files("hw=gpu")
-    told = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     resources = {name: each["container"]["resources"] for name, each in spec["deploymentSpec"]["executors"].items()}
     assert [name for name, each in resources.items() if "accelerator" in each] == ["exec-train"]
     assert resources["exec-train"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["exec-train"]["accelerator"]["resourceCount"] == "1"
-    assert [name for name, each in told.items() if "tolerations" in each or "nodeSelector" in each] == ["exec-train"]
-    assert told["exec-train"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-tesla-k80"}
-    assert told["exec-train"]["tolerations"] == [
+    assert [name for name, each in record.items() if "tolerations" in each or "nodeSelector" in each] == ["exec-train"]
+    assert record["exec-train"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-tesla-k80"}
+    assert record["exec-train"]["tolerations"] == [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     ]
 
 
 def test_store_data_and_secrets_are_where_they_are_needed() -> None:
     (_, platform), _ = _files("dataset.source=csv", "dataset.path=/data/c.csv")
-    told = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    mounts = {name: [(m["constant"], m["mountPath"]) for m in each.get("pvcMount", [])] for name, each in told.items()}
+    record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounts = {
+        name: [(m["constant"], m["mountPath"]) for m in each.get("pvcMount", [])] for name, each in record.items()
+    }
     assert {name: each for name, each in mounts.items() if each} == {
         "exec-ingest": [("data", "/data")],
         "exec-gate": [("models", "/models")],
         "exec-publish": [("models", "/models")],
     }
     (_, platform), _ = _files(*CASES[-1])
-    told = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert [name for name, each in told.items() if "secretAsEnv" in each] == [
+    record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert [name for name, each in record.items() if "secretAsEnv" in each] == [
         "exec-gate",
         "exec-ingest",
         "exec-publish",
     ]
-    (keys,) = told["exec-gate"]["secretAsEnv"]
+    (keys,) = record["exec-gate"]["secretAsEnv"]
     assert keys["secretName"] == "keys"
     assert keys["optional"] is True
     assert all(each["secretKey"] == each["envVar"] for each in keys["keyToEnv"])
-    assert {each["imagePullSecret"][0]["secretName"] for each in told.values()} == {"registry"}
+    assert {each["imagePullSecret"][0]["secretName"] for each in record.values()} == {"registry"}
 
 
 def test_retries_deadline_and_what_is_left_of_a_run() -> None:
@@ -169,8 +171,8 @@ def test_retries_deadline_and_what_is_left_of_a_run() -> None:
     assert policy == {
         "maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "7200s",
     }  # fmt: skip
-    told = platform["platforms"]["kubernetes"]["pipelineConfig"]
-    assert told == {"activeDeadlineSeconds": 7200, "resourceTtlOnCompletion": 60}
+    record = platform["platforms"]["kubernetes"]["pipelineConfig"]
+    assert record == {"activeDeadlineSeconds": 7200, "resourceTtlOnCompletion": 60}
 
 
 def test_its_objects_hold_the_same_and_another_version_another_name() -> None:

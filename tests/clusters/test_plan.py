@@ -107,9 +107,9 @@ def test_what_looks_at_the_world_is_not_cached() -> None:
 
 
 def test_parameters_say_what_they_are_and_what_was_built() -> None:
-    told = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
-    assert told["model"] == "model: one of conv, deep, flat, lightgbm; empty means as built: flat"
-    assert told["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
+    record = {each.key: each.description for each in _plan("target=argo", "experiment=snp_flat").parameters}
+    assert record["model"] == "model: one of conv, deep, flat, lightgbm; empty means as built: flat"
+    assert record["dataset.cutoff_year"] == "dataset.cutoff_year; empty means as built: 2010"
 
 
 def test_a_parameter_that_is_no_key_is_refused() -> None:

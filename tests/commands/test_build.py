@@ -20,8 +20,8 @@ print(json.dumps([code, sorted({{name.partition(".")[0] for name in sys.modules}
 @pytest.mark.parametrize("target", ["argo", "tfjob"])
 def test_a_build_imports_its_own_emitter_and_nothing_else_that_is_heavy(target: str, folder: Path) -> None:
     command = [sys.executable, "-c", CODE.format(target=target)]
-    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    *paths, last = told.stdout.splitlines()
+    record = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    *paths, last = record.stdout.splitlines()
     code, modules = json.loads(last)
     assert code == 0
     assert all((folder / path).is_file() for path in paths)

@@ -32,12 +32,12 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
     assert "--accelerator=type=nvidia-tesla-t4,count=1" in pool
     overlay = ROOT / "deploy" / "kustomize" / "overlays"
     assert out.splitlines()[-1].endswith("overlays/gke-gpu")
-    told = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
+    record = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
         overlay / "gke-cpu" / "artifacts.yaml"
     ).read_text()
-    assert "tapeline@my-project.iam.gserviceaccount.com" in told
+    assert "tapeline@my-project.iam.gserviceaccount.com" in record
     assert "tapeline@my-project.iam.gserviceaccount.com" in out
-    assert "bucket: my-project-tapeline" in told
+    assert "bucket: my-project-tapeline" in record
     assert "gs://my-project-tapeline" in out
     network = yaml.safe_load((overlay / "gke-cpu" / "network.yaml").read_text())
     assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] == "199.36.153.8/30"

@@ -32,9 +32,9 @@ def locked(path: Path) -> dict[str, str]:
 
 def named(*extras: str, group: str = "") -> dict[str, str]:
     """What pyproject.toml asks for under these extras, or in a group."""
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lines = [line for extra in extras for line in told["project"]["optional-dependencies"][extra]]
-    wanted = [Requirement(line) for line in lines + (told["dependency-groups"][group] if group else [])]
+    record = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = [line for extra in extras for line in record["project"]["optional-dependencies"][extra]]
+    wanted = [Requirement(line) for line in lines + (record["dependency-groups"][group] if group else [])]
     return {each.name: str(each.specifier).removeprefix("==") for each in wanted}
 
 
@@ -52,11 +52,11 @@ def tools(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tool(path: Path, *, version: int = 0, build: int = 0) -> None:
-    """A program that prints what it is told, and ends with these codes."""
+    """A program that prints its arguments, and ends with these codes."""
     path.write_text(
         f"#!{sys.executable}\nimport sys\n"
         f"if sys.argv[1:] == ['version']: sys.exit({version})\n"
-        f"print('told', sys.argv[0].rpartition('/')[2], *sys.argv[1:], flush=True)\nsys.exit({build})\n"
+        f"print('arguments', sys.argv[0].rpartition('/')[2], *sys.argv[1:], flush=True)\nsys.exit({build})\n"
     )
     path.chmod(0o755)
 
@@ -86,7 +86,7 @@ def test_the_first_tool_that_works_builds_all_three(
     assert out.splitlines() == [
         line
         for file, tag in zip(files, TAGS, strict=True)
-        for line in (f"told {chosen} build -f {file} -t {tag} {ROOT}", f"built: {tag}")
+        for line in (f"record {chosen} build -f {file} -t {tag} {ROOT}", f"built: {tag}")
     ]
 
 
@@ -95,9 +95,9 @@ def test_any_command_of_that_form_builds(tapeline: Tapeline, tools: Path, monkey
     tool(tools / "docker")
     monkeypatch.setenv(images.VARIABLE, f"'{tools}/mine' image --fast")
     line = f"image --fast {ROOT} -f {ROOT}/deploy/images/cpu/Dockerfile -t {TAGS[0]}"
-    assert tapeline("images", "image=cpu")[1].splitlines()[0] == f"told mine {line}"
+    assert tapeline("images", "image=cpu")[1].splitlines()[0] == f"record mine {line}"
     monkeypatch.setenv(images.VARIABLE, "other")
-    assert tapeline("images", "image=cpu", "builder=mine $(touch x)")[1].startswith("told mine $(touch x) /")
+    assert tapeline("images", "image=cpu", "builder=mine $(touch x)")[1].startswith("arguments mine $(touch x) /")
 
 
 def test_a_name_of_ones_own(tapeline: Tapeline, tools: Path) -> None:

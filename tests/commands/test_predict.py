@@ -55,8 +55,8 @@ def ask(place: list[str], served: Server, capsys: pytest.CaptureFixture[str]) ->
 def test_both_apis_answer_alike(ask: Any) -> None:
     (_, rest), (_, grpc) = ask("random=true"), ask("random=true", "api=grpc")
     assert list(rest) == ["date", "prediction", "probability", "model_version", "version", "latency_ms"]
-    for told in (rest, grpc):
-        assert told.pop("latency_ms") > 0
+    for record in (rest, grpc):
+        assert record.pop("latency_ms") > 0
     assert rest == grpc
     assert rest["prediction"] == int(rest["probability"][1] > 0.5)
     assert ask("random=true", "seed=1")[1]["date"] != rest["date"]
@@ -75,10 +75,10 @@ def test_a_file_of_rows_by_name(ask: Any, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("date,c,b,a\n2020-01-01,1,1,1\n2020-01-02,-1,-1,-1\n")
     for api in ("rest", "grpc"):
-        told = ask(f"rows={rows}", "serving.name=m", f"api={api}")[1]
-        assert (told["date"], told["prediction"]) == (["2020-01-01", "2020-01-02"], [1, 0])
-        assert len(told["probability"]) == 2
-        assert (told["model_version"], told["version"]) == ("aaaaaaaaaaaa", 1)
+        record = ask(f"rows={rows}", "serving.name=m", f"api={api}")[1]
+        assert (record["date"], record["prediction"]) == (["2020-01-01", "2020-01-02"], [1, 0])
+        assert len(record["probability"]) == 2
+        assert (record["model_version"], record["version"]) == ("aaaaaaaaaaaa", 1)
     rows.write_text("a,b,d\n1,1,1\n")
     assert (
         "the rows lack c and have d, which it does not know; give these: a, b, c"
@@ -163,13 +163,13 @@ def closes(path: Path, days: int, suffix: str = "") -> list[str]:
 @pytest.mark.parametrize("api", ["rest", "grpc"])
 def test_the_closes_that_people_have_are_enough(ask: Any, say: Any, tmp_path: Path, api: str) -> None:
     dates = closes(tmp_path / "closes.csv", 30, suffix="_close" if api == "grpc" else "")
-    code, told = ask(f"rows={tmp_path / 'closes.csv'}", f"api={api}")
-    assert code == 0, told
-    assert told["date"] == dates[4:]
-    assert set(told["prediction"]) <= {0, 1}
-    assert told["probability"][-1] == pytest.approx(ask()[1]["probability"], abs=1e-6)
+    code, record = ask(f"rows={tmp_path / 'closes.csv'}", f"api={api}")
+    assert code == 0, record
+    assert record["date"] == dates[4:]
+    assert set(record["prediction"]) <= {0, 1}
+    assert record["probability"][-1] == pytest.approx(ask()[1]["probability"], abs=1e-6)
     code, said = say(f"rows={tmp_path / 'closes.csv'}", f"api={api}")
-    word = "down" if told["prediction"][-1] else "up or flat"
+    word = "down" if record["prediction"][-1] else "up or flat"
     assert said.splitlines()[-2].startswith(f"{dates[-1]}: {word}, ")
     assert "the last 20 of 26 rows" in said
     assert max(map(len, said.splitlines())) <= 80

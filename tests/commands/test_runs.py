@@ -30,7 +30,7 @@ HOSTILE = '<script>alert("1")</script>\'&' + "x" * 300
 def reported() -> Iterator[None]:
     """Reports are tested elsewhere, and drawing them takes most of a small run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "page", lambda *told: "<p>a report")
+        patch.setattr(report, "page", lambda *shown: "<p>a report")
         yield
 
 
@@ -91,8 +91,8 @@ def test_runs_are_listed_the_newest_first(tapeline: Tapeline, past: Path) -> Non
     assert max(map(len, out.splitlines())) <= 80
     rows = [line for line in lines if not line.startswith(" ")]
     test = json.loads((run(past, "b") / "metrics.json").read_text())["test"]["overall"]
-    told = "{low:.3g} to {high:.3g}".format(**test["intervals"]["accuracy"])
-    assert f"{test['accuracy']:.4f} {told}" in " ".join(rows[2].split())
+    shown = "{low:.3g} to {high:.3g}".format(**test["intervals"]["accuracy"])
+    assert f"{test['accuracy']:.4f} {shown}" in " ".join(rows[2].split())
     assert [row.split()[0][-1] + " live " * (" live " in row) for row in rows] == ["d live ", "c live ", "b", "a"]
     notes = " ".join(" ".join(lines[lines.index(rows[2]) + 1 : lines.index(rows[3])]).split())
     assert notes.startswith("accuracy on 288 test rows; simulated; version 2; model=flat model.steps=40")
@@ -230,10 +230,10 @@ def test_a_run_repeated_comes_out_the_same(tapeline: Tapeline, past: Path) -> No
 def test_a_run_repeated_with_overrides_says_which_keys_differ(tapeline: Tapeline, past: Path) -> None:
     code, out, _ = tapeline("runs", "repeat=_a", "seed=7", "model.steps=60")
     assert code == 0
-    told = out[out.index("metrics.json differs from that of") :]
-    assert "\n  config.seed: 0 -> 7\n" in told
-    assert "\n  config.model.steps: 40 -> 60\n" in told
-    assert "data.digest" not in told
+    shown = out[out.index("metrics.json differs from that of") :]
+    assert "\n  config.seed: 0 -> 7\n" in shown
+    assert "\n  config.model.steps: 40 -> 60\n" in shown
+    assert "data.digest" not in shown
     config = json.loads((past / "runs" / "latest" / "metrics.json").read_text())["config"]
     assert (config["seed"], config["model"]["report_every"]) == (7, 20)
 

@@ -180,7 +180,7 @@ def test_a_file_system_without_locks_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "sentence"),
     [
         (MemoryError(), "memory: the memory of this machine is used up"),
         (OSError(errno.EIO, "Input/output error", "/x/y"), "/x/y: the disk reports an error"),
@@ -191,7 +191,7 @@ def test_a_file_system_without_locks_is_one_sentence(
     ],
 )  # fmt: skip
 def test_what_the_machine_lacks_is_one_sentence(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
     def broken(overrides: list[str], options: dict[str, str]) -> None:
         raise error
@@ -199,7 +199,7 @@ def test_what_the_machine_lacks_is_one_sentence(
     monkeypatch.setattr(check_command, "run", broken)
     assert cli.main(["check"]) == 2
     err = capfd.readouterr().err
-    assert told in err
+    assert sentence in err
     assert err.count("\n") == 1
 
 

@@ -82,9 +82,9 @@ def test_a_template_that_was_built_with_the_very_line_is_taken_as_it_is(cluster:
 def test_no_such_template_is_said_with_what_makes_it(cluster: Fake, there: tuple[str, ...], which: str) -> None:
     if there:
         _has(cluster, *there)
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as shown:
         _begin(*TYPED, "seed=3")
-    assert str(told.value) == (
+    assert str(shown.value) == (
         f"snp-deep-cpu: the cluster has {which} template of that name in namespace tapeline; add apply=true, or: "
         "make build target=argo experiment=snp_deep && kubectl apply -f workflows/argo/snp-deep-cpu.yaml"
     )
@@ -111,9 +111,9 @@ def test_a_parameter_that_is_not_plain_is_refused_before_anything_is_sent(cluste
 
 def test_all_that_is_missing_is_said_at_once(cluster: Fake) -> None:
     cluster.there["missing"] = ("models", "tapeline-publisher", "gpu-limits")
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as shown:
         _begin("target=argo", "hw=gpu")
-    assert [str(each) for each in told.value.findings] == [
+    assert [str(each) for each in shown.value.findings] == [
         f"{kind} {name}: is not in namespace tapeline; {kubectl.OVERLAY}, or name another with target.{key}"
         for kind, name, key in (
             ("persistentvolumeclaim", "models", "models_claim"),
@@ -152,9 +152,9 @@ def test_what_kubectl_says_is_one_sentence(said: str, sentence: str) -> None:
 def test_a_cluster_that_is_away_for_a_while_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "kubectl"
     program.write_text(
-        f"#!{sys.executable}\nimport pathlib, sys\ntold = pathlib.Path('tries')\n"
-        "told.write_text((told.read_text() if told.exists() else '') + 'x')\n"
-        "sys.exit('Unable to connect to the server: EOF' if len(told.read_text()) < 3 else 0)\n"
+        f"#!{sys.executable}\nimport pathlib, sys\ntries = pathlib.Path('tries')\n"
+        "tries.write_text((tries.read_text() if tries.exists() else '') + 'x')\n"
+        "sys.exit('Unable to connect to the server: EOF' if len(tries.read_text()) < 3 else 0)\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
@@ -292,13 +292,13 @@ def test_a_run_that_fails_leaves_no_folder_and_says_why(stage: Callable[..., Non
     assert list((folder / "runs").iterdir()) == []
 
 
-def test_who_stops_looking_is_told_how_to_go_on(
+def test_who_stops_looking_is_shown_how_to_go_on(
     stage: Callable[..., None], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage(KeyboardInterrupt())
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as shown:
         submit.run(TYPED, {})
-    assert told.value.code == 130
+    assert shown.value.code == 130
     assert "run-1 is still running; kubectl watch shows its progress" in capsys.readouterr().err
     assert list((folder / "runs").iterdir()) == []
 
@@ -316,10 +316,10 @@ def test_files_come_whole_through_a_log_or_not_at_all(tmp_path: Path) -> None:
 
 def test_the_summary_says_the_decision_or_what_failed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
-    told = {"name": "x7f", "status": "Succeeded", "duration": "84.12", "failures": "null", "metrics": str(path)}
+    shown = {"name": "x7f", "status": "Succeeded", "duration": "84.12", "failures": "null", "metrics": str(path)}
     path.write_bytes(encoded())
-    assert outcome.summary(told) == "x7f: Succeeded after 84 s\naccepted: accuracy 0.75 is above 0.7"
+    assert outcome.summary(shown) == "x7f: Succeeded after 84 s\naccepted: accuracy 0.75 is above 0.7"
     path.unlink()
     failures = [{"displayName": "ingest(0)", "message": "main: Error (exit code 2): tapeline: a: b; c"}]
-    told |= {"status": "Failed", "failures": json.dumps(json.dumps(failures))}
-    assert outcome.summary(told) == "x7f: Failed after 84 s\ningest(0): a: b; c"
+    shown |= {"status": "Failed", "failures": json.dumps(json.dumps(failures))}
+    assert outcome.summary(shown) == "x7f: Failed after 84 s\ningest(0): a: b; c"

@@ -176,9 +176,9 @@ def test_a_difference_is_judged_row_by_row_as_in_comparisons(tmp_path: Path) -> 
     assert rows[2]["change low"] < rows[2]["change"] < rows[2]["change high"] < 0
     assert chosen == "chosen on test, 4 jobs tried"
     best, third = (Run(Path(jobs[at]["run"])).tested for at in (1, 2))
-    (told,) = changes(best, third, only="accuracy")
-    assert told.interval is not None
-    assert (told.interval.low, told.interval.high) == (rows[2]["change low"], rows[2]["change high"])
+    (shown,) = changes(best, third, only="accuracy")
+    assert shown.interval is not None
+    assert (shown.interval.low, shown.interval.high) == (rows[2]["change low"], rows[2]["change high"])
 
 
 def test_ties_share_a_rank_and_are_said(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapelin
     assert "ranked by validation score" in out
     assert [row["rows"] for row in board(folder)] == ["validation", "validation"]
     assert float(board(folder)[0]["score"]) >= float(board(folder)[1]["score"])
-    told = metrics(folder)
-    assert told["validation"]["overall"]["rows"] == told["data"]["rows"]["validation"] == 172
+    shown = metrics(folder)
+    assert shown["validation"]["overall"]["rows"] == shown["data"]["rows"]["validation"] == 172
     _, out, _ = tapeline("sweep", "model=lightgbm,flat", "model.steps=5", "model.report_every=5")
     assert "chosen on test, 2 jobs tried" in out
 

@@ -32,11 +32,11 @@ class Answers:
     """kubectl's answers, and what was created."""
 
     def __init__(
-        self, *, live: bool = True, run: str = "Succeeded", client: str = "Succeeded", stranger: str = "Succeeded"
+        self, *, live: bool = True, run: str = "Succeeded", client: str = "Succeeded", other: str = "Succeeded"
     ):
         self.created: list[Mapping[str, Any]] = []
         self.deleted: list[str] = []
-        self.live, self.phases = live, {"verify-": run, "verify-client-": client, "verify-stranger-": stranger}
+        self.live, self.phases = live, {"verify-": run, "verify-client-": client, "verify-other-": other}
         self.template: Any = TEMPLATE
 
     def need(self, namespace: str, wanted: Mapping[Any, Any]) -> None:
@@ -87,7 +87,7 @@ def test_what_is_live_is_not_replaced(verified: Any) -> None:
         "ok: a pod without the label tapeline.dev/client cannot connect",
     ]
     assert cluster.parameters() == {"gate_threshold": "0.9999", "model_steps": "100"}
-    assert cluster.deleted == ["verify-client-", "verify-stranger-"]
+    assert cluster.deleted == ["verify-client-", "verify-other-"]
 
 
 def test_its_parameters_are_ones_that_a_run_takes() -> None:
@@ -104,10 +104,10 @@ def test_the_first_model_is_published(verified: Any) -> None:
 def test_only_the_client_has_the_label_and_neither_has_rights(verified: Any) -> None:
     cluster = Answers()
     verified(cluster)
-    client, stranger = (each for each in cluster.created if each["kind"] == "Pod")
+    client, other = (each for each in cluster.created if each["kind"] == "Pod")
     assert client["metadata"]["labels"] == verify.CLIENT
-    assert stranger["metadata"]["labels"] == {}
-    for each in (client, stranger):
+    assert other["metadata"]["labels"] == {}
+    for each in (client, other):
         assert each["spec"]["automountServiceAccountToken"] is False
         assert each["spec"]["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert "sh" not in each["spec"]["containers"][0]["command"]
@@ -118,7 +118,7 @@ def test_only_the_client_has_the_label_and_neither_has_rights(verified: Any) -> 
     [
         ({"run": "Failed"}, "verify-: no; see kubectl"),
         ({"client": "Failed"}, "service/serving: does not answer a client"),
-        ({"stranger": "Failed"}, "networkpolicies: a pod without the label tapeline.dev/client can connect"),
+        ({"other": "Failed"}, "networkpolicies: a pod without the label tapeline.dev/client can connect"),
     ],
 )
 def test_what_does_not_work_is_said_and_the_rest_still_tried(verified: Any, answers: dict[str, str], said: str) -> None:

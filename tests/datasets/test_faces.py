@@ -148,10 +148,10 @@ def test_kaggles_archives_are_read(tmp_path: Path, text: pl.DataFrame, path: str
     (tmp_path / "folder" / "test.zip").write_bytes(b"another")
     shutil.copy(tmp_path / "folder" / "training.zip", tmp_path)
     shutil.make_archive(str(tmp_path / "facial-keypoints-detection"), "zip", tmp_path / "folder")
-    told = section("dataset.source=csv", f"dataset.path={tmp_path / path}")
+    record = section("dataset.source=csv", f"dataset.path={tmp_path / path}")
     (tmp_path / "scratch").mkdir()
-    frame, where = csv.read(told, faces.simulate, tmp_path / "scratch")
-    assert len(faces.ingest(told, frame, where)) == len(text)
+    frame, where = csv.read(record, faces.simulate, tmp_path / "scratch")
+    assert len(faces.ingest(record, frame, where)) == len(text)
 
 
 def test_kaggle_is_asked_for_the_archive(tmp_path: Path, text: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +165,8 @@ def test_kaggle_is_asked_for_the_archive(tmp_path: Path, text: pl.DataFrame, mon
 
     monkeypatch.setattr(kaggle, "_downloaded", downloaded)
     monkeypatch.setenv("KAGGLE_API_TOKEN", "a-token")
-    told = section("dataset.source=kaggle")
-    frame, where = lookup.source(told).read(told, faces.simulate, tmp_path)
+    record = section("dataset.source=kaggle")
+    frame, where = lookup.source(record).read(record, faces.simulate, tmp_path)
     assert asked == [("facial-keypoints-detection", "training.zip")]
     assert len(faces.ingest(section(), frame, where)) == len(text)
 
@@ -209,8 +209,8 @@ def test_a_shifted_copy_never_stands_on_the_other_side(tmp_path: Path, split: st
     drawn = simulation.simulate(5, 40)
     copies = np.roll(pixels(drawn), 1, axis=1)
     twice = pl.concat([drawn, drawn.with_columns(pl.Series(IMAGE, [each.tobytes() for each in copies]))])
-    told = section()
-    header, parts = faces.table(told, faces.ingest(told, twice.lazy(), "faces"))
+    record = section()
+    header, parts = faces.table(record, faces.ingest(record, twice.lazy(), "faces"))
     writing.write(tmp_path / "table", header, parts)
     table = open_table(tmp_path / "table")
     for seed in range(3):

@@ -81,9 +81,9 @@ def test_the_default_overlay_is_the_laptops() -> None:
 def test_no_remote_bases_no_deprecated_fields_no_folder_without_a_readme() -> None:
     deprecated = {"bases", "commonLabels", "patchesStrategicMerge", "patchesJson6902", "vars", "imageTags"}
     for path in TREE.rglob("kustomization.yaml"):
-        told = yaml.safe_load(path.read_text())
-        assert not deprecated & set(told), path
-        for each in (*told.get("resources", ()), *told.get("components", ())):
+        record = yaml.safe_load(path.read_text())
+        assert not deprecated & set(record), path
+        for each in (*record.get("resources", ()), *record.get("components", ())):
             assert (path.parent / each).exists(), f"{path}: {each}"
     for name in COMPONENTS:
         text = (TREE / "components" / name / "README.md").read_text()

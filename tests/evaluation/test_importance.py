@@ -27,22 +27,22 @@ def part(column: int, features: np.ndarray, target: np.ndarray) -> Part:
 
 def test_only_what_the_model_looks_at_is_missed() -> None:
     before = FEATURES.copy()
-    told = importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)])
-    assert told is not None
-    assert {name: each["loss"] for name, each in told["columns"].items() if name != "b"} == {"a": 0, "c": 0}
-    assert told["columns"]["b"]["loss"] == pytest.approx(0.5, abs=0.06)
-    assert 0 < told["columns"]["b"]["sd"] < 0.06
-    assert (told["metric"], told["rows"], told["repeats"]) == ("accuracy", 300, 5)
+    record = importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)])
+    assert record is not None
+    assert {name: each["loss"] for name, each in record["columns"].items() if name != "b"} == {"a": 0, "c": 0}
+    assert record["columns"]["b"]["loss"] == pytest.approx(0.5, abs=0.06)
+    assert 0 < record["columns"]["b"]["sd"] < 0.06
+    assert (record["metric"], record["rows"], record["repeats"]) == ("accuracy", 300, 5)
     assert (before == FEATURES).all()
-    assert told == importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)]), (
+    assert record == importance(direction, metric(direction, "accuracy"), "abc", [part(1, FEATURES, TARGET)]), (
         "the same each time"
     )
 
 
 def test_a_loss_is_above_zero_where_less_is_better() -> None:
-    told = importance(direction, metric(direction, "log_loss"), "abc", [part(1, FEATURES, TARGET)])
-    assert told is not None
-    assert told["columns"]["b"]["loss"] > 0.5
+    record = importance(direction, metric(direction, "log_loss"), "abc", [part(1, FEATURES, TARGET)])
+    assert record is not None
+    assert record["columns"]["b"]["loss"] > 0.5
 
 
 def test_each_window_is_asked_for_its_own_rows() -> None:
@@ -50,16 +50,16 @@ def test_each_window_is_asked_for_its_own_rows() -> None:
         part(1, FEATURES[:200], TARGET[:200]),
         part(0, FEATURES[200:], (FEATURES[200:, 0] > 0).astype(int)),
     ]
-    told = importance(direction, metric(direction, "accuracy"), "abc", parts)
-    assert told is not None
-    assert told["columns"]["b"]["loss"] == pytest.approx(0.5 * 2 / 3, abs=0.06)
-    assert told["columns"]["a"]["loss"] == pytest.approx(0.5 / 3, abs=0.06)
+    record = importance(direction, metric(direction, "accuracy"), "abc", parts)
+    assert record is not None
+    assert record["columns"]["b"]["loss"] == pytest.approx(0.5 * 2 / 3, abs=0.06)
+    assert record["columns"]["a"]["loss"] == pytest.approx(0.5 / 3, abs=0.06)
 
 
 def test_long_tables_are_thinned_and_wide_ones_left_out() -> None:
-    told = importance(
+    record = importance(
         direction, metric(direction, "accuracy"), "abc", [part(1, np.tile(FEATURES, (9, 1)), np.tile(TARGET, 9))]
     )
-    assert told is not None
-    assert told["rows"] == 500
+    assert record is not None
+    assert record["rows"] == 500
     assert importance(direction, metric(direction, "accuracy"), ["x"] * 101, [part(1, FEATURES, TARGET)]) is None

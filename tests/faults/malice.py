@@ -71,13 +71,13 @@ def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
         finally:
             for each in clients:
                 each.terminate()
-            told = [each.communicate()[0] for each in clients]
+            record = [each.communicate()[0] for each in clients]
             server.terminate()
             log = server.communicate()[1]
-    return _judge(quiet, busy, memory, "".join(told), log)
+    return _judge(quiet, busy, memory, "".join(record), log)
 
 
-def _judge(quiet: list[float], busy: list[float], memory: list[int], told: str, log: str) -> Counter[str]:
+def _judge(quiet: list[float], busy: list[float], memory: list[int], record: str, log: str) -> Counter[str]:
     ratio = float(np.quantile(busy, 0.99) / np.quantile(quiet, 0.99))
     growth = memory[-1] / memory[len(memory) // 10]
     print(
@@ -87,8 +87,8 @@ def _judge(quiet: list[float], busy: list[float], memory: list[int], told: str, 
         f"{len(busy)} small requests",
         flush=True,
     )
-    wrong = told.count("WRONG") + log.count("Traceback")
-    print(*[f"  {line}" for line in told.splitlines() if "WRONG" in line][:20], sep="\n")
+    wrong = record.count("WRONG") + log.count("Traceback")
+    print(*[f"  {line}" for line in record.splitlines() if "WRONG" in line][:20], sep="\n")
     counted = Counter(runs=len(busy), results=len(busy), tracebacks=wrong)
     counted["wrong numbers"] = (ratio > SLOWER) + (growth > LARGER)
     return counted

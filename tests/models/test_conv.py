@@ -83,10 +83,10 @@ def test_answers_begin_at_the_mean_of_the_labels() -> None:
 
 def test_a_missing_label_moves_no_weight() -> None:
     """Rows without labels of a point train as rows whose answers have no error there: the gradient is zero."""
-    told, about = section(*STILL, "model.normalisation=none"), training()
-    shape = family._shape(told, SIDE, 30)
+    record, about = section(*STILL, "model.normalisation=none"), training()
+    shape = family._shape(record, SIDE, 30)
     weights, statistics = layers.initial(shape, 0, np.zeros(30))
-    loss, outputs = family._functions(told, shape, about)
+    loss, outputs = family._functions(record, shape, about)
     tensorflow = tf.load()
     target = keypoints.encode(TARGET[:4])
 
@@ -207,7 +207,7 @@ def test_families_say_what_they_take() -> None:
 
 def test_dense_layers_take_grey_values_as_shares_of_white() -> None:
     keys = ["dataset=faces", "model=flat", "model.batch_rows=8", "model.initial_sd=0.0001", *STEPS]
-    told: Any = lookup.configure(keys).model
-    model, _ = flat.fit(told, Rows(IMAGES, TARGET), None, training())
+    record: Any = lookup.configure(keys).model
+    model, _ = flat.fit(record, Rows(IMAGES, TARGET), None, training())
     by_hand = IMAGES.reshape(16, -1) / 255 @ model.arrays[0] + model.arrays[1]
     np.testing.assert_allclose(flat.predict(model, IMAGES)["prediction"], by_hand * 48 + 48, atol=1e-3)

@@ -36,8 +36,8 @@ def fit(*overrides: str, rows: Rows | None = None, validation: Rows | None = Non
 
 def by_hand(steps: int) -> list[Array]:
     """The same in plain numpy, float64."""
-    told = section()
-    weights = [each.astype(float) for each in dense.initial([4, 1], told, 0)]
+    shown = section()
+    weights = [each.astype(float) for each in dense.initial([4, 1], shown, 0)]
     means, squares = ([np.zeros_like(each) for each in weights] for _ in range(2))
     random, left = np.random.default_rng(0), np.empty(0, np.int64)
     for step in range(1, steps + 1):
@@ -45,7 +45,7 @@ def by_hand(steps: int) -> list[Array]:
             left = np.concatenate([left, random.permutation(90)])
         rows, left = np.sort(left[:16]), left[16:]
         gap = 2 * (FEATURES[rows] @ weights[0] + weights[1] - TARGET[rows, None])
-        rate = told.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        rate = shown.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
         for at, gradient in enumerate((FEATURES[rows].T @ gap, gap.sum(0))):
             means[at] = 0.9 * means[at] + 0.1 * gradient
             squares[at] = 0.999 * squares[at] + 0.001 * gradient**2
@@ -87,14 +87,14 @@ def test_patience_stops_and_restores_the_best_weights() -> None:
     held = Rows(FEATURES[:30], passed)
     keys = ["model.steps=400", "model.report_every=5", "model.patience=3"]
     seen: list[int] = []
-    told = section(*keys)
+    shown = section(*keys)
     record = Training(lookup.task("regression"), 0, lambda step, _: seen.append(step))
-    model, trace = flat.fit(told, Rows(FEATURES, TARGET), held, record)
+    model, trace = flat.fit(shown, Rows(FEATURES, TARGET), held, record)
     assert (trace[-1].step, seen[-1]) == (20, 35)
     held_back = [point.validation or 0.0 for point in trace]
     assert held_back == sorted(held_back, reverse=True)
     np.testing.assert_allclose(model.arrays[0], start.arrays[0], atol=1e-6)
-    assert flat.fit(told, Rows(FEATURES, TARGET), Rows(FEATURES, TARGET), record)[1][-1].step > 50
+    assert flat.fit(shown, Rows(FEATURES, TARGET), Rows(FEATURES, TARGET), record)[1][-1].step > 50
 
 
 def test_without_patience_validation_rows_are_only_scored() -> None:

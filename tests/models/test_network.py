@@ -36,16 +36,16 @@ def training(
     return Training(lookup.task(task), seed, report, missing_features=missing)
 
 
-def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Section) -> np.ndarray:
+def adam(features: np.ndarray, target: np.ndarray, steps: int, record: flat.Section) -> np.ndarray:
     """The same training in plain numpy, float64: softmax layer, TensorFlow 1's Adam."""
-    weights, bias = (each.astype(float) for each in network.initial([features.shape[1], 2], told, 0))
+    weights, bias = (each.astype(float) for each in network.initial([features.shape[1], 2], record, 0))
     moments = [np.zeros_like(each) for each in (weights, bias, weights, bias)]
     onehot = np.eye(2)[target]
     for step in range(1, steps + 1):
         logits = features @ weights + bias
         share = np.exp(logits - logits.max(1, keepdims=True))
         error = share / share.sum(1, keepdims=True) - onehot
-        rate = told.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        rate = record.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
         for i, (value, gradient) in enumerate(((weights, features.T @ error), (bias, error.sum(0)))):
             moments[i] = 0.9 * moments[i] + 0.1 * gradient
             moments[i + 2] = 0.999 * moments[i + 2] + 0.001 * gradient**2
@@ -54,9 +54,9 @@ def adam(features: np.ndarray, target: np.ndarray, steps: int, told: flat.Sectio
 
 
 def test_the_loop_is_adam() -> None:
-    told = section("model.steps=90")
-    model, trace = flat.fit(told, Rows(FEATURES, UP), None, training())
-    np.testing.assert_allclose(model.arrays[0], adam(FEATURES, UP, 90, told), atol=1e-5)
+    record = section("model.steps=90")
+    model, trace = flat.fit(record, Rows(FEATURES, UP), None, training())
+    np.testing.assert_allclose(model.arrays[0], adam(FEATURES, UP, 90, record), atol=1e-5)
     assert [point.step for point in trace] == [30, 60, 90]
     assert trace[-1].score == np.mean(flat.predict(model, FEATURES)["prediction"] == UP)
 
@@ -66,8 +66,8 @@ def test_what_is_saved_is_the_same_bytes_in_every_python(tmp_path: Path) -> None
     model = network.Network(lookup.task("direction"), (FEATURES[:5, :2], np.zeros(2, np.float32)))
     network.save(model, tmp_path)
     with zipfile.ZipFile(tmp_path / "network.npz") as archive:
-        told = [(each.filename, each.create_version, each.extract_version, each.extra) for each in archive.infolist()]
-    assert told == [(f"{name}.npy", 20, 20, b"") for name in ("task", "array_0", "array_1")]
+        record = [(each.filename, each.create_version, each.extract_version, each.extra) for each in archive.infolist()]
+    assert record == [(f"{name}.npy", 20, 20, b"") for name in ("task", "array_0", "array_1")]
     again = network.load(tmp_path, lookup.task("direction"))
     assert again.task == model.task
     assert all(map(np.array_equal, again.arrays, model.arrays))
@@ -83,9 +83,9 @@ def test_the_last_point_of_a_trace_is_the_last_step() -> None:
 def test_layers_learn_what_a_line_cannot() -> None:
     xor = ((FEATURES[:, 0] > 0) != (FEATURES[:, 1] > 0)).astype(np.int64)
     keys = ["model=deep", "model.hidden=[16]", "model.steps=600", "model.report_every=600", "model.initial_sd=0.5"]
-    told = compose([*keys, "model.learning_rate=0.02"]).model
-    assert isinstance(told, deep.Section)
-    _, trace = deep.fit(told, Rows(FEATURES, xor), None, training())
+    record = compose([*keys, "model.learning_rate=0.02"]).model
+    assert isinstance(record, deep.Section)
+    _, trace = deep.fit(record, Rows(FEATURES, xor), None, training())
     assert trace[-1].score > 0.95
 
 
@@ -102,9 +102,9 @@ def test_a_regression_leaves_out_missing_labels() -> None:
 
 
 def test_a_seed_repeats_and_another_differs() -> None:
-    told = section("model.steps=30")
+    record = section("model.steps=30")
     first, again, other = (
-        flat.fit(told, Rows(FEATURES, UP), None, training(seed=seed))[0].arrays[0] for seed in (1, 1, 2)
+        flat.fit(record, Rows(FEATURES, UP), None, training(seed=seed))[0].arrays[0] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -118,9 +118,9 @@ def test_initial_weights_are_cut_at_two_sd_and_biases_constant() -> None:
 
 
 def test_a_divergence_is_refused_with_its_step() -> None:
-    told = section("model.steps=60", "model.learning_rate=1e38")
+    record = section("model.steps=60", "model.learning_rate=1e38")
     with pytest.raises(Refused, match="the training diverged by step 30"):
-        flat.fit(told, Rows(FEATURES, UP), None, training())
+        flat.fit(record, Rows(FEATURES, UP), None, training())
 
 
 def test_what_is_saved_is_read_back_and_the_same_bytes(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def with_gaps() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_missing_feature_is_the_mean_and_has_an_indicator(tmp_path: Path) -> None:
     features, target = with_gaps()
-    told = section("model.steps=1500", "model.report_every=1500", "model.learning_rate=0.02")
-    model, trace = flat.fit(told, Rows(features, target), None, training("regression", missing=True))
+    record = section("model.steps=1500", "model.report_every=1500", "model.learning_rate=0.02")
+    model, trace = flat.fit(record, Rows(features, target), None, training("regression", missing=True))
     assert trace[-1].score < 0.05
     assert model.scaling is not None
     assert model.scaling.indicators.tolist() == [1, 3]
@@ -176,9 +176,9 @@ def test_a_missing_feature_is_the_mean_and_has_an_indicator(tmp_path: Path) -> N
 
 def test_the_scaling_sees_train_rows_only() -> None:
     features, target = with_gaps()
-    told, rows = section("model.steps=30"), Rows(features[:100], target[:100])
+    record, rows = section("model.steps=30"), Rows(features[:100], target[:100])
     first, other = (
-        flat.fit(told, rows, Rows(held, target[100:]), training("regression", missing=True))[0]
+        flat.fit(record, rows, Rows(held, target[100:]), training("regression", missing=True))[0]
         for held in (features[100:], features[100:] * 3)
     )
     assert first.scaling is not None
@@ -199,8 +199,8 @@ def test_widths_follow_from_the_first_layer_decay_and_depth(
     first: int, decay: float, depth: int, widths: tuple[int, ...]
 ) -> None:
     shape = {"hidden": None, "first": first, "decay": float(decay), "depth": depth}
-    told = DEEP.model_validate({**DEEP_KEYS, **shape})
-    assert told.widths == widths
+    record = DEEP.model_validate({**DEEP_KEYS, **shape})
+    assert record.widths == widths
 
 
 def test_layers_have_these_widths() -> None:

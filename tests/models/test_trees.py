@@ -113,11 +113,11 @@ def test_raw_scores_are_the_boosters_bit_for_bit(name: str, tmp_path: Path) -> N
     assert_same_bits(answer["raw_score"], raw)
     for rows in (1, 2, 1000):
         assert_same_bits(predict(FEATURES[-rows:])["raw_score"], raw[-rows:])
-    told = booster.predict(FEATURES)
+    record = booster.predict(FEATURES)
     if CASES[name]["objective"] == "regression":
-        assert_same_bits(answer["prediction"], told[:, None])
+        assert_same_bits(answer["prediction"], record[:, None])
         return
-    probability = told if told.ndim == 2 else np.stack([1 - told, told], axis=1)
+    probability = record if record.ndim == 2 else np.stack([1 - record, record], axis=1)
     np.testing.assert_allclose(answer["probability"], probability, rtol=0, atol=1e-15)
     assert answer["prediction"].dtype == np.int64
     np.testing.assert_array_equal(answer["prediction"], probability.argmax(axis=1))

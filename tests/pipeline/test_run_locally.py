@@ -62,8 +62,8 @@ def test_what_a_change_runs_again_and_why(tapeline: Tapeline, folder: Path, ran:
     assert "train      runs because model.steps 40 -> 60\n" in out
     assert "export     runs because input fitted\n" in out
     assert tapeline("run", *SMALL, "hw.limits.memory=8Gi", "target.runs=elsewhere")[0] == 0
-    told = json.loads((folder / "elsewhere" / "latest" / "run.json").read_text())
-    assert [each["step"] for each in told["steps"] if each["how"] == "ran"] == ["gate", "report", "publish"]
+    shown = json.loads((folder / "elsewhere" / "latest" / "run.json").read_text())
+    assert [each["step"] for each in shown["steps"] if each["how"] == "ran"] == ["gate", "report", "publish"]
 
 
 def test_a_price_runs_all_again_and_a_touch_nothing(tapeline: Tapeline, folder: Path) -> None:
@@ -137,19 +137,19 @@ def test_what_a_run_leaves(folder: Path, ran: Ran) -> None:
     inside = {path.name: path for path in latest.iterdir() if "tfevents" not in path.name}
     assert set(inside) == {"config.yaml", "log.txt", "run.json", *kept}
     assert not [name for name, path in inside.items() if path.is_symlink()]
-    told = metrics(folder)
-    assert list(told) == [
+    shown = metrics(folder)
+    assert list(shown) == [
         "schema", "ran", "config", "data", "trained", "tune", "train", "validation", "test", "baselines", "split",
         "gate", "champion", "model_version",
     ]  # fmt: skip
-    assert told["ran"] == {
+    assert shown["ran"] == {
         "experiment": None, "dataset": "indices", "task": "direction", "model": "flat", "hw": "cpu", "seed": 0,
     }  # fmt: skip
-    assert told["data"]["simulated"] is True
+    assert shown["data"]["simulated"] is True
     assert str(folder) not in (latest / "metrics.json").read_text()
     run = json.loads((latest / "run.json").read_text())
     assert run["published"]["number"] == 1
-    assert run["published"]["model_version"] == told["model_version"]
+    assert run["published"]["model_version"] == shown["model_version"]
     assert "step 40 of 40: accuracy" in (latest / "log.txt").read_text()
 
 
@@ -159,10 +159,10 @@ def test_runs_compare_in_tensorboard(folder: Path, ran: Ran) -> None:
     ran(*SMALL)
     events = EventAccumulator(str((folder / "runs" / "latest").resolve()))
     events.Reload()
-    told = metrics(folder)
+    shown = metrics(folder)
     curve = [(each.step, each.value) for each in events.Scalars("train/score")]
-    assert curve == [(point["step"], pytest.approx(point["score"])) for point in told["train"]["trace"]]
-    assert events.Scalars("test/accuracy")[0].value == pytest.approx(told["test"]["overall"]["accuracy"])
+    assert curve == [(point["step"], pytest.approx(point["score"])) for point in shown["train"]["trace"]]
+    assert events.Scalars("test/accuracy")[0].value == pytest.approx(shown["test"]["overall"]["accuracy"])
 
 
 def test_a_run_opens_without_the_cache_and_elsewhere(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
@@ -205,7 +205,7 @@ def test_a_rejected_model_is_a_result(tapeline: Tapeline, folder: Path) -> None:
     assert not (folder / "store").exists()
 
 
-def test_a_run_can_be_told_not_to_publish(tapeline: Tapeline, folder: Path) -> None:
+def test_a_run_can_be_asked_not_to_publish(tapeline: Tapeline, folder: Path) -> None:
     assert tapeline("run", *SMALL, "publish=false")[0] == 0
     assert metrics(folder)["gate"]["accepted"] is True
     assert steps(folder)["publish"] == "skipped"
@@ -321,7 +321,7 @@ def test_a_kill_at_any_step_leaves_nothing_half_written_and_the_next_run_complet
 def test_the_next_run_goes_on_behind_a_killed_one(tapeline: Tapeline, folder: Path) -> None:
     script = (
         "import os, signal; from tapeline.cli.main import main; from tapeline.steps import export\n"
-        "export.run = lambda *told, **paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "export.run = lambda *given, **paths: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"main(['run', *{SMALL}])"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=folder, check=False)
@@ -337,8 +337,8 @@ def test_two_runs_at_once_share_a_cache(folder: Path) -> None:
     both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [each.communicate() for each in both]
     assert [each.returncode for each in both] == [0, 0], outputs
-    told = {path.read_bytes() for path in folder.glob("runs/2*/metrics.json")}
-    assert len(told) == 1
+    shown = {path.read_bytes() for path in folder.glob("runs/2*/metrics.json")}
+    assert len(shown) == 1
     assert len(list(folder.glob("runs/2*"))) == 2
     whole(folder)
 

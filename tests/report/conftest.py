@@ -90,21 +90,21 @@ HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "$\\
 @pytest.fixture(scope="session")
 def hostile(runs: dict[str, Run]) -> Run:
     """A run whose dataset, experiment, markets, columns and baselines have names that do harm where they can."""
-    told = runs["lightgbm walk-forward"].changed()
-    told.metrics["ran"] |= {"dataset": HOSTILE[0], "experiment": HOSTILE[1], "model": HOSTILE[3]}
-    told.metrics["config"]["dataset"]["name"] = HOSTILE[0]
-    told.metrics["data"] |= {"source": HOSTILE[1], "as_of": HOSTILE[3]}
-    told.profile.update(dataset=HOSTILE[0], as_of=HOSTILE[3])
-    told.profile["notes"]["late"] = {HOSTILE[3]: HOSTILE[0]}
-    names = dict(zip(told.profile["statistics"]["series"]["names"], HOSTILE, strict=False))
-    names |= dict(zip(told.scores["importance"]["columns"], HOSTILE, strict=False))
-    names |= dict(zip(told.metrics["baselines"], HOSTILE, strict=False))
-    rival = best(metric(direction, direction.PRIMARY), told.metrics["baselines"])
+    record = runs["lightgbm walk-forward"].changed()
+    record.metrics["ran"] |= {"dataset": HOSTILE[0], "experiment": HOSTILE[1], "model": HOSTILE[3]}
+    record.metrics["config"]["dataset"]["name"] = HOSTILE[0]
+    record.metrics["data"] |= {"source": HOSTILE[1], "as_of": HOSTILE[3]}
+    record.profile.update(dataset=HOSTILE[0], as_of=HOSTILE[3])
+    record.profile["notes"]["late"] = {HOSTILE[3]: HOSTILE[0]}
+    names = dict(zip(record.profile["statistics"]["series"]["names"], HOSTILE, strict=False))
+    names |= dict(zip(record.scores["importance"]["columns"], HOSTILE, strict=False))
+    names |= dict(zip(record.metrics["baselines"], HOSTILE, strict=False))
+    rival = best(metric(direction, direction.PRIMARY), record.metrics["baselines"])
     assert rival is not None
     names[rival[0]] = HOSTILE[3]
-    metrics, scores, profile = (_renamed(each, names) for each in (told.metrics, told.scores, told.profile))
-    baselines = _renamed(dict(told.predictions.baselines), names)
-    return Run(told.folder, metrics, scores, profile, told.fitted, replace(told.predictions, baselines=baselines))
+    metrics, scores, profile = (_renamed(each, names) for each in (record.metrics, record.scores, record.profile))
+    baselines = _renamed(dict(record.predictions.baselines), names)
+    return Run(record.folder, metrics, scores, profile, record.fitted, replace(record.predictions, baselines=baselines))
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

@@ -48,26 +48,26 @@ def test_calibration_shares_rows_out_by_probability() -> None:
 
 
 def test_a_moving_score_is_the_score_of_its_rows() -> None:
-    told = answers()
-    found = curves.moving(told)
+    record = answers()
+    found = curves.moving(record)
     assert found is not None
     width, time, model, reference = found
     assert (width, len(time)) == (60, 141)
     for at in (0, 70, 140):
         rows = slice(at, at + 60)
-        assert time[at] == told.time[at + 59]
-        assert model[at] == pytest.approx(np.mean(told.prediction[rows] == told.target[rows]))
-        assert reference[at] == pytest.approx(np.mean(told.target[rows] == 0))
+        assert time[at] == record.time[at + 59]
+        assert model[at] == pytest.approx(np.mean(record.prediction[rows] == record.target[rows]))
+        assert reference[at] == pytest.approx(np.mean(record.target[rows] == 0))
 
 
 def test_a_moving_error_leaves_missing_labels_out() -> None:
-    told = numbers()
-    found = curves.moving(told)
+    record = numbers()
+    found = curves.moving(record)
     assert found is not None
-    squares = (told.prediction[-60:] - told.target[-60:]) ** 2
+    squares = (record.prediction[-60:] - record.target[-60:]) ** 2
     assert found[2][-1] == pytest.approx(np.sqrt(np.nanmean(squares)))
-    assert len(curves.errors(told)) == np.isfinite(told.target).sum() == 360
-    assert all(map(np.isfinite, curves.pairs(told)[0]))
+    assert len(curves.errors(record)) == np.isfinite(record.target).sum() == 360
+    assert all(map(np.isfinite, curves.pairs(record)[0]))
 
 
 def test_few_rows_have_no_moving_score() -> None:

@@ -77,10 +77,10 @@ def is_shown(value: float | None, text: str) -> bool:
 
 def test_every_number_is_the_one_in_the_files(run: Run) -> None:
     page = Page(run.report())
-    told = {"metrics": run.metrics, "scores": run.scores, "profile": run.profile}
+    record = {"metrics": run.metrics, "scores": run.scores, "profile": run.profile}
     assert len(page.numbers) > 500
     for key, value, text in page.numbers:
-        found = at(key, told)
+        found = at(key, record)
         assert (repr(found), is_shown(found, text)) == (value, True), (key, value, text)
 
 
@@ -199,7 +199,7 @@ def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
     assert "has to be" not in text
 
 
-def test_a_champion_is_told(runs: dict[str, Run]) -> None:
+def test_a_champion_is_reported(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["champion"] = {
         "model_version": "0123456789ab", "last_label": "2014-08-11", "rows": 288, "score": 0.71, "candidate": 0.7,
@@ -221,8 +221,8 @@ def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
 def test_defects_stand_on_the_first_screen_and_unknown_hours_in_the_table(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     spans = other.report().count("var(--bad)")
-    told = {"kind": "frozen", "series": "dax", "first": "2013-01-02", "last": "2013-03-01", "size": 41}
-    other.profile["quality"] = [{**told, "text": f"dax <{number}> is frozen"} for number in range(9)]
+    record = {"kind": "frozen", "series": "dax", "first": "2013-01-02", "last": "2013-03-01", "size": 41}
+    other.profile["quality"] = [{**record, "text": f"dax <{number}> is frozen"} for number in range(9)]
     known = other.profile["notes"]["known"]
     known["ftse_log_return_0"] = {"hours": None, "when": "closing time unknown before 1999-09-20"}
     html = other.html()

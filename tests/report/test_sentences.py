@@ -126,19 +126,19 @@ def check_captions(text: str, predicted: Predictions, scores: dict[str, Any], do
     assert f"AUC {scores['auc']:.3f}: {word} guessing" in text
     right = predicted.scored["prediction"] == predicted.scored["target"]
     sure = np.argsort(-np.maximum(down, 1 - down), kind="stable")[: round(len(down) / 10)]
-    told = re.search(r"it was (right more|right less|about as) often .*?: ([\d.]+) % of (\d+)", text)
-    assert told is not None
-    assert float(told[2]) == pytest.approx(100 * right[sure].mean(), abs=0.051)
-    assert int(told[3]) == len(sure)
-    if told[1] != "about as":
-        assert (told[1] == "right more") == (right[sure].mean() > right.mean())
+    record = re.search(r"it was (right more|right less|about as) often .*?: ([\d.]+) % of (\d+)", text)
+    assert record is not None
+    assert float(record[2]) == pytest.approx(100 * right[sure].mean(), abs=0.051)
+    assert int(record[3]) == len(sure)
+    if record[1] != "about as":
+        assert (record[1] == "right more") == (right[sure].mean() > right.mean())
     move, says_down = predicted.scored["move"], predicted.scored["prediction"] == 1
     held = 100 * np.expm1(move.sum())
     followed = 100 * (np.prod(np.where(says_down, 2 - np.exp(move), np.exp(move))) - 1)
-    told = re.search(r"short where it says down: ([+-][\d.]+) %.*?, (more|less|the same) .*?\(([+-][\d.]+) %\)", text)
-    assert told is not None
-    assert (float(told[1]), float(told[3])) == pytest.approx((followed, held), abs=0.06)
-    assert told[2] == ("more" if followed > held else "less")
+    record = re.search(r"short where it says down: ([+-][\d.]+) %.*?, (more|less|the same) .*?\(([+-][\d.]+) %\)", text)
+    assert record is not None
+    assert (float(record[1]), float(record[3])) == pytest.approx((followed, held), abs=0.06)
+    assert record[2] == ("more" if followed > held else "less")
     worst, best = (re.search(rf"{word}: [\w ]+ \(([\d.]+) on", text) for word in ("Worst", "best"))
     assert worst is not None
     assert best is not None

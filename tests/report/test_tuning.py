@@ -68,9 +68,9 @@ def test_without_importances_there_is_no_picture_of_them() -> None:
     assert [each.name for each in shown] == ["tuning-history", "tuning-slices"]
 
 
-@pytest.mark.parametrize(("stopped", "told"), [("trials", False), ("timeout", True)])
-def test_the_sentence_has_the_numbers_of_the_study(stopped: str, told: bool) -> None:
+@pytest.mark.parametrize(("stopped", "limited"), [("trials", False), ("timeout", True)])
+def test_the_sentence_has_the_numbers_of_the_study(stopped: str, limited: bool) -> None:
     sentence = tuning.sentence(study(stopped_by=stopped))
     assert "4 trials (1 pruned, 1 failed)" in sentence
     assert ("1,000" in sentence, "150" in sentence) == (True, True)
-    assert ("time limit" in sentence) == told
+    assert ("time limit" in sentence) == limited

@@ -69,8 +69,8 @@ def test_a_second_search_takes_what_the_first_one_left(
     monkeypatch.setenv(VARIABLE, PASSWORD)
     assert tapeline(*words(postgres, table, tmp_path / "a", "tune.trials=4"))[0] == 0
     code, out, _ = tapeline(*words(postgres, table, tmp_path / "b", "tune.trials=6"))
-    told = [line.split()[1] for line in out.splitlines() if line.strip().startswith("trial")]
-    assert (code, told) == (0, ["4,", "5,"])
+    record = [line.split()[1] for line in out.splitlines() if line.strip().startswith("trial")]
+    assert (code, record) == (0, ["4,", "5,"])
     assert trials(tmp_path / "b")[:4] == trials(tmp_path / "a")
 
 

@@ -29,10 +29,10 @@ MARGIN = "gate.champion_margin=0.05"
 
 
 def reasons(folder: Path) -> list[str]:
-    told = metrics(folder)
-    assert told["gate"]["accepted"] is True
-    assert told["champion"] is None
-    found: list[str] = told["gate"]["reasons"]
+    record = metrics(folder)
+    assert record["gate"]["accepted"] is True
+    assert record["champion"] is None
+    found: list[str] = record["gate"]["reasons"]
     return found
 
 
@@ -44,10 +44,10 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
     served = metrics(folder)
     code, out, err = tapeline("run", *POOR, MARGIN)
     assert (code, err) == (0, "")
-    told = metrics(folder)
-    champion, candidate = served["test"]["overall"]["accuracy"], told["test"]["overall"]["accuracy"]
+    record = metrics(folder)
+    champion, candidate = served["test"]["overall"]["accuracy"], record["test"]["overall"]["accuracy"]
     assert champion - candidate > 0.05
-    assert told["champion"] == {
+    assert record["champion"] == {
         "model_version": served["model_version"], "last_label": "2014-08-11", "rows": 288,
         "score": champion, "candidate": candidate,
     }  # fmt: skip
@@ -56,8 +56,8 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
         f"{served['model_version']}; the lead is {candidate - champion:.6f}, below 0.05"
     )
     reasons_ = [f"accuracy {candidate:.6f} is above 0", reason]
-    assert told["gate"] == {"accepted": False, "reasons": reasons_, "metric": "accuracy"}
-    assert list(told) == list(served)
+    assert record["gate"] == {"accepted": False, "reasons": reasons_, "metric": "accuracy"}
+    assert list(record) == list(served)
     assert steps(folder)["publish"] == "skipped"
     assert reason in out
     report = (folder / "runs" / "latest" / "report.html").read_text()
@@ -71,9 +71,9 @@ def test_a_candidate_worse_than_the_served_version_is_rejected_and_the_report_sa
     assert tapeline("run", *POOR, "gate.champion_margin=-0.9")[0] == 0
     assert metrics(folder)["gate"]["accepted"] is True
     assert tapeline("run", *GOOD, MARGIN)[0] == 0
-    told = metrics(folder)
-    assert told["gate"]["accepted"] is True
-    assert (told["champion"]["score"], told["champion"]["candidate"]) == (candidate, champion)
+    record = metrics(folder)
+    assert record["gate"]["accepted"] is True
+    assert (record["champion"]["score"], record["champion"]["candidate"]) == (candidate, champion)
     assert steps(folder)["publish"] == "ran"
 
 
@@ -117,17 +117,17 @@ def test_of_a_walk_forward_only_later_rows_are_compared(tapeline: Tapeline, fold
     ran(*GOOD)
     run = tapeline("run", *GOOD, "split=walk_forward", "split.train=0.7", "split.windows=2", "gate.champion_margin=-1")
     assert run[0] == 0
-    told = metrics(folder)
-    assert told["data"]["rows"]["test"] == 433
-    assert (told["champion"]["last_label"], told["champion"]["rows"]) == ("2014-08-11", 288)
+    record = metrics(folder)
+    assert record["data"]["rows"]["test"] == 433
+    assert (record["champion"]["last_label"], record["champion"]["rows"]) == ("2014-08-11", 288)
     latest = folder / "runs" / "latest"
     listed = forecasts.read(latest / "predictions.parquet").scored
     right = listed["prediction"][-288:] == listed["target"][-288:]
-    assert told["champion"]["candidate"] == right.mean()
+    assert record["champion"]["candidate"] == right.mean()
     table = open_table(artifact(latest, "table", folder / ".tapeline" / "cache"))
     rows = table.read(("feature", "target"), {"all": slice(table.manifest.rows - 288, None)})
     answer = servable.load(folder / "store" / "indices-simulated" / "1")(rows["feature"])
-    assert told["champion"]["score"] == (answer["prediction"] == rows["target"]).mean()
+    assert record["champion"]["score"] == (answer["prediction"] == rows["target"]).mean()
 
 
 def inputs(folder: Path, **others: Path) -> list[str]:
@@ -149,9 +149,9 @@ def test_a_metric_that_those_rows_do_not_define(
     asked = ["step", "gate", *POOR, "gate.metric=auc", MARGIN, *inputs(folder), "--out", "metrics=metrics.json"]
     code, _, err = tapeline(*asked)
     assert (code, err) == (0, "")
-    told = files.read_json(folder / "metrics.json")
-    assert told["gate"]["accepted"] is True
-    assert "auc is not defined on the " in told["gate"]["reasons"][1]
+    record = files.read_json(folder / "metrics.json")
+    assert record["gate"]["accepted"] is True
+    assert "auc is not defined on the " in record["gate"]["reasons"][1]
 
 
 @pytest.mark.usefixtures("without_report")
@@ -170,6 +170,6 @@ def test_files_of_other_test_rows_are_refused_and_a_damaged_champion_is_none(
     version = folder / "store" / "indices-simulated" / "1"
     shutil.copyfile(latest / "scores.json", version / "saved_model.pb")
     assert tapeline(*asked, *inputs(folder))[0] == 0
-    told = files.read_json(folder / "m")
-    assert told["champion"] is None
-    assert any("nothing is served under this name" in reason for reason in told["gate"]["reasons"])
+    record = files.read_json(folder / "m")
+    assert record["champion"] is None
+    assert any("nothing is served under this name" in reason for reason in record["gate"]["reasons"])

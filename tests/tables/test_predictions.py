@@ -101,8 +101,8 @@ def test_any_numbers_come_back(
     values = data.draw(st.lists(numbers, min_size=rows * outputs, max_size=rows * outputs))
     target = np.array(values, dtype=np.float64).reshape(rows, outputs)
     times = np.datetime64("2020-01-01") + np.arange(rows)
-    told = Predictions({"window": np.zeros(rows, np.int64), "time": times}, {"target": target}, {})
-    assert_same(read_back(told, tmp_path_factory.mktemp("numbers")), told)
+    record = Predictions({"window": np.zeros(rows, np.int64), "time": times}, {"target": target}, {})
+    assert_same(read_back(record, tmp_path_factory.mktemp("numbers")), record)
 
 
 def test_the_same_predictions_give_the_same_bytes_and_others_do_not(made: Predictions, tmp_path: Path) -> None:

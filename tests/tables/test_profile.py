@@ -29,18 +29,18 @@ def series(rows: int = 500) -> Series:
     return Series(np.datetime64("2020-06-01") + np.arange(rows), {"a": a, "b": b}, "a", "points", "market", "day")
 
 
-def test_what_is_told_is_what_numpy_says() -> None:
+def test_what_is_reported_is_what_numpy_says() -> None:
     given = series()
-    told = of_series(given)
+    record = of_series(given)
     a = given.values["a"]
     returns = log_returns(a)[1:]
-    assert told["levels"]["a"]["mean"] == pytest.approx(a.mean(), rel=1e-5)
-    assert told["levels"]["a"]["q1"] == pytest.approx(np.quantile(a, 0.25), rel=1e-5)
-    assert told["returns"]["a"]["sd"] == pytest.approx(returns.std(), rel=1e-5)
+    assert record["levels"]["a"]["mean"] == pytest.approx(a.mean(), rel=1e-5)
+    assert record["levels"]["a"]["q1"] == pytest.approx(np.quantile(a, 0.25), rel=1e-5)
+    assert record["returns"]["a"]["sd"] == pytest.approx(returns.std(), rel=1e-5)
     expected = np.corrcoef(returns, log_returns(overview.filled(given.values["b"][:, None])[:, 0])[1:])[0, 1]
-    assert told["correlation"][0][0][1] == pytest.approx(expected, abs=1e-3)
+    assert record["correlation"][0][0][1] == pytest.approx(expected, abs=1e-3)
     deviation = returns - returns.mean()
-    assert told["autocorrelation"]["returns"]["a"][2] == pytest.approx(
+    assert record["autocorrelation"]["returns"]["a"][2] == pytest.approx(
         deviation[3:] @ deviation[:-3] / (deviation @ deviation), rel=1e-4
     )
 
@@ -64,9 +64,9 @@ def test_missing_values_are_counted_and_not_forgotten() -> None:
 def test_values_filled_before_show_as_unchanged() -> None:
     given = series()
     filled = {name: overview.filled(column[:, None])[:, 0] for name, column in given.values.items()}
-    told = of_series(Series(given.time, filled, "a", "points", "market", "day"))
-    assert told["missing"]["total"]["b"] == 0
-    assert told["unchanged"] == {"a": 0, "b": 5}
+    record = of_series(Series(given.time, filled, "a", "points", "market", "day"))
+    assert record["missing"]["total"]["b"] == 0
+    assert record["unchanged"] == {"a": 0, "b": 5}
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_values_filled_before_show_as_unchanged() -> None:
     [np.full(100, 5.0), np.full(100, NAN), np.arange(-50.0, 50.0), np.r_[np.full(60, NAN), np.arange(1.0, 41.0)]],
     ids=["constant", "nothing", "below zero", "late"],
 )
-def test_odd_series_are_told_without_nan(values: np.ndarray) -> None:
+def test_odd_series_are_reported_without_nan(values: np.ndarray) -> None:
     time = np.datetime64("2020-01-01") + np.arange(100)
     given = Series(time, {"a": values, "b": np.arange(1.0, 101.0)}, "a", "points", "market", "day")
     with np.errstate(all="raise"):
-        told = of_series(given)
-    json.dumps(told, allow_nan=False)
-    assert told["moves"] == ("difference" if np.nanmin(np.nan_to_num(values, nan=1)) < 0 else "log return")
+        record = of_series(given)
+    json.dumps(record, allow_nan=False)
+    assert record["moves"] == ("difference" if np.nanmin(np.nan_to_num(values, nan=1)) < 0 else "log return")
 
 
 def test_a_long_series_takes_no_more_room() -> None:
@@ -89,8 +89,8 @@ def test_a_long_series_takes_no_more_room() -> None:
 
 
 def test_a_density_holds_nearly_all() -> None:
-    told = overview.density(DRAW.normal(size=5000))
-    assert np.trapezoid(told["density"], told["at"]) == pytest.approx(0.98, abs=0.02)
+    record = overview.density(DRAW.normal(size=5000))
+    assert np.trapezoid(record["density"], record["at"]) == pytest.approx(0.98, abs=0.02)
     assert overview.density(np.full(10, 1.0)) == {"at": [], "density": []}
 
 

@@ -141,10 +141,10 @@ def test_an_early_end() -> None:
 def test_records_are_json_and_the_gravest_kind_comes_first() -> None:
     series = market()
     bad = with_values(with_values(series, slice(200, 260), series.values[200]), slice(300, None), 1e6)
-    told = json.loads(json.dumps(records(examine([bad])), allow_nan=False))
-    kinds = [each["kind"] for each in told]
+    record = json.loads(json.dumps(records(examine([bad])), allow_nan=False))
+    kinds = [each["kind"] for each in record]
     assert kinds == sorted(kinds, key=["unit", "jump", "frozen", "hole"].index)
-    assert {"kind", "series", "first", "last", "size", "text"} == set(told[0])
+    assert {"kind", "series", "first", "last", "size", "text"} == set(record[0])
 
 
 def test_many_defects_of_a_kind_take_three_lines() -> None:

@@ -46,8 +46,8 @@ def test_a_forecast_that_is_missing_or_infinite_has_no_score() -> None:
 
 
 def test_no_change_counts_as_no_fall() -> None:
-    told = {"target": np.array([0.1, -0.1, 0.0]), "prediction": np.zeros((3, 1)), "last_price": np.ones(3)}
-    assert price.score(told)["direction_accuracy"] == pytest.approx(2 / 3)
+    record = {"target": np.array([0.1, -0.1, 0.0]), "prediction": np.zeros((3, 1)), "last_price": np.ones(3)}
+    assert price.score(record)["direction_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_drift_is_the_mean_of_the_train_rows() -> None:
@@ -57,11 +57,11 @@ def test_drift_is_the_mean_of_the_train_rows() -> None:
 
 def test_an_answer_is_a_price_and_its_day() -> None:
     day = np.array(["2018-03-25"], "datetime64[D]")
-    told = {"prediction": np.array([[0.01]]), "last_price": np.array([8668.12]), "forecast_for": day}
-    found = price.answer(told)
+    record = {"prediction": np.array([[0.01]]), "last_price": np.array([8668.12]), "forecast_for": day}
+    found = price.answer(record)
     assert list(found) == ["forecast_for", "last_price", "price"]
     assert found["price"][0] == pytest.approx(8668.12 * np.exp(0.01))
-    assert list(price.answer({name: each for name, each in told.items() if name != "forecast_for"})) == [
+    assert list(price.answer({name: each for name, each in record.items() if name != "forecast_for"})) == [
         "last_price", "price",
     ]  # fmt: skip
 

@@ -19,9 +19,9 @@ def numbers(rows: int = 200, outputs: int = 3) -> dict[str, np.ndarray]:
 
 
 def test_the_metrics_are_scikit_learns() -> None:
-    told = numbers()
-    scores = regression.score(told)
-    truth, guess = told["target"], told["prediction"]
+    record = numbers()
+    scores = regression.score(record)
+    truth, guess = record["target"], record["prediction"]
     assert scores["rmse"] == pytest.approx(root_mean_squared_error(truth.ravel(), guess.ravel()))
     assert scores["mae"] == pytest.approx(mean_absolute_error(truth, guess))
     assert scores["r2"] == pytest.approx(r2_score(truth, guess))
@@ -31,37 +31,37 @@ def test_the_metrics_are_scikit_learns() -> None:
 
 
 def test_missing_labels_are_left_out() -> None:
-    told = numbers(outputs=1)
+    record = numbers(outputs=1)
     gone = np.arange(0, 200, 7)
-    missing = told["target"].copy()
+    missing = record["target"].copy()
     missing[gone] = np.nan
-    left = {name: np.delete(each, gone, axis=0) for name, each in told.items()}
-    scores, expected = regression.score({**told, "target": missing}), regression.score(left)
+    left = {name: np.delete(each, gone, axis=0) for name, each in record.items()}
+    scores, expected = regression.score({**record, "target": missing}), regression.score(left)
     assert scores.pop("rows") == 200
     expected.pop("rows")
     assert scores == pytest.approx(expected)
-    nothing = regression.score({**told, "target": np.full((200, 1), np.nan)})
+    nothing = regression.score({**record, "target": np.full((200, 1), np.nan)})
     assert nothing == {"rows": 200, "labels": 0, "rmse": None, "mae": None, "correlation": None, "r2": None}
 
 
 def test_the_correlation_is_weighted() -> None:
-    told, weight = numbers(outputs=1), DRAW.integers(0, 4, 200).astype(float)
-    repeated = {name: np.repeat(each, weight.astype(int), axis=0) for name, each in told.items()}
-    assert regression.score(told, weight)["correlation"] == pytest.approx(regression.score(repeated)["correlation"])
-    assert regression.score(told, weight)["rmse"] == regression.score(told)["rmse"]
+    record, weight = numbers(outputs=1), DRAW.integers(0, 4, 200).astype(float)
+    repeated = {name: np.repeat(each, weight.astype(int), axis=0) for name, each in record.items()}
+    assert regression.score(record, weight)["correlation"] == pytest.approx(regression.score(repeated)["correlation"])
+    assert regression.score(record, weight)["rmse"] == regression.score(record)["rmse"]
 
 
 @given(st.floats(-1e9, 1e9), st.integers(3, 40))
 def test_a_constant_forecast_has_correlation_0(value: float, rows: int) -> None:
     target = np.random.default_rng(rows).normal(size=rows)
-    told = {"target": target, "prediction": np.full((rows, 1), value)}
-    assert regression.score(told)["correlation"] == 0
-    assert regression.score({**told, "target": np.full(rows, value)})["correlation"] is None
+    record = {"target": target, "prediction": np.full((rows, 1), value)}
+    assert regression.score(record)["correlation"] == 0
+    assert regression.score({**record, "target": np.full(rows, value)})["correlation"] is None
 
 
 def test_a_constant_part_of_a_forecast_has_correlation_0_in_a_resample() -> None:
-    told = {"target": DRAW.normal(size=40), "prediction": np.r_[np.full(20, 1 / 3), DRAW.normal(size=20)]}
-    part = regression.sums("correlation", told)[:20].sum(axis=0)
+    record = {"target": DRAW.normal(size=40), "prediction": np.r_[np.full(20, 1 / 3), DRAW.normal(size=20)]}
+    part = regression.sums("correlation", record)[:20].sum(axis=0)
     assert regression.from_sums("correlation", part) == 0
 
 

@@ -97,21 +97,21 @@ def test_a_search_that_ends_anywhere_goes_on_to_the_same_trials(
     for _ in range(3):
         with pytest.raises(Killed):
             search(problem, of(problem), tmp_path, kill)
-    told: list[int] = []
-    found, stopped = search(problem, of(problem), tmp_path, lambda trial, _: told.append(trial.number))
-    assert (told, stopped) == ([9, 10, 11], "trials")
+    shown: list[int] = []
+    found, stopped = search(problem, of(problem), tmp_path, lambda trial, _: shown.append(trial.number))
+    assert (shown, stopped) == ([9, 10, 11], "trials")
     assert records(found) == records(reference)
 
 
 def test_a_longer_search_begins_with_the_shorter_one(table: Path, tmp_path: Path, reference: list[Trial]) -> None:
     problem = small(table, "tune.trials=6")
     assert records(search(problem, of(problem), tmp_path, quiet)[0]) == records(reference[:6])
-    told: list[int] = []
-    search(longer(problem, trials=12), of(problem), tmp_path, lambda trial, _: told.append(trial.number))
-    assert told == [6, 7, 8, 9, 10, 11]
-    told.clear()
-    found, _ = search(problem, of(problem), tmp_path, lambda trial, _: told.append(trial.number))
-    assert (records(found), told) == (records(reference[:6]), [])
+    shown: list[int] = []
+    search(longer(problem, trials=12), of(problem), tmp_path, lambda trial, _: shown.append(trial.number))
+    assert shown == [6, 7, 8, 9, 10, 11]
+    shown.clear()
+    found, _ = search(problem, of(problem), tmp_path, lambda trial, _: shown.append(trial.number))
+    assert (records(found), shown) == (records(reference[:6]), [])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"proposal": {}}'])
@@ -122,9 +122,9 @@ def test_a_damaged_file_of_a_trial_is_made_again(
         files.write_json(tmp_path / f"{each.number}.json", each.record())
     (tmp_path / "5.json").write_text(content)
     problem = small(table, "tune.trials=12")
-    told: list[int] = []
-    found, _ = search(problem, of(problem), tmp_path, lambda trial, _: told.append(trial.number))
-    assert (told, records(found)) == ([5], records(reference))
+    shown: list[int] = []
+    found, _ = search(problem, of(problem), tmp_path, lambda trial, _: shown.append(trial.number))
+    assert (shown, records(found)) == ([5], records(reference))
 
 
 KILLED = """
@@ -202,7 +202,7 @@ def test_a_value_that_training_refuses_fails_its_trial_and_not_the_search(table:
     assert "has to leave rows out" in (one.problem or "")
 
 
-def told(problem: Problem, folder: Path) -> tuple[bytes, bytes]:
+def shown(problem: Problem, folder: Path) -> tuple[bytes, bytes]:
     """best.json and study.json."""
     folder.mkdir()
     study_, data = of(problem), trials.load(problem)
@@ -229,7 +229,7 @@ def test_a_target_in_a_test_period_changes_nothing(table: Path, tmp_path: Path, 
     problem = small(table, split, "tune.trials=4")
     other = replace(problem, table=flipped(table, "test", tmp_path / "table", window, split))
     assert targets(other.table).tolist() != targets(table).tolist()
-    assert told(problem, tmp_path / "a") == told(other, tmp_path / "b")
+    assert shown(problem, tmp_path / "a") == shown(other, tmp_path / "b")
 
 
 @pytest.mark.parametrize("side", ["train", "validation"])
@@ -237,7 +237,7 @@ def test_a_target_that_the_search_reads_changes_values(table: Path, tmp_path: Pa
     problem = small(table, "tune.trials=4")
     other = replace(problem, table=flipped(table, side, tmp_path / "table", 0, "split=chronological"))
     values = [
-        [each["value"] for each in json.loads(told(each_problem, tmp_path / name)[1])["trials"]]
+        [each["value"] for each in json.loads(shown(each_problem, tmp_path / name)[1])["trials"]]
         for each_problem, name in ((problem, "a"), (other, "b"))
     ]
     assert values[0] != values[1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +27,19 @@ RUN = [*SMALL, "tune.trials=5", "gate.threshold=0", "gate.baseline_margin=null"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a run of five trials."""
-    folder, before = tmp_path_factory.mktemp("tuned"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("tuned")
+    with chdir(folder):
         with without_pictures():
             assert cli.main(["run", *RUN]) == 0
         yield folder
-    finally:
-        os.chdir(before)
 
 
-def told(folder: Path, name: str) -> Any:
+def record(folder: Path, name: str) -> Any:
     return files.read_json(folder / "runs" / "latest" / name)
 
 
 def test_the_best_values_are_those_that_train(place: Path) -> None:
-    study, best, fitted = (told(place, name) for name in ("study.json", "best.json", "fitted.json"))
+    study, best, fitted = (record(place, name) for name in ("study.json", "best.json", "fitted.json"))
     values = {each["number"]: each["value"] for each in study["trials"] if each["state"] == "complete"}
     assert study["best"]["value"] == max(values.values()) == values[best["trial"]]
     assert {f"model.{key}" for key, origin in fitted["origin"].items() if origin == "tune"} == set(best["overrides"])
@@ -53,7 +50,7 @@ def test_the_best_values_are_those_that_train(place: Path) -> None:
 
 def test_metrics_name_the_search_and_the_values(place: Path) -> None:
     summary = metrics(place)["tune"]
-    assert summary["best"] == told(place, "study.json")["best"]
+    assert summary["best"] == record(place, "study.json")["best"]
     assert summary["counts"]["complete"] + summary["counts"]["pruned"] == 5
     assert (summary["metric"]["name"], summary["stopped_by"]) == ("accuracy", "trials")
     assert metrics(place)["trained"]["origin"]["learning_rate"] == "tune"
@@ -64,7 +61,7 @@ def test_the_report_shows_every_trial(place: Path) -> None:
     page = (place / "runs" / "latest" / "report.html").read_text()
     for shown in ("tuning-history", "tuning-slices", "tuning-importances", "All trials", "min_data_in_leaf"):
         assert shown in page
-    for trial in told(place, "study.json")["trials"]:
+    for trial in record(place, "study.json")["trials"]:
         number = trial["number"]
         assert trial["value"] is None or f'data-key="/study/trials/{number}/value"' in page
 
@@ -72,7 +69,7 @@ def test_the_report_shows_every_trial(place: Path) -> None:
 def test_runs_name_the_values(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["runs"]) == 0
     out = capsys.readouterr().out
-    best = told(place, "best.json")["overrides"]
+    best = record(place, "best.json")["overrides"]
     assert f"tuned: learning_rate={best['model.learning_rate']:.4g}" in out
     assert f"num_leaves={best['model.num_leaves']}" in out
 
@@ -80,14 +77,14 @@ def test_runs_name_the_values(place: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_second_run_takes_all_from_the_cache_and_a_longer_search_goes_on(
     place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = told(place, "study.json")["trials"]
+    before = record(place, "study.json")["trials"]
     assert cli.main(["run", *RUN, "publish=false"]) == 0
     assert "tune       cached" in capfd.readouterr().out
     assert cli.main(["run", *RUN, "tune.trials=6", "publish=false"]) == 0
     out = capfd.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.strip().startswith("trial")] == ["5,"]
-    assert told(place, "study.json")["trials"][:5] == before
-    entries = told(place, "run.json")["entries"]
+    assert record(place, "study.json")["trials"][:5] == before
+    entries = record(place, "run.json")["entries"]
     (study,) = [each for each in entries if each.startswith("studies/")]
     assert (place / ".tapeline" / "cache" / study / "5.json").is_file()
     assert cli.main(["cache"]) == 0

@@ -14,6 +14,9 @@ from tapeline import files
 from tapeline.config.overrides import key_of, section_of
 from tapeline.errors import Finding, Refused, nearest, refuse
 
+NAMED_MODEL = ("dataset.name", "dataset.source", "experiment", "serving.name", "serving.store", "target.name")
+"""Keys that say which model of which store a command is about."""
+
 
 @dataclass(frozen=True)
 class Option:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapeline.commands import Option
+from tapeline.commands import NAMED_MODEL, Option
 
 GROUP = "serve"
 HELP = "serve the model of a run, or a version, beside the live one"
@@ -11,10 +11,7 @@ OPTIONS = (
     Option("version", "N", "a version of the store instead of a run"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = (
-    *("dataset.name", "dataset.source", "experiment", "serving.lock_seconds", "serving.name", "serving.store"),
-    *("target.name", "target.runs"),
-)
+READS = (*NAMED_MODEL, "serving.lock_seconds", "target.runs")
 EXAMPLES = (
     ("tapeline canary", "serves the model of runs/latest as <serving.name>-canary"),
     ("tapeline canary version=3 why='compare with March'", "does so with version 3 of the store"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapeline.commands import Option
+from tapeline.commands import NAMED_MODEL, Option
 
 GROUP = "serve"
 HELP = "make the canary, or a version of the store, the live version"
@@ -10,15 +10,7 @@ OPTIONS = (
     Option("version", "N", "a version of the store", "the canary"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = (
-    "dataset.name",
-    "dataset.source",
-    "experiment",
-    "serving.lock_seconds",
-    "serving.name",
-    "serving.store",
-    "target.name",
-)
+READS = (*NAMED_MODEL, "serving.lock_seconds")
 EXAMPLES = (
     ("tapeline promote", "makes the canary the live version"),
     ("tapeline promote version=3 serving.name=indices", "makes version 3 of `indices` the live one"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapeline.commands import Option
+from tapeline.commands import NAMED_MODEL, Option
 
 GROUP = "serve"
 HELP = "make the model of an accepted run the live version"
@@ -10,10 +10,7 @@ OPTIONS = (
     Option("run", "RUN", "a folder in runs", "latest"),
     Option("why", "TEXT", "the reason, for the store's log"),
 )
-READS = (
-    *("dataset.name", "dataset.source", "experiment", "serving.lock_seconds", "serving.name", "serving.store"),
-    *("serving.keep", "target.name", "target.runs"),
-)
+READS = (*NAMED_MODEL, "serving.keep", "serving.lock_seconds", "target.runs")
 EXAMPLES = (
     ("tapeline publish", "publishes the model of runs/latest"),
     ("tapeline publish run=20261121-120000_indices_deep why='better on 2015'", "publishes the model of an older run"),

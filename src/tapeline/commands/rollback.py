@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from tapeline.commands import Option
+from tapeline.commands import NAMED_MODEL, Option
 
 GROUP = "serve"
 HELP = "make the previous version live again"
 OPTIONS = (Option("why", "TEXT", "the reason, for the store's log"),)
-READS = (
-    "dataset.name",
-    "dataset.source",
-    "experiment",
-    "serving.lock_seconds",
-    "serving.name",
-    "serving.store",
-    "target.name",
-)
+READS = (*NAMED_MODEL, "serving.lock_seconds")
 EXAMPLES = (
     ("tapeline rollback why='it shorts everything'", "goes one version back; publish then refuses the one left"),
     ("tapeline rollback serving.name=indices", "does so for the models served as `indices`"),

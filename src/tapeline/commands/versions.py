@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tapeline.commands import Option
+from tapeline.commands import NAMED_MODEL, Option
 
 GROUP = "serve"
 HELP = "list the versions of serving.name in the store"
 OPTIONS = (Option("details", "true|false", "also print model version, data, as-of, decision and features", "false"),)
-READS = (
-    *("dataset.name", "dataset.source", "experiment", "serving.name", "serving.store"),
-    *("target.name", "target.runs"),
-)
+READS = (*NAMED_MODEL, "target.runs")
 EXAMPLES = (
     ("tapeline versions", "lists number, date, run and score of each version, and since when one is live"),
     ("tapeline versions serving.name=indices serving.store=s3://models/store", "does so for a store in S3"),

@@ -3,7 +3,7 @@
     starts = runs(seconds)                  where each run of consecutive bars begins
     rsi(close, 30, starts)                  float64 [bars], NaN where 30 changes do not lie in the bar's run
 
-Indicators begin anew behind each gap: a window that reaches over one has no value. RSI, ATR and SMA are TA-Lib's; the
+Each gap starts the indicators again: a window that reaches over one has no value. RSI, ATR and SMA are TA-Lib's; the
 exponential averages of DEMA start with the first value of a run (pandas: ewm(span=n, adjust=False)).
 """
 

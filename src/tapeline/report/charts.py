@@ -176,6 +176,14 @@ def hundredths(value: float) -> str:
     return {"-.00": ".00", "1.00": "1", "-1.00": "-1"}.get(text, text)
 
 
+def named_rows(axes: Any, names: Sequence[str], label: str, length: int = 24, top: float = -0.6) -> None:
+    """A row for each name, at 0, 1, ... from the top, with vertical lines at the ticks of x."""
+    axes.set_yticks(range(len(names)), [short(name, length) for name in names])
+    axes.set(xlabel=label, ylim=(len(names) - 0.4, top))
+    bare(axes)
+    axes.grid(visible=True, axis="x")
+
+
 def bare(axes: Any) -> None:
     """No frame, no grid, no ticks; labels only."""
     axes.grid(visible=False)

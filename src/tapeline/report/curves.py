@@ -81,18 +81,23 @@ def moving(answers: Answers) -> tuple[int, Array, Array, Array] | None:
         return None
 
     def score(prediction: Array) -> Array:
-        told = {**answers.context, "target": answers.target, "prediction": prediction}
-        sums = answers.task.sums(answers.task.PRIMARY, told)
-        assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
-        return answers.task.from_sums(answers.task.PRIMARY, _sums(sums, width)[width - 1 :])
+        return answers.task.from_sums(answers.task.PRIMARY, _moving(_sums(answers, prediction), width)[width - 1 :])
 
     scores = np.stack([score(answers.prediction), score(answers.reference)], axis=1).astype(float)
     time, values = decimation.curve(answers.time[width - 1 :], scores)
     return width, time, values[:, 0], values[:, 1]
 
 
-def _sums(values: Array, width: int) -> Array:
-    """Of the last `width` values at each row; of fewer at the beginning."""
+def _sums(answers: Answers, prediction: Array) -> Array:
+    """What the task's first metric sums over rows, float64 [rows, ...]."""
+    predictions = {**answers.context, "target": answers.target, "prediction": prediction}
+    sums = answers.task.sums(answers.task.PRIMARY, predictions)
+    assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
+    return sums
+
+
+def _moving(values: Array, width: int) -> Array:
+    """Sums of the last `width` values at each row; of fewer at the beginning."""
     sums = np.cumsum(values, axis=0, dtype=float)
     sums[width:] -= sums[:-width].copy()
     return sums
@@ -129,10 +134,7 @@ class Group:
 
 def score(answers: Answers, prediction: Array) -> float:
     """The task's first metric of some predictions for all rows."""
-    told = {**answers.context, "target": answers.target, "prediction": prediction}
-    sums = answers.task.sums(answers.task.PRIMARY, told)
-    assert sums is not None, f"{answers.task.PRIMARY} is a task's first metric, and follows from no sums"
-    return float(answers.task.from_sums(answers.task.PRIMARY, sums.sum(axis=0)))
+    return float(answers.task.from_sums(answers.task.PRIMARY, _sums(answers, prediction).sum(axis=0)))
 
 
 def group(answers: Answers, name: str, rows: Array) -> Group:

@@ -85,9 +85,9 @@ def records(defects: Iterable[Defect]) -> list[dict[str, Any]]:
     return [asdict(each) for each in defects]
 
 
-def say(told: Sequence[Mapping[str, Any]]) -> None:
+def say(defects: Sequence[Mapping[str, Any]]) -> None:
     """Log a line for each record; a console shows the same line once."""
-    for each in told:
+    for each in defects:
         log.info("data quality: %s", each["text"], extra={"once": True})
 
 

@@ -104,10 +104,10 @@ def served(backend: Backend) -> Iterator[Backend]:
             body = json.loads(self.rfile.read(length)) if length else None
             backend.tokens.add(self.headers.get("Authorization", ""))
             status, content = backend.answer(method, where.path, parse_qs(where.query), body)
-            told = content if isinstance(content, str) else json.dumps(CLIENT.sanitize_for_serialization(content))
+            record = content if isinstance(content, str) else json.dumps(CLIENT.sanitize_for_serialization(content))
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(told.encode())
+            self.wfile.write(record.encode())
 
         def log_message(self, *_: Any) -> None:
             """Nothing."""

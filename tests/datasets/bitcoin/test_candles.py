@@ -44,9 +44,9 @@ def ingest(frame: pl.DataFrame, *overrides: str) -> pl.DataFrame:
 
 
 def of_source(folder: Path, *overrides: str) -> pl.DataFrame:
-    told = section(*overrides)
-    frame, where = source(told).read(told, bitcoin.simulate, folder)
-    return bitcoin.ingest(told, frame, where)
+    record = section(*overrides)
+    frame, where = source(record).read(record, bitcoin.simulate, folder)
+    return bitcoin.ingest(record, frame, where)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_the_rows_of_other_coins_tell_day_from_month(expected: pl.DataFrame) -> 
     frame = pl.concat([frame, frame.with_columns(date=DAY.dt.offset_by("1y").dt.strftime("%-d/%-m/%Y"))])
     with pytest.raises(Refused, match=r"can be read as %d/%m/%Y and as %m/%d/%Y .*dataset.date_format"):
         ingest(frame)
-    told = ingest(pl.concat([frame, PLAIN.filter(pl.col("slug") == "litecoin")]))
-    assert set(told["date"].head(40)) <= set(expected["date"])
-    assert ingest(frame, "dataset.date_format=%d/%m/%Y").equals(told)
+    record = ingest(pl.concat([frame, PLAIN.filter(pl.col("slug") == "litecoin")]))
+    assert set(record["date"].head(40)) <= set(expected["date"])
+    assert ingest(frame, "dataset.date_format=%d/%m/%Y").equals(record)
 
 
 def changed(row: int, **values: str | None) -> Change:
@@ -169,7 +169,7 @@ def test_what_is_wrong_is_refused_by_column_and_row(
     assert says in str(finding)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(Refused) as refused:
         ingest(changed(9, close="900")(changed(7, high="1")(pl.concat([PLAIN, PLAIN[[50]]]))))
     assert [each.where.rpartition(" ")[2] for each in refused.value.findings] == ["7", "9", "51"]
@@ -183,13 +183,13 @@ def test_rounding_is_no_mistake_and_a_zero_volume_is_unknown() -> None:
     assert ingest(changed(7, volume="12")(PLAIN))["volume"].drop_nulls().to_list() == [12]
 
 
-def test_gaps_are_told_by_row_and_unknown_volumes_by_date(caplog: pytest.LogCaptureFixture) -> None:
+def test_gaps_are_reported_by_row_and_unknown_volumes_by_date(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         ingest(PLAIN.filter(~pl.int_range(pl.len()).is_in([20, 30, 31])))
-    told = caplog.text
-    assert "bitcoin has no candle on 1 day after 2013-05-17 (row 20)" in told
-    assert "bitcoin has no candle on 2 days after 2013-05-27 (row 29)" in told
-    assert "the volume is unknown on 123 days, from 2013-04-28 to 2013-08-31" in told
+    record = caplog.text
+    assert "bitcoin has no candle on 1 day after 2013-05-17 (row 20)" in record
+    assert "bitcoin has no candle on 2 days after 2013-05-27 (row 29)" in record
+    assert "the volume is unknown on 123 days, from 2013-04-28 to 2013-08-31" in record
 
 
 def test_files_and_databases_give_the_same_candles(tmp_path: Path, expected: pl.DataFrame) -> None:
@@ -278,9 +278,9 @@ def test_a_source_is_refused_and_leaves_nothing(
     given = make(folder)
     before = {path.name for path in folder.iterdir()}
     assert cli.main(["step", "ingest", "dataset=bitcoin", *given, "--out", "raw=raw"]) == 2
-    told = capsys.readouterr()
-    assert says in told.err
-    assert all(line.startswith("tapeline: ") for line in told.err.splitlines())
+    record = capsys.readouterr()
+    assert says in record.err
+    assert all(line.startswith("tapeline: ") for line in record.err.splitlines())
     assert {path.name for path in folder.iterdir()} - before <= {".tapeline"}
 
 

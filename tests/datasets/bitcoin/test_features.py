@@ -108,8 +108,8 @@ def test_rows_over_a_gap_are_left_out() -> None:
 
 
 def test_the_newest_day_can_be_asked_about() -> None:
-    told = section()
-    _, ((_, frame),) = bitcoin.newest(told, raw())
+    record = section()
+    _, ((_, frame),) = bitcoin.newest(record, raw())
     assert isinstance(frame, pl.DataFrame)
     assert frame["time"][-1] == raw()["date"][-1]
     assert frame["target"].to_list()[-1] is None
@@ -124,10 +124,10 @@ def test_a_series_shows_gaps() -> None:
 
 
 def test_models_of_other_targets_and_coins_have_other_names() -> None:
-    told = {"name": "bitcoin", "source": "csv", "coin": "bitcoin", "target": "next_day"}
-    assert model_name(told) == "bitcoin"
-    assert model_name({**told, "target": "same_day", "source": "simulated"}) == "bitcoin-same_day-simulated"
-    assert model_name({**told, "coin": "Bitcoin Cash"}) == "bitcoin-cash"
+    record = {"name": "bitcoin", "source": "csv", "coin": "bitcoin", "target": "next_day"}
+    assert model_name(record) == "bitcoin"
+    assert model_name({**record, "target": "same_day", "source": "simulated"}) == "bitcoin-same_day-simulated"
+    assert model_name({**record, "coin": "Bitcoin Cash"}) == "bitcoin-cash"
     assert model_name({"name": "indices", "source": "simulated"}) == "indices-simulated"
 
 
@@ -156,8 +156,8 @@ def rmse(last: Array, truth: Array, forecast: Array) -> float:
 
 def test_the_reference_figures_of_the_real_file(crypto_markets: object) -> None:
     """Root mean squared errors in USD of what needs no training: measured on this file before."""
-    told = pl.read_csv(str(crypto_markets), infer_schema=False)
-    candles = bitcoin.ingest(section(), told.lazy(), "crypto-markets.csv")
+    record = pl.read_csv(str(crypto_markets), infer_schema=False)
+    candles = bitcoin.ingest(section(), record.lazy(), "crypto-markets.csv")
     assert (len(candles), str(candles["date"][0]), str(candles["date"][-1])) == (1793, "2013-04-28", "2018-03-25")
     assert candles["volume"].null_count() == candles["volume"].head(243).null_count() == 243
     close = candles["close"].to_numpy()

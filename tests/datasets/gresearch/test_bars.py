@@ -179,16 +179,16 @@ def test_a_wrong_file_is_refused_with_its_row(few: Frame, tmp_path: Path, name: 
     path = tmp_path / f"train.{source}"
     frame = change(few)
     frame.write_csv(path) if source == "csv" else frame.write_parquet(path)
-    told = refusal(f"dataset.source={source}", f"dataset.path={path}")
+    record = refusal(f"dataset.source={source}", f"dataset.path={path}")
     for each in wanted:
-        assert any(each in line for line in told), (each, told)
-    assert all(str(path) in line for line in told)
+        assert any(each in line for line in record), (each, record)
+    assert all(str(path) in line for line in record)
 
 
 def test_all_mistakes_are_named_at_once(few: Frame, tmp_path: Path) -> None:
     frame = at(3, High=1.0)(at(4, Volume=-1.0)(at(7, timestamp=1_600_000_001)(few)))
-    told = refusal("dataset.source=csv", f"dataset.path={written(tmp_path, frame)}")
-    assert len(told) == 3
+    record = refusal("dataset.source=csv", f"dataset.path={written(tmp_path, frame)}")
+    assert len(record) == 3
 
 
 @pytest.mark.parametrize("end", [".csv", ".csv.gz", ".zip", ".parquet"])
@@ -217,8 +217,8 @@ def test_a_file_that_is_cut_off_is_refused(few: Frame, tmp_path: Path, end: str)
 def test_wrong_asset_details_are_refused(few: Frame, tmp_path: Path, details: bytes, wanted: str) -> None:
     path = written(tmp_path, few)
     (tmp_path / "asset_details.csv").write_bytes(details)
-    told = refusal("dataset.source=csv", f"dataset.path={path}")
-    assert any("asset_details.csv" in line and wanted in line for line in told), told
+    record = refusal("dataset.source=csv", f"dataset.path={path}")
+    assert any("asset_details.csv" in line and wanted in line for line in record), record
 
 
 def test_an_archive_without_the_file_is_refused(tmp_path: Path) -> None:

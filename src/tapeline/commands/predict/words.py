@@ -45,9 +45,9 @@ def lines(
         yield f"the last {SHOWN} of {len(rows.dates):,} rows; json=true prints all"
     for at in range(first, len(rows.dates)):
         given = {name: values[at] for name, values in answer.outputs.items()}
-        told = ", ".join(f"{name} {_text(values[at])}" for name, values in more.items())
+        added = ", ".join(f"{name} {_text(values[at])}" for name, values in more.items())
         which = ", ".join([rows.dates[at] or f"row {at + 1}", *(str(values[at]) for values in rows.keys.values())])
-        yield f"{printable(which)}: {told or of_row(task, given, outputs)}"
+        yield f"{printable(which)}: {added or of_row(task, given, outputs)}"
 
 
 def _text(value: object) -> str:

@@ -143,7 +143,7 @@ def answers(overlay: Overlay) -> str:
         Refused: it does not.
     """
     words = ["predict", "random=true", "host=serving:8501", f"serving.name={overlay.model}"]
-    phase, said = _told(overlay, "client", CLIENT, [*pods.COMMAND, *words])
+    phase, said = _run_pod(overlay, "client", CLIENT, [*pods.COMMAND, *words])
     if phase != "Succeeded":
         fix = f"see kubectl -n {overlay.namespace} logs deployment/serving"
         raise refuse("service/serving", f"does not answer a client ({said})", fix)
@@ -157,14 +157,14 @@ def keeps_out(overlay: Overlay) -> str:
     Raises:
         Refused: it can.
     """
-    phase, said = _told(overlay, "stranger", {}, ["python3", "-c", CONNECT, overlay.address])
+    phase, said = _run_pod(overlay, "other", {}, ["python3", "-c", CONNECT, overlay.address])
     if phase != "Succeeded":
         fix = "use a network plugin that enforces NetworkPolicies: that of kind, Calico, Cilium or GKE's Dataplane V2"
         raise refuse("networkpolicies", f"a pod without the label tapeline.dev/client can connect: {said}", fix)
     return "a pod without the label tapeline.dev/client cannot connect"
 
 
-def _told(overlay: Overlay, name: str, labels: Mapping[str, str], words: Sequence[str]) -> tuple[str, str]:
+def _run_pod(overlay: Overlay, name: str, labels: Mapping[str, str], words: Sequence[str]) -> tuple[str, str]:
     """Run a pod until it ends or a timeout; return its phase and the last line of its log."""
     made = kubectl.create(overlay.namespace, pod(name, overlay.image, labels, words))
     deadline, phase = time.monotonic() + PATIENCE["pod"], "Pending"

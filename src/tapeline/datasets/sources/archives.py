@@ -98,7 +98,10 @@ def _unzipped(packed: Path, name: str, folder: Path, member: str | None, within:
             chosen = _chosen(inside, name, member)
             with archive.open(chosen) as content, open(path, "wb") as copy:
                 _copy(content, copy, name, within)
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError):
+    except NotImplementedError:  # zipfile's, for a method of compression that Python does not have
+        fix = "extract it, and name the extracted file"
+        raise refuse(name, "the zip archive has an unknown method of compression", fix) from None
+    except (zipfile.BadZipFile, EOFError, zlib.error):
         raise refuse(name, "is not a complete zip archive", "download it again") from None
     except RuntimeError:  # zipfile's, where a password is needed
         raise refuse(name, "the zip archive is encrypted", "extract it, and name the extracted file") from None

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from tapeline.config import schema
 from tapeline.datasets import parsing
+from tapeline.datasets.sources.query import PasswordFile
 from tapeline.errors import choose, refuse
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Section(schema.Dataset):
     """By market, instead of `query`."""
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
     """The environment variable that holds the password for `url`."""
-    password_file: str | None
+    password_file: PasswordFile
     """Or the file that holds it, such as a mounted Secret."""
 
     @field_validator("columns", "files", "queries")
@@ -74,13 +75,6 @@ class Section(schema.Dataset):
         if query and "{ticker}" not in query:
             raise ValueError("must contain {ticker}, because otherwise every market gets the same series")
         return query
-
-    @field_validator("password_file")
-    @classmethod
-    def _one_password(cls, file: str | None, info: ValidationInfo) -> str | None:
-        if file and info.data.get("password_env"):
-            raise ValueError("must be null if dataset.password_env is set")
-        return file
 
 
 def section(dataset: schema.Dataset) -> Section:

@@ -140,7 +140,7 @@ def _measure(learner: Learner, training: Training) -> Callable[[Any, Any, tuple[
 
     def measure(weights: Any, statistics: Any, rows: tuple[Array, Array]) -> tuple[float, float]:
         features, target = rows
-        # not as a compiled function, which would be traced anew for each training
+        # not as a compiled function, which would be traced again for each training
         answered = tensorflow.concat([learner.outputs(weights, statistics, each) for each in portions(features)], 0)
         return float(score_of(answered, target)), float(loss_of(answered, target)) / len(target)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapeline.report import curves
-from tapeline.report.charts import SERIES, SOFT, bare, picture, short
+from tapeline.report.charts import SERIES, SOFT, named_rows, picture
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 
@@ -34,10 +34,7 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
                 axes.hlines(at, group.low, group.high, color=SERIES[0], linewidth=1.2)
             axes.plot(group.score, at, "o", color=SERIES[0], markersize=5, label=None if at else "this model")
         axes.axvline(whole, color=SERIES[0], linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(groups)), [short(group.name, 26) for group in groups])
-        axes.set(xlabel=metric.label, ylim=(len(groups) - 0.4, -0.6))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [group.name for group in groups], metric.label, 26)
         figure.legend(loc="outside lower center", ncols=2, handlelength=1.2)
 
     rows = [

@@ -9,7 +9,22 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tapeline.report.charts import BAD, INK, LINE, SERIES, SOFT, WIDE, bare, dates, dots, heat, lines, picture, short
+from tapeline.report.charts import (
+    BAD,
+    INK,
+    LINE,
+    SERIES,
+    SOFT,
+    WIDE,
+    bare,
+    dates,
+    dots,
+    heat,
+    lines,
+    named_rows,
+    picture,
+    short,
+)
 from tapeline.report.page import Figure, Grid, Number
 
 Values = Mapping[str, Any]
@@ -295,11 +310,8 @@ def _known(profile: Values, number: Number) -> Iterator[Figure]:
         colours = [BAD if each < 0 else SERIES[0] for each in hours]
         axes.hlines(range(len(last)), 0, hours, color=colours, linewidth=1.2)
         axes.scatter(hours, range(len(last)), c=colours, s=14, zorder=3)
-        axes.set_yticks(range(len(last)), [short(name, 24) for name in last])
-        axes.set(xlabel="hours before the decision", ylim=(len(last) - 0.4, -0.6))
+        named_rows(axes, list(last), "hours before the decision")
         axes.invert_xaxis()
-        bare(axes)
-        axes.grid(visible=True, axis="x")
 
     rows = [
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tapeline.report.charts import BAD, SERIES, SOFT, bare, picture, short
+from tapeline.report.charts import BAD, SERIES, SOFT, named_rows, picture
 from tapeline.report.page import Figure, Grid
 from tapeline.report.sections import Inputs
 from tapeline.tasks import interval, interval_key, value
@@ -32,10 +32,7 @@ def _figure(inputs: Inputs, kind: str, groups: Mapping[str, Any]) -> Figure:
         axes.axvline(0, color=SOFT, linewidth=0.8)
         if whole is not None:
             axes.axvline(whole, color=BAD, linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(known)), [short(name, 18) for name, _ in known])
-        axes.set(xlabel=metric.label, ylim=(len(known) - 0.4, -0.6))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [name for name, _ in known], metric.label, 18)
 
     rows = []
     for name, each in groups.items():

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from tapeline import lookup
-from tapeline.report.charts import BAD, INK, SERIES, SOFT, bare, dates, picture, short
+from tapeline.report.charts import BAD, INK, SERIES, SOFT, dates, named_rows, picture
 from tapeline.report.page import Figure, Grid, Number
 from tapeline.report.sections import Inputs
 from tapeline.tables.spec import format_time
@@ -52,10 +52,7 @@ def beside(inputs: Inputs) -> Figure:
         if threshold is not None and metric == inputs.metric:
             axes.vlines(threshold, -0.45, len(known) - 0.4, color=BAD, linestyle="--", linewidth=1.2)
             axes.text(threshold, -0.75, f"threshold {threshold:g}", color=BAD, ha="center", fontsize=8)
-        axes.set_yticks(range(len(known)), [short(name, 27) for name, _ in known])
-        axes.set(xlabel=metric.label, ylim=(len(known) - 0.4, -1.1))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [name for name, _ in known], metric.label, 27, top=-1.1)
 
     rows = []
     for name, each in known:
@@ -139,10 +136,7 @@ def _drift(scores: Values, number: Number) -> Iterator[Figure]:
             range(len(shown)), distances, color=[SERIES[0] if d > critical else SOFT for d in distances], height=0.65
         )
         axes.axvline(critical, color=BAD, linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
-        axes.set(xlabel="Kolmogorov-Smirnov distance", ylim=(len(shown) - 0.4, -0.6))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [name for name, _ in shown], "Kolmogorov-Smirnov distance")
 
     rows = [
         [name, *(number("scores", "drift", "columns", name, part, form=".3f") for part in ("distance", "shift"))]
@@ -171,10 +165,7 @@ def _importance(scores: Values, number: Number) -> Iterator[Figure]:
         colours = [SERIES[0] if loss > sd else SOFT for loss, sd in zip(losses, sds, strict=True)]
         axes.barh(range(len(shown)), losses, color=colours, height=0.65)
         axes.hlines(range(len(shown)), np.subtract(losses, sds), np.add(losses, sds), color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [short(name, 24) for name, _ in shown])
-        axes.set(xlabel=f"loss of {importance['metric']}", ylim=(len(shown) - 0.4, -0.6))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [name for name, _ in shown], f"loss of {importance['metric']}")
 
     rows = [
         [name, *(number("scores", "importance", "columns", name, part, form=".4f") for part in ("loss", "sd"))]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tapeline.report.charts import SERIES, SOFT, WIDE, bare, picture, short
+from tapeline.report.charts import SERIES, SOFT, WIDE, named_rows, picture, short
 from tapeline.report.page import Cell, Figure, Grid, Number
 
 Values = Mapping[str, Any]
@@ -106,10 +106,7 @@ def _importances(study: Values, number: Number) -> Iterator[Figure]:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.barh(range(len(shares)), list(shares.values()), color=SERIES[0], height=0.65)
-        axes.set_yticks(range(len(shares)), [short(key.partition(".")[2], 24) for key in shares])
-        axes.set(xlabel="share", ylim=(len(shares) - 0.4, -0.6))
-        bare(axes)
-        axes.grid(visible=True, axis="x")
+        named_rows(axes, [key.partition(".")[2] for key in shares], "share")
 
     caption = "The share of each key in the spread of the trials' values (fANOVA), by complete trials only."
     rows = [[key, number("study", "importances", key, form=".4f")] for key in shares]

@@ -64,21 +64,21 @@ class Fates:
 
 def fates(found: Iterator[Record], numbers: Collection[int]) -> Fates:
     """What records, the newest first, say; they are read only until each of `numbers` was found."""
-    told, left = Fates(), set(numbers)
+    fates, left = Fates(), set(numbers)
     for record in found:
         rolled_back = record["verb"] == "rollback"
         number = record["before"] if rolled_back else record["number"]
-        known = number is None or number in told.order or number in told.rolled_back
+        known = number is None or number in fates.order or number in fates.rolled_back
         if known or record["verb"] == "canary":
             continue
         if rolled_back:
-            told.rolled_back[number] = record
+            fates.rolled_back[number] = record
         else:
-            told.order.append(number)
+            fates.order.append(number)
         left.discard(number)
         if not left:
             break
-    return told
+    return fates
 
 
 def append(backend: Backend, line: str) -> None:

@@ -157,10 +157,10 @@ def _instead(store: Store, live: Version | None) -> str:
 
 def _served(store: Store) -> str:
     live, beside = store.live(), store.canary()
-    told = f"served now: {live}" if live and not live.problem else f"not served: {live}"
+    sentence = f"served now: {live}" if live and not live.problem else f"not served: {live}"
     if beside:
-        told += f", and {beside.number} ({beside.problem or beside.model_version}) as {store.name}{CANARY}"
-    return told
+        sentence += f", and {beside.number} ({beside.problem or beside.model_version}) as {store.name}{CANARY}"
+    return sentence
 
 
 def table(root: Path | str, name: str) -> Iterator[Mapping[str, Any]]:
