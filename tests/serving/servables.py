@@ -88,7 +88,7 @@ def http(port: int | None, path: str, body: Any = None) -> tuple[int, Any]:
         return error.code, json.loads(error.read())
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until the condition holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

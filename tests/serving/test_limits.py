@@ -7,7 +7,6 @@ import gzip
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -166,14 +165,16 @@ def test_a_reservation_is_given_back() -> None:
 
 
 def test_a_call_that_is_given_up_before_it_starts_does_not_run() -> None:
-    pending, ran = work.Work(), list[int]()
+    pending, ran, release = work.Work(), list[int](), threading.Event()
 
     async def give_up() -> None:
-        waiting = [asyncio.ensure_future(pending.run(time.sleep, 0.2)) for _ in range(work.THREADS)]
+        busy = [asyncio.ensure_future(pending.run(release.wait)) for _ in range(work.THREADS)]
         given_up = asyncio.ensure_future(pending.run(ran.append, 1))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # all three are submitted
         given_up.cancel()
-        await asyncio.gather(*waiting, given_up, return_exceptions=True)
+        await asyncio.wait({given_up})
+        release.set()
+        await asyncio.gather(*busy)
 
     event_loop.call(give_up())
     assert ran == []
