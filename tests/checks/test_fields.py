@@ -54,7 +54,7 @@ def test_kinds_without_a_published_schema_pass() -> None:
 def test_argos_version_stands_in_one_place() -> None:
     minor = releases.ARGO.rpartition(".")[0]
     assert releases.ARGO_SCHEMAS.rpartition(".")[0] == minor
-    assert minor in re.findall(r"Argo(?: Workflows)?\s+v?(\d+\.\d+)", (ROOT / "README.md").read_text())
+    assert minor in re.findall(r"Argo(?:\s+Workflows)?\s+v?(\d+\.\d+)", (ROOT / "README.md").read_text())
     paths = [path for folder in ("src", "deploy", "conf") for path in (ROOT / folder).rglob("*") if path.is_file()]
     named = {path.name for path in paths if releases.ARGO.encode() in path.read_bytes()}
     assert named == {"releases.py"}

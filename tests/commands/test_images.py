@@ -86,7 +86,7 @@ def test_the_first_tool_that_works_builds_all_three(
     assert out.splitlines() == [
         line
         for file, tag in zip(files, TAGS, strict=True)
-        for line in (f"record {chosen} build -f {file} -t {tag} {ROOT}", f"built: {tag}")
+        for line in (f"arguments {chosen} build -f {file} -t {tag} {ROOT}", f"built: {tag}")
     ]
 
 
@@ -95,7 +95,7 @@ def test_any_command_of_that_form_builds(tapeline: Tapeline, tools: Path, monkey
     tool(tools / "docker")
     monkeypatch.setenv(images.VARIABLE, f"'{tools}/mine' image --fast")
     line = f"image --fast {ROOT} -f {ROOT}/deploy/images/cpu/Dockerfile -t {TAGS[0]}"
-    assert tapeline("images", "image=cpu")[1].splitlines()[0] == f"record mine {line}"
+    assert tapeline("images", "image=cpu")[1].splitlines()[0] == f"arguments mine {line}"
     monkeypatch.setenv(images.VARIABLE, "other")
     assert tapeline("images", "image=cpu", "builder=mine $(touch x)")[1].startswith("arguments mine $(touch x) /")
 
