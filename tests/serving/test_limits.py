@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import multiprocessing
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from tapeline.serving.servers import connections, event_loop, rest, work
+from tapeline.serving.servers import connections, converter, event_loop, rest, work
 from tapeline.serving.servers.loaded_model import LoadedModel
 from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.servers.server import Server, follow_store
@@ -139,6 +140,16 @@ def test_a_large_body_is_answered_as_a_small_one(served: Server) -> None:
     assert large["predictions"][:2] == small["predictions"]
     status, error = http(served.rest_port, "/v1/models/m:predict", {"instances": [*rows.tolist(), [1, 2]]})
     assert (status, "unexpected size: 2" in error["error"]) == (400, True)
+
+
+def test_a_converting_process_that_was_killed_is_replaced(served: Server) -> None:
+    rows = {"instances": [[1.0, 2.0, 3.0]] * 2000}
+    before = {each.pid for each in multiprocessing.active_children()}
+    converter._pool.cache_clear()
+    assert http(served.rest_port, "/v1/models/m:predict", rows)[0] == 200
+    [process] = [each for each in multiprocessing.active_children() if each.pid not in before]
+    process.kill()
+    assert http(served.rest_port, "/v1/models/m:predict", rows)[0] == 200
 
 
 def test_large_requests_above_the_limit_are_refused(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,11 +168,13 @@ def test_processes_side_by_side_make_the_same_trials_and_survive_a_kill(
     table: Path, tmp_path: Path, reference: list[Trial]
 ) -> None:
     problem = small(table, "tune.trials=8", "tune.parallel=2")
+    others = {each.pid for each in multiprocessing.active_children()}
     killed: list[int] = []
 
     def kill_one(trial: Trial, done: dict[int, Trial]) -> None:
         if not killed:
-            killed.append(multiprocessing.active_children()[0].pid or 0)
+            workers = {each.pid for each in multiprocessing.active_children()} - others
+            killed.append(min(pid for pid in workers if pid))
             os.kill(killed[0], signal.SIGKILL)
 
     found, stopped = search(problem, of(problem), tmp_path, kill_one)

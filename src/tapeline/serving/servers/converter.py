@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from tapeline.serving.servers.request_error import RequestError
 
 T = TypeVar("T")
+TRIES = 2
 NICENESS = 5
 """Below small requests in the scheduler's order."""
 
@@ -26,18 +27,21 @@ NICENESS = 5
 async def call(function: Callable[..., T], *arguments: Any) -> T:
     """The result of a function of a module, in the second process; its RequestError is raised here.
 
+    A process that ends, as when it is killed for its memory, is replaced once for each call.
+
     Raises:
-        RequestError: UNAVAILABLE, where the process ended, as when it is killed for its memory.
+        RequestError: UNAVAILABLE, where the second one ended, too.
     """
-    pool = _pool()
-    try:
-        return await asyncio.wrap_future(pool.submit(function, *arguments))
-    except BrokenProcessPool:
-        if _pool() is pool:
-            _pool.cache_clear()
-        pool.shutdown(wait=False)
-        problem = "the process that converts large requests ended; send fewer rows per request"
-        raise RequestError("UNAVAILABLE", problem) from None
+    for _ in range(TRIES):
+        pool = _pool()
+        try:
+            return await asyncio.wrap_future(pool.submit(function, *arguments))
+        except BrokenProcessPool:
+            if _pool() is pool:
+                _pool.cache_clear()
+            pool.shutdown(wait=False)
+    problem = "the process that converts large requests ended; send fewer rows per request"
+    raise RequestError("UNAVAILABLE", problem)
 
 
 @cache
