@@ -78,6 +78,10 @@ def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
         yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or remove it")
+    if target.store_read_secret and not config.serving.store.startswith(OBJECTS):
+        problem = f"is not read, since serving.store={config.serving.store}"
+        fix = "set serving.store=s3://..., or remove it"
+        yield Finding(f"target.store_read_secret={target.store_read_secret}", problem, fix)
     if target.data_secret and config.dataset.source == "simulated":
         problem = "is not read, since dataset.source=simulated"
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or remove it")

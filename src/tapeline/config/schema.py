@@ -284,6 +284,8 @@ class Cluster(Target):
     models_claim: Name
     data_claim: Name
     store_secret: Name | None
+    store_read_secret: Name | None
+    """Of the steps that only read the store; null: `store_secret`."""
     data_secret: Name | None
     retries: Annotated[int, Field(ge=0)]
     backoff_seconds: Annotated[int, Field(ge=1)]
@@ -300,6 +302,8 @@ class Argo(Cluster):
     schedule: str
     """Of the CronWorkflow: minute, hour, day of the month, month, weekday."""
     timezone: str
+    executor: Name
+    """Service account of Argo's own containers in each pod, the only one with rights and a token."""
     semaphore: Name
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
 

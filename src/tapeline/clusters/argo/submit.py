@@ -76,6 +76,7 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
         target.models_claim: "models_claim",
         target.data_claim: "data_claim",
         target.store_secret: "store_secret",
+        **({target.store_read_secret: "store_read_secret"} if target.store_read_secret else {}),
         target.data_secret: "data_secret",
         target.runner: "runner",
         target.publisher: "publisher",
@@ -86,6 +87,8 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
         wanted[("serviceaccount", task.account)] = f"target.{names[task.account]}"
     if target.pull_secret:
         wanted[("secret", target.pull_secret)] = "target.pull_secret"
+    if isinstance(target, Argo):
+        wanted[("serviceaccount", target.executor)] = "target.executor"
     if isinstance(target, Argo) and plan.config.hw.accelerator:
         wanted[("configmap", target.semaphore)] = "target.semaphore"
     return wanted
