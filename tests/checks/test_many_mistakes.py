@@ -55,7 +55,7 @@ def text(old: str, new: str) -> Callable[[str], str]:
 
 def reading(url: str) -> Callable[[list[str]], list[str]]:
     """The arguments of a step that reads a database."""
-    words = ["dataset.source=sql", f"dataset.url={url}", "dataset.table=closes"]
+    words = ["dataset.source=sql", f"dataset.url={url}"]
     return lambda given: [*given[:2], *words, *given[2:]]
 
 
@@ -143,7 +143,7 @@ MISTAKES = [
     Mistake("WorkflowTemplate/snp-deep-gpu-t4", "spec serviceAccountName", "tapeline-executor", "may write the outputs of others"),
     # what is connected to
     Mistake("WorkflowTemplate/snp-deep-gpu-t4", step("ingest", "args"), reading("postgresql://reader@closes.data.svc/x"), "is on closes.data.svc:5432, and no NetworkPolicy"),
-    Mistake("WorkflowTemplate/snp-deep-gpu-t4", step("ingest", "args"), reading("postgresql://reader@10.1.2.3:443/x"), "is on 10.1.2.3:443, and no NetworkPolicy"),
+    Mistake("WorkflowTemplate/snp-deep-gpu-t4", step("ingest", "args"), reading("postgresql://reader@10.1.2.3/x"), "is on 10.1.2.3:5432, and no NetworkPolicy"),
     Mistake("ConfigMap/artifact-repositories", "data default", text("object-store:8333", "minio.storage.svc:9000"), "no NetworkPolicy lets steps connect"),
 ]  # fmt: skip
 # ruff: noqa: E501  # a mistake stays one line

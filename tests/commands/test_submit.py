@@ -110,7 +110,7 @@ def test_a_parameter_that_is_not_plain_is_refused_before_anything_is_sent(cluste
 
 
 def test_all_that_is_missing_is_said_at_once(cluster: Fake) -> None:
-    cluster.there["missing"] = ("models", "tapeline-publisher", "gpu-limits")
+    cluster.there["missing"] = ("models", "tapeline-publisher", "tapeline-executor", "gpu-limits")
     with pytest.raises(Refused) as shown:
         _begin("target=argo", "hw=gpu")
     assert [str(each) for each in shown.value.findings] == [
@@ -118,6 +118,7 @@ def test_all_that_is_missing_is_said_at_once(cluster: Fake) -> None:
         for kind, name, key in (
             ("persistentvolumeclaim", "models", "models_claim"),
             ("serviceaccount", "tapeline-publisher", "publisher"),
+            ("serviceaccount", "tapeline-executor", "executor"),
             ("configmap", "gpu-limits", "semaphore"),
         )
     ]
