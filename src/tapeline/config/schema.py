@@ -307,10 +307,13 @@ class Argo(Cluster):
 class Kfp(Cluster):
     """Keys of `target=kfp`."""
 
+    granularity: Literal["step", "fused"]
+    account: Name | None
+    """Of all pods of a run; null: KFP's own."""
     address: str
     """Of the API, for `submit`."""
     artifacts: str | None
-    """The root of KFP's artifacts, from which `submit` copies files; null: the API returns them."""
+    """The URL of KFP's artifacts, from which `submit` copies files; null: it prints the decision only."""
 
 
 TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}
