@@ -155,7 +155,7 @@ def _parts(config: Config, workflow: Workflow | None, details: Sequence[Any], en
     names = tasks(config)
     if workflow is not None and workflow.nodes:
         found = [part for name, when in names.items() for part in workflow.parts(name, when, ended)]
-        return [*found, *workflow.others(names)]
+        return [*found, *workflow.others(names, ended)]
     newest = {each.display_name: each for each in sorted(details, key=lambda each: str(each.start_time))}
     found = [part for name, when in names.items() if (part := _part(name, when, newest.get(name), ended))]
     drivers = (newest.get(f"{name}-driver") for name in names)

@@ -99,12 +99,13 @@ class Workflow:
         lost = [each for each in pods if each.kind == "Pod" and each.phase in LOST]
         return lost[-1] if lost else None
 
-    def others(self, tasks: Iterable[str]) -> list[Part]:
-        """Pods that wait or failed and are of none of these tasks, such as the driver of the whole graph."""
+    def others(self, tasks: Iterable[str], ended: str) -> list[Part]:
+        """Pods that wait or made the run fail, and are of none of these tasks: the driver of the whole graph is one."""
         known = {pod.id for task in tasks for pod in (*self._drivers(task), *self.attempts(task))}
         pods = [each for each in self.nodes if each.kind == "Pod" and each.id not in known]
         found = [Part(each.name, "waits", note=each.message) for each in pods if each.waits]
-        return found + [Part(each.name, "failed", note=each.message) for each in pods if each.phase in LOST]
+        lost = [each for each in pods if each.phase in LOST and ended == "failed"]
+        return found + [Part(each.name, "failed", note=each.message) for each in lost]
 
     def parts(self, task: str, condition: str | None, ended: str) -> list[Part]:
         """The status of a task: lost attempts, then the present state; nothing before KFP comes to it."""
@@ -113,6 +114,8 @@ class Workflow:
             skipped = condition and ended == "succeeded"
             return [Part(task, "skipped", note=f"{condition} is not true")] if skipped else []
         state = self._state(dag, drivers)
+        if state is None:
+            return []
         lost = [each for each in pods if each.phase in LOST]
         parts = [
             Part(task, "again", note=f"try {number} was lost: {each.message or each.phase}")
@@ -127,10 +130,12 @@ class Workflow:
             return [*parts, Part(task, "waits", note=last[0].message)]
         return [*parts, Part(task, state)]
 
-    def _state(self, dag: Node | None, drivers: Sequence[Node]) -> State:
+    def _state(self, dag: Node | None, drivers: Sequence[Node]) -> State | None:
+        """None where it never ran, since an earlier task failed."""
         if dag is None or dag.phase in SKIPPED:
-            lost = drivers and drivers[-1].phase in LOST
-            return "failed" if lost else "runs" if dag is None else "skipped"
+            if drivers and drivers[-1].phase in LOST:
+                return "failed"
+            return "runs" if dag is None else "skipped" if dag.phase == "Skipped" else None
         if dag.phase in LOST:
             return "failed"
         inner = [each for each in self.nodes if each.within == dag.id and each.name == "executor"]
@@ -151,6 +156,8 @@ class Workflow:
 
 def reason(message: str, log: str) -> str:
     """Why a pod failed: what tapeline said, or else the cluster, or else the last line of its log."""
+    if "OOMKilled" in message:
+        return f"{message}; its memory is hw.limits.memory for tune and train, target.limits.memory for other steps"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     said = [line.partition(OURS)[2] for line in lines if OURS in line]
     if said:
