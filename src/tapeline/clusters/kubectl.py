@@ -19,6 +19,8 @@ AWAY = r"Unable to connect|connection refused|i/o timeout|no such host|TLS hands
 """kubectl's messages when the cluster does not answer."""
 PAUSE, PATIENCE = 5, 12
 """Seconds between attempts, and the number of attempts, while a run is followed."""
+KEYS = "secret {{range $key, $value := .data}}{{$key}} {{end}}"
+"""What kubectl prints of a Secret: the word, and the names of its keys."""
 NOES = (
     (
         r"current-context is not set|localhost:8080",
@@ -142,15 +144,13 @@ def readable(namespace: str, kind: str, name: str) -> Object | None:
         name: of the object.
     """
     scope = ("-n", namespace) if namespace else ()
-    form = "-o=go-template={{range $key, $value := .data}}{{$key}}\n{{end}}" if kind == "secret" else "-o=json"
+    form = f"go-template={KEYS}" if kind == "secret" else "json"
     try:
-        if kind == "secret" and not run(*scope, "get", kind, name, "-o=name", "--ignore-not-found").strip():
-            return None
-        content = run(*scope, "get", kind, name, form, "--ignore-not-found")
+        content = run(*scope, "get", kind, name, f"-o={form}", "--ignore-not-found").strip()
     except Refused as error:
         if "not allowed" in error.findings[0].problem:
             return {}
         raise
-    if kind == "secret":
-        return {"data": dict.fromkeys(content.split(), "")}
-    return dict(json.loads(content)) if content.strip() else None
+    if kind == "secret" and content:
+        return {"data": dict.fromkeys(content.split()[1:], "")}
+    return dict(json.loads(content)) if content else None

@@ -102,7 +102,7 @@ class Cluster:
         if found is None:
             return ""
         if any(word.startswith("-o=go-template") for word in words):
-            return "".join(f"{key}\n" for key in found.get("data", {}))
+            return " ".join(["secret", *found.get("data", {}), ""])
         return f"{kind}/{name}\n" if "-o=name" in words else json.dumps(found)
 
     def _list(self, kind: str, words: tuple[str, ...]) -> str:
