@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -47,6 +47,8 @@ class Seen:
     parts: Sequence[Part]
     ended: Literal["", "succeeded", "failed"]
     message: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """The image of the pod of a task that ended, by the task's name, if the cluster says so."""
 
 
 class Place(Protocol):
@@ -63,6 +65,9 @@ class Place(Protocol):
 
     def hint(self, config: Config, run: str) -> str:
         """The command that shows its progress."""
+
+    def stop(self, config: Config, run: str) -> None:
+        """Stop the run; its finished steps stay."""
 
 
 def summary(record: Mapping[str, str]) -> str:

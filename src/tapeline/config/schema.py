@@ -302,6 +302,10 @@ class Argo(Cluster):
     timezone: str
     semaphore: Name
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
+    gpu_wait_seconds: Annotated[int, Field(ge=0)]
+    """Added to the deadline of a run with an accelerator; the pod that has it ends after `deadline_seconds`."""
+    artifacts: str | None
+    """Address of the artifact repository as it is reached from here, for `submit`; null: only a public one is."""
 
 
 class Kfp(Cluster):
