@@ -9,6 +9,8 @@ import yaml
 
 from tapeline.clusters import providers
 from tapeline.clusters.argo import template
+from tapeline.clusters.pod_spec import USER
+from tapeline.clusters.releases import KFP
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.conftest import ROOT, Tapeline
@@ -57,8 +59,14 @@ def test_every_card_that_gke_sells_has_a_machine() -> None:
 
 def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
     _, out, _ = tapeline("cluster", "provider=kind", "engine=kfp")
-    assert "kubeflow/pipelines" in out
     assert "argo-workflows" not in out
+    (source,) = (line for line in out.splitlines() if "/env/" in line)
+    assert f"/env/platform-agnostic?ref={KFP}" in source, "env/dev has images of the main branch"
+    (patch,) = (line for line in out.splitlines() if providers.PATCH in line)
+    name, _, value = shlex.split(patch)[-1].partition("=")
+    assert name == "COMPILED_PIPELINE_SPEC_PATCH"
+    assert json.loads(json.loads(value)["podSpecPatch"]) == {"securityContext": {"fsGroup": USER}}
+    assert "make submit target=kfp" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

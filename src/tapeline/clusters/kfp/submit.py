@@ -41,7 +41,6 @@ STILL = 15.0
 """Seconds without a change after which the reason is asked for."""
 LOOKS = 30
 """Further status requests after the end of a run, until its tasks have ended, too: KFP stores them later."""
-AGAIN = "the run goes on; the same command with run={run} follows it again"
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
@@ -130,9 +129,6 @@ def _patient(config: Config, run: str, call: Any, *arguments: Any) -> Any:
     )
     try:
         return tries(api.ask, config, call, *arguments)
-    except api.Lost as error:
-        found = error.findings[0]
-        raise refuse(found.where, found.problem, AGAIN.format(run=run)) from None
     except api.Missing:
         raise refuse(f"run={run}", "KFP has no such run", "write the ID that make submit printed") from None
 
