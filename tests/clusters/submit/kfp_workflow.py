@@ -70,9 +70,7 @@ class Graph:
             return self
         pods = pods or (FINE,)
         phase = {"Pending": "Running"}.get(pods[-1][0], pods[-1][0])
-        dag = self.node(
-            name, "DAG", "Succeeded" if cached else "Running" if phase == "Error" else phase, template=EXECUTOR
-        )
+        dag = self.node(name, "DAG", "Succeeded" if cached else phase, template=EXECUTOR)
         if cached:
             self.node("executor", "Skipped", "Skipped", "when 'true != true' evaluated false", IMPL, dag)
             return self

@@ -104,23 +104,23 @@ def experiment(config: Config, *, multi_user: bool) -> str:
 
 def manifest(config: Config, run: str) -> str:
     """The Argo Workflow of a run as JSON, of several hundred KB; empty as long as KFP has none."""
-    answer = _old(config, f"/apis/v1beta1/runs/{run}", response_type="object", _return_http_data_only=True)
+    answer = _old(config, f"/apis/v1beta1/runs/{run}", response_type="object")
     return str((answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "")
 
 
 def log(config: Config, run: str, pod: str) -> str:
     """The log of a pod; empty if the pod is gone."""
     try:
-        answer = _old(config, f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log", _preload_content=False)
-    except Refused:
+        return str(_old(config, f"/apis/v1alpha1/runs/{run}/nodes/{pod}/log", response_type="str"))
+    except (Refused, UnicodeDecodeError):
         return ""
-    return bytes(answer[0].data).decode(errors="replace")
 
 
 def _old(config: Config, path: str, **more: Any) -> Any:
     call = client(config).runs.api_client.call_api
     accept = {"Accept": "application/json, text/plain"}
-    return ask(config, call, path, "GET", header_params=accept, auth_settings=["Bearer"], **more)
+    more |= {"header_params": accept, "auth_settings": ["Bearer"], "_return_http_data_only": True}
+    return ask(config, call, path, "GET", **more)
 
 
 def ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:

@@ -90,7 +90,7 @@ class Watch:
     late: int = 0
     """Looks since the end of the run while tasks had not ended."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """By the name of a pod that failed."""
+    """By the name of a task that failed."""
 
 
 @cache
@@ -114,9 +114,8 @@ def look(config: Config, run: str) -> Seen:
     parts = _parts(config, watch.workflow, details, ended)
     if ended and not _settled(config, parts, ended) and watch.late < LOOKS:
         watch.late, ended, watch.states = watch.late + 1, "", None
-    if ended == "failed":
-        parts = [_with_reason(config, run, watch, part) for part in parts]
-    return Seen(parts, cast(Any, ended), _message(watch.workflow))
+    explained = [_with_reason(config, run, watch, part) for part in parts]
+    return Seen(explained, cast(Any, ended), _message(watch.workflow))
 
 
 def _patient(config: Config, run: str, call: Any, *arguments: Any) -> Any:
