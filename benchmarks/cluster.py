@@ -128,9 +128,8 @@ def divided(name: str, run: str, local: Mapping[str, float], ended: float) -> di
     for span in spans[1:]:
         if span["created"] >= line[-1]["ended"]:
             line.append(span)
-    worked = {_component(each): seconds for each in pods for seconds in [_work(_component(each), local)]}
     container = sum(each["finished"] - each["started"] for each in line)
-    steps = sum(min(worked[each["component"]], each["finished"] - each["started"]) for each in line)
+    steps = sum(min(_work(each["component"], local), each["finished"] - each["started"]) for each in line)
     return {
         "number": len(pods),
         "pods": sum(each["started"] - each["created"] + each["ended"] - each["finished"] for each in line),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.argo.retries import templates
-from tapeline.clusters.argo.template import EXECUTOR_SECURITY, IN, small
+from tapeline.clusters.argo.template import EXECUTOR_SECURITY, IN, SUMMARY, small
 from tapeline.config.schema import Argo
 from tapeline.pipeline.graph import FETCHED
 
@@ -28,9 +28,10 @@ def workflow(run: str, ran: Object, keys: Mapping[str, str], target: Argo, secon
         seconds: after which it ends.
     """
     spec = {**ran.get("status", {}).get("storedWorkflowTemplateSpec", {}), **ran.get("spec", {})}
-    images = [each["container"]["image"] for each in templates(ran) if "container" in each]
+    images = {each["name"]: each["container"]["image"] for each in templates(ran) if "container" in each}
+    image = images.get(SUMMARY, next(iter(images.values()), target.image))  # not the large one of a GPU
     files = [made.file for made in FETCHED if made.file in keys]
-    task = small(target, images[0] if images else target.image)
+    task = small(target, image)
     words = ["summary", f"files={','.join(f'{IN}/{file}' for file in files)}"]
     container = pods.container(task, target, words)
     taken = [

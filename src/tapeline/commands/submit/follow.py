@@ -131,7 +131,7 @@ def _folder(config: Config, name: str) -> Path | None:
 
 def _left(folder: Path, *, keep: bool) -> None:
     """What stays of a run that is not followed to its end."""
-    if keep:
+    if keep and (folder / RECORD).exists():
         files.write_json(folder / RECORD, {**files.read_json(folder / RECORD), "state": "stopped"})
     else:
         shutil.rmtree(folder)
