@@ -14,6 +14,7 @@ import yaml
 from tapeline.checks import kustomize
 from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
+from tapeline.clusters.kfp import needs
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
@@ -148,3 +149,16 @@ def test_every_profile_with_a_card_has_a_component_and_they_stand_beside_each_ot
     profiles = [name for name in conf.options("hw") if compose([f"hw={name}"]).hw.accelerator]
     limits = one(render(TREE / "tests" / "all-cards"), "ConfigMap", "gpu-limits")["data"]
     assert limits == dict.fromkeys(profiles, "1")
+
+
+def test_kfp_gets_the_rights_of_its_driver_and_launcher_and_nothing_else(tmp_path: Path) -> None:
+    rendered = render(overlay(tmp_path, ["with-kfp"]))
+    role, binding = one(rendered, "Role", "kfp-runs"), one(rendered, "RoleBinding", "kfp-runs")
+    named = {(rule["resources"][0], *rule["resourceNames"], *rule["verbs"]) for rule in role["rules"]}
+    rights = {(resource, name, verb) for verb, _, resource, name in needs.RIGHTS if name}
+    assert named == rights == {("configmaps", "kfp-launcher", "get"), ("secrets", "mlpipeline-minio-artifact", "get")}
+    (account,) = binding["subjects"]
+    assert account == {"kind": "ServiceAccount", "name": "tapeline-publisher", "namespace": "tapeline"}
+    executor = one(rendered, "RoleBinding", "workflow-executor")["subjects"]
+    assert account in executor, "it reports results, too"
+    assert {each["kind"] for each in rendered} >= {"Pipeline", "PipelineVersion"}

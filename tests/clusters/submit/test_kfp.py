@@ -110,6 +110,16 @@ def test_kfp_gets_the_pipeline_and_what_differs_as_parameters(tapeline: Tapeline
     assert backend.tokens == {""}
 
 
+def test_what_a_run_would_lack_is_said_without_one(tapeline: Tapeline, backend: Backend, folder: Path) -> None:
+    code, out, _ = tapeline(*_arguments(backend, "target.artifacts=null", "check=true"))
+    assert (code, backend.created, (folder / "runs").exists()) == (0, [], False)
+    assert (
+        out.splitlines()[0] == "kfp: namespace kubeflow (this KFP runs everything in its own), account pipeline-runner"
+    )
+    assert "kfp: not checked whether namespace kubeflow has serviceaccount pipeline-runner" in out
+    assert "kfp: target.artifacts is not set" in out
+
+
 def test_an_account_of_ones_own_goes_with_the_run(tapeline: Tapeline, backend: Backend) -> None:
     code, out, _ = tapeline(*_arguments(backend, "target.account=tapeline-publisher"))
     assert (code, backend.created[0].service_account) == (0, "tapeline-publisher")

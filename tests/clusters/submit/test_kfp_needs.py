@@ -37,7 +37,10 @@ class Cluster:
         if "--all-namespaces" in words:
             found = [where for (kind, where), names in self.objects.items() if kind == "service" and names]
             return json.dumps({"items": [{"metadata": {"namespace": where}} for where in found]})
-        namespace, kind, name = words[words.index("-n") + 1], *words[words.index("get") + 1 :][:2]
+        namespace = words[words.index("-n") + 1] if "-n" in words else ""
+        kind, name = words[words.index("get") + 1 :][:2]
+        if kind == "secret":
+            return "secret " if name in self.objects.get((kind, namespace), ()) else ""
         if kind == "namespace":
             return json.dumps({"metadata": {}}) if name in {where for _, where in self.objects} else ""
         content = [{"name": "COMPILED_PIPELINE_SPEC_PATCH", "value": "fsGroup"}] if self.fs_group else []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tapeline.clusters import kubectl
 from tapeline.clusters.kfp.pipeline import FS_GROUP
@@ -51,15 +50,14 @@ def place(target: Kfp, *, many_users: bool) -> Place:
 
 def wanted(plan: Plan, where: Place) -> dict[tuple[str, str], str]:
     """By kind and name of an object that the namespace needs: the key of the configuration that names it."""
-    target = plan.target
-    names = {target.models_claim: "models_claim", target.data_claim: "data_claim"}
-    secrets = {target.store_secret: "store_secret", target.data_secret: "data_secret"}
+    keys = [key for key in type(plan.target).model_fields if key.endswith(("_claim", "_secret"))]
+    names = {getattr(plan.target, key): key for key in keys}
     found: dict[tuple[str, str], str] = {("serviceaccount", where.account): "account"}
     for task in plan.tasks:
         found |= {("persistentvolumeclaim", each.claim): names[each.claim] for each in task.mounts}
-        found |= {("secret", each.name): secrets[each.name] for each in task.secrets}
-    if target.pull_secret:
-        found["secret", target.pull_secret] = "pull_secret"
+        found |= {("secret", each.name): names[each.name] for each in task.secrets}
+    if plan.target.pull_secret:
+        found["secret", plan.target.pull_secret] = "pull_secret"
     return found
 
 
@@ -72,7 +70,7 @@ def check(plan: Plan, where: Place) -> list[str]:
     objects = wanted(plan, where)
     listed = ", ".join(f"{kind} {name}" for kind, name in objects)
     try:
-        there = _read("", "namespace", where.namespace)
+        there = kubectl.readable("", "namespace", where.namespace)
     except Refused as error:
         return [f"not checked whether namespace {where.namespace} has {listed} ({error.findings[0].problem})"]
     servers = _servers()
@@ -84,16 +82,6 @@ def check(plan: Plan, where: Place) -> list[str]:
     if findings := [*_missing(objects, where), *_not_allowed(objects, where)]:
         raise Refused(*findings)
     return list(_not_writable(plan, servers))
-
-
-def _read(namespace: str, kind: str, name: str) -> dict[str, Any] | None:
-    """An object, {} if kubectl's account may not read it, or None."""
-    try:
-        return kubectl.get(namespace or "default", kind, name)
-    except Refused as error:
-        if "not allowed" in error.findings[0].problem:
-            return {}
-        raise
 
 
 def _servers() -> list[str]:
@@ -119,7 +107,7 @@ def _other_namespace(where: Place, servers: Sequence[str]) -> Finding | None:
 
 def _missing(objects: Mapping[tuple[str, str], str], where: Place) -> Iterator[Finding]:
     for (kind, name), key in objects.items():
-        if _read(where.namespace, kind, name) is None:
+        if kubectl.readable(where.namespace, kind, name) is None:
             fix = f"create it there, or name another with target.{key}"
             if key == "models_claim":
                 fix = f"set serving.store=s3://bucket/models, or {fix}"
@@ -131,7 +119,7 @@ def _not_allowed(objects: Mapping[tuple[str, str], str], where: Place) -> Iterat
     if where.account == OWN[where.many_users]:
         return
     for verb, group, resource, name in RIGHTS:
-        if name == STORE and _read(where.namespace, "secret", STORE) is None:
+        if name == STORE and kubectl.readable(where.namespace, "secret", STORE) is None:
             continue  # kfp-launcher names another one
         if not _may(where, {"verb": verb, "group": group, "resource": resource, "name": name}):
             problem = f"may not {verb} {resource} {name}".rstrip() + f" in namespace {where.namespace}"
@@ -158,6 +146,6 @@ def _not_writable(plan: Plan, servers: Sequence[str]) -> Iterator[str]:
     """Said of a claim that publish writes to: whether our user may write there depends on its volume."""
     claims = {mount.claim for task in plan.tasks for mount in task.mounts if not mount.read_only}
     for namespace in servers[:1] if claims else ():
-        deployment = _read(namespace, "deployment", SERVER)
+        deployment = kubectl.readable(namespace, "deployment", SERVER)
         if deployment and "fsGroup" not in json.dumps(deployment.get("spec", {})):
             yield f"pods of this KFP have no fsGroup, so claim {', '.join(claims)} may not be writable: {FS_GROUP}"

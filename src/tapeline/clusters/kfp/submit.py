@@ -55,11 +55,8 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     general = emit.laid_out(compose(built), built)
     names = {each.key: each.name for each in general.parameters}
     spec, *platform = yaml.safe_load_all(emitter.emit(general)[f"{general.name}.yaml"])
-    where = needs.place(target, many_users=api.many_users(config))
-    print(f"kfp: {where}")
-    for sentence in needs.check(general, where):
-        print(f"kfp: {sentence}")
-    artifacts.try_root(config)
+    where, sentences = _ready(config, general)
+    print(*(f"kfp: {sentence}" for sentence in sentences), sep="\n")
     client = api.client(config)
     run = client.api_models.V2beta1Run(
         experiment_id=api.experiment(config, multi_user=where.many_users),
@@ -76,6 +73,30 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
         found = error.findings[0]
         fix = f"look at {target.address.rstrip('/')}/#/runs before you submit again: the run may have been created"
         raise refuse(found.where, found.problem, fix) from None
+
+
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be, and what is not certain there; nothing is started.
+
+    Raises:
+        Refused: as `begin`, but for what KFP says to the pipeline.
+    """
+    built, _ = plan.split(parse(overrides), api.section(config).parameters)
+    return _ready(config, emit.laid_out(compose(built), built))[1]
+
+
+def _ready(config: Config, general: plan.Plan) -> tuple[needs.Place, list[str]]:
+    """Where a run will be, and sentences about it.
+
+    Raises:
+        Refused: it cannot start there, or its files could not be read.
+    """
+    where = needs.place(api.section(config), many_users=api.many_users(config))
+    sentences = [str(where), *needs.check(general, where)]
+    artifacts.try_root(config)
+    if api.section(config).artifacts is None:
+        sentences.append("target.artifacts is not set: when the run ends, its files can be seen on KFP's page only")
+    return where, sentences
 
 
 @dataclass
