@@ -22,6 +22,13 @@ ENDPOINT = {
 }
 EXECUTOR = "tapeline-executor"
 """The account of Argo's own containers."""
+OUTSIDE = {
+    "AWS_ENDPOINT_URL": "http://10.250.0.1:7070",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "tapeline",
+    "AWS_SECRET_ACCESS_KEY": "tapeline-local",
+}
+"""The same store as this machine reaches it."""
 STORE = "s3://tapeline/stores"
 """Where tests publish: no claim there can be written by anyone but root."""
 

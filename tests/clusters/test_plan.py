@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tapeline import lookup
-from tapeline.clusters.plan import SUBMITTED, Mount, Plan, Secret, plan
+from tapeline.clusters.mounts import Mount
+from tapeline.clusters.plan import SUBMITTED, Plan, Secret, plan, split
 from tapeline.config import compose as conf
-from tapeline.config.overrides import check_plain
+from tapeline.config.overrides import check_plain, parse
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import STEPS
 from tests.conftest import Tapeline
@@ -94,6 +95,30 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
     assert isinstance(secrets["gate"][0], Secret)
     assert {task.account for task in tasks if task.name != "publish"} == {"tapeline-runner"}
     assert tasks[-1].account == "tapeline-publisher"
+
+
+@pytest.mark.parametrize(
+    ("typed", "claims"),
+    [
+        (["dataset.source=csv", "dataset.path=/data/closes.csv"], ["data"]),
+        (["dataset.source=sql", "dataset.url=sqlite:////data/x.db", "dataset.query=select 1"], ["data"]),
+        (["dataset.source=csv", "dataset.path=s3://bucket/closes.csv"], []),
+        (["dataset.source=csv"], []),
+        (["dataset.source=csv", "dataset.path=/database/closes.csv"], []),
+    ],
+    ids=" ".join,
+)
+def test_the_claim_for_data_is_mounted_for_a_file_on_it_alone(typed: list[str], claims: list[str]) -> None:
+    ingest = _plan("target=argo", *typed).tasks[0]
+    assert [mount.claim for mount in ingest.mounts] == claims
+
+
+def test_a_submitted_file_on_the_claim_for_data_is_built_into_the_graph() -> None:
+    keys = ("dataset.path", "model.steps")
+    built, submitted = split(parse(["dataset.path=/data/a.csv", "model.steps=7"]), keys)
+    assert (built, submitted) == (["dataset.path=/data/a.csv"], {"model.steps": "7"})
+    built, submitted = split(parse(["dataset.path=s3://b/a.csv", "model.steps=7"]), keys)
+    assert (built, submitted) == ([], {"dataset.path": "s3://b/a.csv", "model.steps": "7"})
 
 
 def test_one_secret_may_serve_both_the_data_and_the_store() -> None:

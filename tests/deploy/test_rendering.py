@@ -16,6 +16,7 @@ import yaml
 from tapeline.checks import kustomize
 from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
+from tapeline.clusters.kfp import needs
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
@@ -248,3 +249,17 @@ def test_tls_closes_what_is_not_encrypted(tmp_path: Path) -> None:
     assert {each["name"]: each["port"] for each in one(documents, "Service", "serving")["spec"]["ports"]}[
         "https"
     ] == 8443
+
+
+def test_kfp_gets_the_rights_of_its_driver_and_launcher_and_nothing_else(tmp_path: Path) -> None:
+    rendered = render(overlay(tmp_path, ["with-kfp"]))
+    role, binding = one(rendered, "Role", "kfp-runs"), one(rendered, "RoleBinding", "kfp-runs")
+    named = {(rule["resources"][0], *rule["resourceNames"], *rule["verbs"]) for rule in role["rules"]}
+    rights = {(resource, name, verb) for verb, _, resource, name in needs.RIGHTS if name}
+    assert named == rights == {("configmaps", "kfp-launcher", "get"), ("secrets", "mlpipeline-minio-artifact", "get")}
+    (account,) = binding["subjects"]
+    assert account == {"kind": "ServiceAccount", "name": "tapeline-kfp", "namespace": "tapeline"}
+    assert one(rendered, "RoleBinding", "kfp-results")["subjects"] == [account], "it reports results, too"
+    templates = [each["spec"] for each in rendered if each["kind"] == "WorkflowTemplate"]
+    assert "tapeline-kfp" not in json.dumps(templates), "no step of Argo's has its rights"
+    assert {each["kind"] for each in rendered} >= {"Pipeline", "PipelineVersion"}

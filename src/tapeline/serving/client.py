@@ -169,22 +169,27 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
         fix = "check serving.name and version=N; tapeline versions lists what the store has"
         return NotFound(*refuse(model, f"is not served on {server} ({message})", fix).findings)
     if status == "UNAVAILABLE" and server.tls and re.search(r"(?i)ssl|handshake|certificate|verif", message):
-        return _not_encrypted(server, message)
+        found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
+        reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
+        return _not_encrypted(server, reason, certificate=bool(found and "verif" in reason))
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         reason = message.rpartition("last error: ")[2][:150]
-        return refuse(server, f"no server answers gRPC there ({reason})", "start one: tapeline serve")
+        return refuse(server, f"no server answers gRPC there ({reason})", _start(server))
     return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
 
 
-def _not_encrypted(server: Endpoint, message: str) -> Refused:
-    """The exception where both sides do not agree on an encrypted connection; `message` is that of OpenSSL."""
-    reason = message.rpartition(": ")[2][:150] or message
-    if re.search(r"(?i)verif|mismatch", message):
-        problem = f"the certificate of the server is not accepted ({reason})"
+def _not_encrypted(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
+    """The exception where both sides do not agree on an encrypted connection; `certificate`: because of it."""
+    if certificate:
         fix = f"tls={server.tls} must have the certificate of its authority, and host must be a name in it"
-        return refuse(server, problem, fix)
+        return refuse(server, f"the certificate of the server is not accepted ({reason})", fix)
     fix = "give the port that is encrypted, for example host=serving:8443, or leave tls out"
     return refuse(server, f"the server there does not speak TLS ({reason})", fix)
+
+
+def _start(server: Endpoint) -> str:
+    """What to do where no server answers; an encrypted one ends connections that are not."""
+    return "start one: tapeline serve" + ("" if server.tls else "; if it is encrypted, add tls=ca.pem")
 
 
 class RestClient:
@@ -224,15 +229,18 @@ class RestClient:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
+        except ssl.SSLCertVerificationError as error:
+            raise _not_encrypted(self._server, error.verify_message, certificate=True) from None
         except ssl.SSLError as error:
-            raise _not_encrypted(self._server, getattr(error, "verify_message", "") or str(error.reason)) from None
+            reason = str(error.reason or error).replace("_", " ").lower()
+            raise _not_encrypted(self._server, reason, certificate=False) from None
         except http.client.HTTPException:
             fix = "give the port of REST, for example 8501, or set api=grpc; tls=ca.pem if it is encrypted"
             raise refuse(self._server, "the server there does not answer HTTP", fix) from None
         except OSError as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             problem = f"no server answers REST there ({reason})"
-            raise refuse(self._server, problem, "start one: tapeline serve") from None
+            raise refuse(self._server, problem, _start(self._server)) from None
         finally:
             connection.close()
         try:
