@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,19 +114,26 @@ def _selected(selector: Node, labels: Mapping[str, Any]) -> bool:
 
 
 def _opens(rule: Node, place: Place) -> bool:
+    """Whether an egress rule opens the port, to the address where the host is one."""
     ports = [each.at("port").value for each in rule.at("ports").each() if each.at("protocol").value != "UDP"]
     if rule.at("ports").value and place[1] not in ports:
         return False
-    peers = list(rule.at("to").each())
-    if not re.fullmatch(r"[\d.]+|[\da-f:]+", place[0]):
+    try:
+        address = ip_address(place[0])
+    except ValueError:
         return True
-    address = ip_address(place[0])
-    blocks = [each.at("ipBlock") for each in peers if each.at("ipBlock").value]
-    return not peers or any(
-        address in ip_network(str(each.at("cidr").value))
-        and not any(address in ip_network(str(one)) for one in each.at("except").sequence)
-        for each in blocks
-    )
+    blocks = [each.at("ipBlock") for each in rule.at("to").each() if each.at("ipBlock").value]
+    return not rule.at("to").value or any(_contains(block, address) for block in blocks)
+
+
+def _contains(block: Node, address: IPv4Address | IPv6Address) -> bool:
+    """Whether a block has an address; api.py reports ranges that are none."""
+    try:
+        within = [ip_network(str(each), strict=False) for each in block.at("except").sequence]
+        whole = ip_network(str(block.at("cidr").value), strict=False)
+    except ValueError:
+        return True
+    return address in whole and not any(address in each for each in within)
 
 
 ABOUT = "tree"

@@ -205,10 +205,6 @@ def _deployed(checked: Checked, deploy: Path) -> None:
     if tree.is_dir():
         checked.counts["kustomizations"] = len(kustomize.kustomizations(tree))
         checked.add(kustomize.check_files(tree, "deploy/kustomize"))
-        checked.left_out += [
-            f"deploy/kustomize/{file} has zeros for digests: set those of your images before you apply it"
-            for file in kustomize.placeholders(tree)
-        ]
         if kustomize.can_render():
             checked.add(kustomize.rendered(tree, "deploy/kustomize", checked.keep))
         else:
@@ -220,3 +216,7 @@ def _deployed(checked: Checked, deploy: Path) -> None:
                 "kubernetes-validate is not installed, so the fields of Kubernetes' own kinds were not checked: "
                 "install tapeline[check] to check these too"
             )
+        checked.left_out += [
+            f"deploy/kustomize/{file} has zeros for digests: set those of your images before you apply it"
+            for file in kustomize.placeholders(tree)
+        ]
