@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -19,7 +20,6 @@ import s3fs
 from tapeline.clusters import pod_spec as pods
 from tapeline.commands import images
 from tapeline.commands.verify_cluster import probes as verify
-from tapeline.datasets.indices.simulation import simulate
 from tests.cluster.conftest import Kubectl, ended
 from tests.conftest import subprocess_tapeline
 from tests.deploy.rendering import TREE, overlay
@@ -75,12 +75,10 @@ def build_stand_ins(scratch: Path) -> None:
         assert subprocess.run(words, check=False).returncode == 0, tag
 
 
-def table(folder: Path) -> tuple[Path, str]:
-    """A CSV file of simulated closes, and one of its days on which the S&P was traded."""
-    frame = simulate(0)
-    frame.write_csv(folder / "closes.csv")
-    days = frame.filter(frame["snp"].is_not_null())["date"]
-    return folder / "closes.csv", str(days[-50])
+def a_day(table: Path) -> str:
+    """A day of the table on which the S&P was traded, not one of the last."""
+    with open(table, newline="") as file:
+        return [row["Date"] for row in csv.DictReader(file) if row["snp_close"]][-50]
 
 
 def keys(kubectl: Kubectl, namespace: str = NAMESPACE) -> dict[str, dict[str, str]]:
@@ -222,19 +220,19 @@ def ask(kubectl: Kubectl, name: str, date: str) -> dict[str, Any]:
     return record
 
 
-def laptop(kubectl: Kubectl, scratch: Path) -> Iterator[Laptop]:
+def laptop(kubectl: Kubectl, scratch: Path, table: Path) -> Iterator[Laptop]:
     """The overlay in a namespace of its own, its Secrets, and a table in the object store; all goes in the end."""
     build_stand_ins(scratch)
-    (content, day), folder = table(scratch), with_components(scratch / "overlay")
+    folder = with_components(scratch / "overlay")
     kubectl("apply", "-k", str(folder))
     made = keys(kubectl)
-    kubectl("-n", NAMESPACE, "create", "configmap", "closes", f"--from-file={content}")
+    kubectl("-n", NAMESPACE, "create", "configmap", "closes", f"--from-file=closes.csv={table}")
     own_volumes(kubectl)
     with store(kubectl, made["object-store"]) as objects:
         for bucket in ("data", "models"):
             objects.mkdir(bucket)
-        objects.put(str(content), CLOSES)
-    yield Laptop(folder, content, day, made)
+        objects.put(str(table), CLOSES)
+    yield Laptop(folder, table, a_day(table), made)
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=300s")
 
 
