@@ -161,7 +161,7 @@ def test_who_reaches_whom(kubectl: Kubectl) -> None:
 
 def test_verify_cluster_publishes_a_second_name_and_reports(kubectl: Kubectl, tmp_path: Path) -> None:
     before = restarts(kubectl)
-    kubectl("apply", "-n", NAMESPACE, "-f", str(short_template(tmp_path)))
+    kubectl("apply", "-n", NAMESPACE, "-f", str(tree.short_template(tmp_path)))
     words = ["verify-cluster", f"namespace={NAMESPACE}", "template=indices-flat-cpu"]
     for said in ("is live as indices-simulated", "the live version stays"):
         done = subprocess_tapeline(*words, cwd=tmp_path)
@@ -169,14 +169,6 @@ def test_verify_cluster_publishes_a_second_name_and_reports(kubectl: Kubectl, tm
         assert [line[:3] for line in done.stdout.splitlines() if line[0] != " "] == ["ok:"] * 3
         assert said in done.stdout
     assert restarts(kubectl) == before, "a second name needs no restart"
-
-
-def short_template(folder: Path) -> Path:
-    """A template of simulated markets, with a short training whose model is accepted."""
-    typed = [*tree.SMALL, *QUICK, "model=flat", f"target.folder={folder}/built"]
-    built = subprocess_tapeline("build", *typed, cwd=folder)
-    assert built.returncode == 0, built.stderr
-    return folder / "built" / "indices-flat-cpu.yaml"
 
 
 def test_verify_cluster_finds_an_open_door(kubectl: Kubectl, tmp_path: Path) -> None:

@@ -243,7 +243,8 @@ def test_production_passes_verify_cluster(kubectl: Kubectl, tmp_path: Path) -> N
         encrypt(kubectl, files, name)
         tree.keys(kubectl, name)
         tree.own_volumes(kubectl, name)
-        words = ["verify-cluster", f"namespace={name}", "template=snp-flat-cpu", f"tls={files.authority}"]
+        kubectl("apply", "-f", str(tree.short_template(tmp_path, name)))
+        words = ["verify-cluster", f"namespace={name}", "template=indices-flat-cpu", f"tls={files.authority}"]
         for said in ("is live as indices-simulated", "the live version stays"):
             done = subprocess_tapeline(*words, cwd=tmp_path)
             assert done.returncode == 0, done.stdout + done.stderr
