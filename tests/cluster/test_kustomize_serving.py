@@ -180,6 +180,7 @@ def test_tls_of_both_apis(kubectl: Kubectl, laptop: Laptop, authority: Files, tm
     encrypt(kubectl, authority, NAMESPACE)
     kubectl("apply", "-k", str(tree.with_components(tmp_path / "overlay", "with-tls")))
     ready(kubectl, 300)
+    kubectl("apply", "-f", str(tree.short_template(tmp_path)))
     words = ["verify-cluster", f"namespace={NAMESPACE}", "template=indices-flat-cpu"]
     done = subprocess_tapeline(*words, cwd=tmp_path)
     assert (done.returncode, "add tls=ca.pem" in done.stderr or "tls=ca.pem" in done.stderr) == (2, True)
