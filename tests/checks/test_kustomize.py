@@ -33,11 +33,11 @@ RENDERED = [
         f"{D}.containers[serving].envFrom[0].secretRef.name: there is no Secret objectstore; did you mean object-store?")),
     ("Deployment/serving", Planted(
         "references.names_are_found", f"{BOX} env",
-        [{"name": "ID", "valueFrom": {"secretKeyRef": {"name": "object-store", "key": "AWS_ACCESS_KEY"}}}],
-        f"{D}.containers[serving].env[ID].valueFrom.secretKeyRef.key: Secret object-store has no key AWS_ACCESS_KEY; "
+        [{"name": "ID", "valueFrom": {"secretKeyRef": {"name": "models-read", "key": "AWS_ACCESS_KEY"}}}],
+        f"{D}.containers[serving].env[ID].valueFrom.secretKeyRef.key: Secret models-read has no key AWS_ACCESS_KEY; "
         "did you mean AWS_ACCESS_KEY_ID?")),
     ("ConfigMap/artifact-repositories", Planted(
-        "references.names_are_found", "data default", lambda text: text.replace("name: object-store", "name: minio", 1),
+        "references.names_are_found", "data default", lambda text: text.replace("name: artifacts", "name: minio", 1),
         "deploy/kustomize/x: ConfigMap/artifact-repositories: data.default.s3.accessKeySecret.name: "
         "there is no Secret minio; declare it in outside.yaml")),
     ("RoleBinding/workflow-executor", Planted(
