@@ -123,7 +123,7 @@ class TestBegin:
         [finding] = findings(*TYPED, key, apply=False)
         assert "another" in finding
 
-    @pytest.mark.parametrize("text", ["seed=${model.steps}", "model='flat'", 'dataset.path="/data/a b.csv"'])
+    @pytest.mark.parametrize("text", ["seed=${model.steps}", "model='flat'", 'dataset.path="s3://b/a b.csv"'])
     def test_a_parameter_that_is_not_plain_is_refused(self, cluster: Cluster, text: str) -> None:
         source = ("dataset.source=csv", "dataset.path=/data/x.csv")
         has(cluster, *TYPED, *source[:1])
