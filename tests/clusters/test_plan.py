@@ -101,7 +101,9 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
     ("typed", "claims"),
     [
         (["dataset.source=csv", "dataset.path=/data/closes.csv"], ["data"]),
-        (["dataset.source=sql", "dataset.url=sqlite:////data/x.db", "dataset.query=select 1"], ["data"]),
+        (["dataset.source=sql", "dataset.url=sqlite:////data/x.db"], ["data"]),
+        (["dataset.source=sql", "dataset.url='${oc.env:URL}'"], []),
+        (["dataset.source=files", "dataset.files.snp=/data/snp.csv"], ["data"]),
         (["dataset.source=csv", "dataset.path=s3://bucket/closes.csv"], []),
         (["dataset.source=csv"], []),
         (["dataset.source=csv", "dataset.path=/database/closes.csv"], []),

@@ -43,9 +43,10 @@ def store_of(config: Config) -> str:
 
 
 def on_data(key: str, value: object) -> bool:
-    """Whether a key of the dataset names a file on the claim for data."""
-    names_file = key.startswith("dataset.") and (key.endswith(("path", "password_file")) or is_file_url(value))
-    return names_file and isinstance(value, str) and under(DATA, file_of(value))
+    """Whether a key of the dataset names a file on the claim for data; a path that only the pod knows counts as one."""
+    if not key.startswith("dataset.") or not isinstance(value, str):
+        return False
+    return under(DATA, file_of(value)) and (is_file_url(value) or not key.endswith(".url"))
 
 
 def is_file_url(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,7 @@ def test_the_reason_is_asked_for_when_nothing_moves(
 ) -> None:
     quiet, said = Graph().task("ingest", ("Pending", "")), Graph().task("ingest", ("Pending", UNSCHEDULABLE))
     backend.looks = [PENDING, Look("RUNNING", quiet), Look("RUNNING", said), Look("SUCCEEDED", graph(*ALL))]
+    monkeypatch.setattr(place, "STILL", 1e9)
     assert UNSCHEDULABLE not in tapeline(*_arguments(backend))[1]
     monkeypatch.setattr(place, "STILL", -1.0)
     backend.looks = [PENDING, Look("RUNNING", quiet), Look("RUNNING", said), Look("SUCCEEDED", graph(*ALL))]
@@ -378,7 +380,7 @@ def test_a_run_that_is_stopped_ends_in_the_folder_in_which_it_began(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(submit.time, "sleep", interrupt)
+        patch.setattr(time, "sleep", interrupt)
         with pytest.raises(SystemExit) as ended:
             tapeline(*_arguments(backend))
     assert ended.value.code == 130
@@ -478,7 +480,7 @@ def test_nobody_there_is_one_sentence(tapeline: Tapeline) -> None:
 
 
 def test_a_parameter_that_is_not_plain_runs_nothing(tapeline: Tapeline, backend: Backend) -> None:
-    code, _, err = tapeline(*_arguments(backend, "dataset.source=csv", "dataset.path='/data/a b.csv'"))
+    code, _, err = tapeline(*_arguments(backend, "dataset.source=csv", "dataset.path='s3://b/a b.csv'"))
     assert code == 2
     assert "a submitted parameter may contain only letters, digits" in err
     assert backend.created == []
