@@ -75,10 +75,10 @@ def _config() -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="tapeline/ssl_config.proto", package="tapeline", syntax="proto3")
-    message = file.message_type.add(name="SSLConfig")
+    message: Any = file.message_type.add(name="SSLConfig")
     kinds = {"server_key": 9, "server_cert": 9, "custom_ca": 9, "client_verify": 8}  # 9: string, 8: bool
     for number, (name, kind) in enumerate(kinds.items(), 1):
-        message.field.add(name=name, number=number, type=kind, label=1)  # type: ignore[arg-type]
+        message.field.add(name=name, number=number, type=kind, label=1)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tapeline.SSLConfig"))
