@@ -216,3 +216,7 @@ def _deployed(checked: Checked, deploy: Path) -> None:
                 "kubernetes-validate is not installed, so the fields of Kubernetes' own kinds were not checked: "
                 "install tapeline[check] to check these too"
             )
+        checked.left_out += [
+            f"deploy/kustomize/{file} has zeros for digests: set those of your images before you apply it"
+            for file in kustomize.placeholders(tree)
+        ]

@@ -289,6 +289,8 @@ class Cluster(Target):
     models_claim: Name
     data_claim: Name
     store_secret: Name | None
+    store_read_secret: Name | None
+    """Of the steps that only read the store; null: `store_secret`."""
     data_secret: Name | None
     retries: Annotated[int, Field(ge=0)]
     backoff_seconds: Annotated[int, Field(ge=1)]
@@ -305,17 +307,26 @@ class Argo(Cluster):
     schedule: str
     """Of the CronWorkflow: minute, hour, day of the month, month, weekday."""
     timezone: str
+    executor: Name
+    """Service account of Argo's own containers in each pod, the only one with rights and a token."""
     semaphore: Name
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
+    gpu_wait_seconds: Annotated[int, Field(ge=0)]
+    """Added to the deadline of a run with an accelerator; the pod that has it ends after `deadline_seconds`."""
+    artifacts: str | None
+    """Address of the artifact repository as it is reached from here, for `submit`; null: only a public one is."""
 
 
 class Kfp(Cluster):
     """Keys of `target=kfp`."""
 
+    granularity: Literal["step", "fused"]
+    account: Name | None
+    """Of all pods of a run; null: KFP's own."""
     address: str
     """Of the API, for `submit`."""
     artifacts: str | None
-    """The root of KFP's artifacts, from which `submit` copies files; null: the API returns them."""
+    """The URL of KFP's artifacts, from which `submit` copies files; null: it prints the decision only."""
 
 
 TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}

@@ -30,7 +30,6 @@ from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
 from tapeline.pipeline.stamp import stamp
-from tapeline.redaction import scrub
 from tapeline.serving.store.location import absolute
 from tapeline.tables import quality
 from tapeline.versions import versions
@@ -111,26 +110,26 @@ def new_folder(config: Config, started: datetime) -> Path:
 
 
 def begin(
-    folder: Path, config: Config, started: datetime, overrides: Sequence[str] = (), machine: Sequence[Path] = ()
+    folder: Path,
+    config: Config,
+    started: datetime,
+    overrides: Sequence[str] = (),
+    machine: Sequence[Path] = (),
+    **facts: Any,
 ) -> None:
-    """Write run.json of a running run; from now on it names each cache entry that the run uses."""
+    """Write run.json of a running run with these facts; from now on it names each cache entry that the run uses."""
     record = {
         "state": "running",
         "target": config.target.name,
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
-        "overrides": [_written(text) for text in overrides],
+        "overrides": [secrets.written(text) for text in overrides],
         "local": [str(path) for path in machine],
         "entries": [],
+        **facts,
     }
     files.write_json(folder / cache.RECORD, record)
-
-
-def _written(override: str) -> str:
-    """An override as run.json may hold it: without what may be a secret."""
-    key, equals, value = override.partition("=")
-    return f"{key}{equals}***" if list(secrets.suspects({key.lstrip("+~"): value})) else scrub(override)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:
