@@ -90,9 +90,9 @@ MISTAKES = [
     Mistake("argo", "spec templates [export] outputs artifacts [servable] path", "/workspace/out/model", "no --out of the step names this path"),
     Mistake("argo", "spec templates [gate] outputs parameters [accepted] valueFrom path", "/workspace/out/acepted", "no --out of the step writes this file"),
     Mistake("argo", "spec templates [features] outputs artifacts [sample] s3 key",
-            "{{workflow.namespace}}/{{workflow.name}}/profile.json", "2 artifacts have this key"),
+            "artifacts/{{workflow.namespace}}/{{workflow.name}}/profile.json", "2 artifacts have this key"),
     Mistake("argo", "spec templates [summary] inputs artifacts [metrics] s3 key",
-            "{{workflow.namespace}}/{{workflow.name}}/metric.json", "no artifact is written under this key"),
+            "results/{{workflow.namespace}}/{{workflow.name}}/metric.json", "no artifact is written under this key"),
     Mistake("argo", step("train", "volumeMounts [work] mountPath"), "/work", "lies on no volume of the container"),
     # conditions, states, deadlines, patches
     Mistake("argo", f"{TASKS} [publish] when", "{{tasks.gate.outputs.parameters.accepted}} == True", "accepted is never True"),
