@@ -112,7 +112,7 @@ def keys(workflow: Object, names: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in workflow.get("status", {}).get("nodes", {}).values():
         for each in node.get("outputs", {}).get("artifacts", ()) if node["phase"] == "Succeeded" else ():
-            place = next((each[kind] for kind in ("s3", "gcs", "azure", "oss") if kind in each), {})
+            place: Object = next((each[kind] for kind in ("s3", "gcs", "azure", "oss") if kind in each), {})
             if each["name"] in names and (key := place.get("key") or place.get("blob")):
                 found[names[each["name"]]] = key
     return found
