@@ -11,5 +11,3 @@ html_show_copyright = False
 html_static_path: list[str] = []
 exclude_patterns = ["_build", "generate.py"]
 nitpicky = True
-# GitHub and editors draw Mermaid diagrams; Sphinx shows their text.
-suppress_warnings = ["misc.highlighting_failure"]
