@@ -10,7 +10,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm test-servers bench-tune
+OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm bench-steps test-servers bench-tune
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -103,6 +103,9 @@ bench-features: .venv/.dev ## features of minute bars beside a pandas recipe; a 
 
 bench-lightgbm: .venv/.dev ## training from a file beside a bare lightgbm.train: seconds and peak memory
 	@$(BIN)/python -m benchmarks lightgbm
+
+bench-steps: .venv/.dev ## seconds and peak memory of each step at 5 million test rows
+	@$(BIN)/python -m benchmarks steps
 
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving

@@ -51,7 +51,7 @@ def test_every_option_works_with_the_default_dataset_or_another_one(option: str)
 def test_a_run_works_with_each_option(option: str, tapeline: Tapeline, folder: Path, without_report: None) -> None:
     if refusal(option):
         pytest.skip("it is for another dataset")
-    few = ["split.train=200w", "split.test=40w"] if option == "split=rolling" else []
+    few = ["split.train=200w", "split.test=40w"] if option.startswith("split=rolling") else []
     code, _, err = tapeline("run", option, *few, *SMALL)
     assert (code, err) == (0, "")
     written = metrics(folder)

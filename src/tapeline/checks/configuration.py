@@ -83,6 +83,16 @@ def family_supports_dataset(config: Config) -> Iterator[Finding]:
         yield Finding(f"{found.where}={config.model.family}", found.problem, fix)
 
 
+def family_uses_weights(config: Config) -> Iterator[Finding]:
+    """Weights of the train rows are set only where the family uses them."""
+    key = config.dataset.sample_weights
+    if key and not hasattr(family(config.model.family), "WEIGHTS"):
+        others = [name for name in options("model") if hasattr(family(name), "WEIGHTS")]
+        problem = f"model={config.model.family} trains all rows alike"
+        fix = f"choose model={' or model='.join(others)}, or remove it"
+        yield Finding(f"dataset.{key}={getattr(config.dataset, key)}", problem, fix)
+
+
 def source_has_its_path(config: Config) -> Iterator[Finding]:
     """A source has the keys that it needs, and no key is set that it does not read."""
     dataset = config.dataset
@@ -188,6 +198,7 @@ RULES: tuple[Rule, ...] = (
     baselines_have_the_metric,
     confidence_has_its_margin,
     family_supports_dataset,
+    family_uses_weights,
     source_has_its_path,
     limits_have_series,
     split_fits_the_data,

@@ -53,6 +53,11 @@ class Dataset(Section):
         """Arguments of the dataset's `simulate` beside the seed."""
         return {}
 
+    @property
+    def sample_weights(self) -> str | None:
+        """The key that gives the train rows weights, where it is set to do so."""
+        return None
+
 
 class Model(Section):
     """The keys of every model family; the `Section` of its module adds others."""
