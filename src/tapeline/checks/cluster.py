@@ -65,6 +65,13 @@ def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
         yield Finding("tune.storage=sqlite", "pods do not share this file", fix)
 
 
+def runs_are_not_tracked(config: Config, target: Cluster) -> Iterator[Finding]:
+    """Runs on a cluster are in no file of this machine."""
+    if config.track:
+        fix = "leave it out; it is read by run and sweep on this machine"
+        yield Finding(f"track={config.track.name}", f"is not read, since target={target.name}", fix)
+
+
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     """A Secret that no pod reads means that another key is wrong."""
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
@@ -145,6 +152,7 @@ RULES: tuple[Rule, ...] = (
     data_can_be_reached,
     password_has_its_secret,
     study_is_within_reach,
+    runs_are_not_tracked,
     secrets_are_used,
     quantities_are_valid,
     requests_are_within_limits,

@@ -138,9 +138,9 @@ def _composed(option: str) -> Config | Sequence[Finding]:
 
 
 def _moved(config: Config, cluster: Config) -> Config:
-    """The configuration with the target and the store of a cluster."""
+    """The configuration with the target and the store of a cluster, where runs are not tracked."""
     serving = config.serving.model_copy(update={"store": cluster.serving.store})
-    return replace(config, target=cluster.target, serving=serving)
+    return replace(config, target=cluster.target, serving=serving, track=None)
 
 
 def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:

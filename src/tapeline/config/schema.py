@@ -10,15 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -232,6 +224,15 @@ class Tune(Section):
     """By key of the configuration. In conf/ null stands for the family's entry in `spaces`."""
 
 
+class Track(Section):
+    """Where a finished run of this machine is also written; `track=none` is nowhere."""
+
+    name: Literal["mlflow"]
+    uri: Annotated[str, Field(min_length=1)]
+    experiment: str | None
+    """The name in MLflow; null: `serving.name`."""
+
+
 class Serving(Section):
     """Where an accepted model goes."""
 
@@ -347,6 +348,7 @@ class Config:
     serving: Serving
     target: Target
     tune: Tune | None = None
+    track: Track | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
     linked: bool = False
