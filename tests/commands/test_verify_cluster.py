@@ -182,7 +182,7 @@ def test_what_does_not_work_is_said_and_the_rest_still_tried(verified: Any, answ
 
 def test_a_template_that_could_replace_what_is_live_is_refused(verified: Any) -> None:
     cluster = Answers()
-    cluster.template = {"spec": {}}  # type: ignore[assignment]
+    cluster.template = {"spec": {}}
     code, _, err = verified(cluster)
     assert code == 2
     assert "has no parameter gate_threshold; choose a template that has it" in err

@@ -37,7 +37,7 @@ def started(store: Path, certificate: tls.Certificate | None) -> Iterator[Server
     listen = ListenAddress("127.0.0.1", 0, 0, tls=certificate)
     running = Server(listen, Manager(1), follow_store(str(store)), 0.05)
     try:
-        until(lambda: running.manager.live("m"))
+        until(lambda: bool(running.manager.live("m")))
         yield running
     finally:
         running.stop()
