@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent but to `track.uri`
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 """Variables that MLflow reads, where they are not set."""
@@ -42,13 +42,14 @@ def write(folder: Path, config: Config, track: Track) -> None:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     where = config.environment.get("track.uri", track.uri)
     experiment = track.experiment or config.serving.name
     try:
         number = _write(MlflowClient(track.uri), experiment, folder, config)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         sentence = " ".join(str(error).split("\n")[0].split())
         fix = f"correct it, as in track.uri=sqlite:///mlflow.db; the run itself is complete in {folder}"
         raise refuse(f"track.uri={where}", f"MLflow cannot write there ({sentence})", fix) from None
