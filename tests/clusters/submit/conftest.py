@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 
 from tapeline.clusters import kubectl
-from tapeline.clusters.kfp import api
+from tapeline.clusters.kfp import api, pipeline
 from tapeline.clusters.kfp import submit as place
+from tapeline.clusters.plan import Plan
 from tapeline.commands.submit import follow as submit
 from tapeline.errors import refuse
 from tests.clusters.submit.kfp_api import Backend, Look, served
 from tests.clusters.submit.kfp_runs import ALL, PENDING, graph, keep
+
+TEXT = pipeline.text
+COMPILED: dict[str, str] = {}
+"""Pipelines, which take a second to compile, by their plans."""
+
+
+def _compiled(plan: Plan) -> str:
+    key = repr((plan.overrides, plan.target, [task.name for task in plan.tasks]))
+    if key not in COMPILED:
+        COMPILED[key] = TEXT(plan)
+    return COMPILED[key]
 
 
 @pytest.fixture
@@ -25,6 +37,7 @@ def backend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         raise refuse("kubectl", "is not installed", "install it")
 
     monkeypatch.setattr(kubectl, "run", none)
+    monkeypatch.setattr(pipeline, "text", _compiled)
     monkeypatch.setattr(submit, "SECONDS", 0)
     monkeypatch.setattr(place, "SECONDS", 0)
     monkeypatch.delenv(api.TOKEN, raising=False)
