@@ -194,3 +194,11 @@ def test_a_step_takes_plain_values_only_behind_the_word_that_says_so(tapeline: T
     arguments = _plan("target=argo", "model=flat").tasks[0].arguments
     assert (arguments[:2], arguments[-1]) == (("step", "ingest"), SUBMITTED)
     assert SUBMITTED not in next(task for task in _plan("target=argo").tasks if not task.parameters).arguments
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_only_the_step_that_writes_the_store_has_its_key(fused: bool) -> None:
+    typed = ["target=argo", "serving.store=s3://b/m", "target.store_secret=writes", "target.store_read_secret=reads"]
+    tasks = _plan(*typed, fused=fused).tasks
+    given = {task.name: {secret.name for secret in task.secrets} for task in tasks if task.secrets}
+    assert given == ({"run": {"reads"}, "publish": {"writes"}} if fused else {"gate": {"reads"}, "publish": {"writes"}})

@@ -40,8 +40,9 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
     record = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
         overlay / "gke-cpu" / "artifacts.yaml"
     ).read_text()
-    assert "tapeline@my-project.iam.gserviceaccount.com" in record
-    assert "tapeline@my-project.iam.gserviceaccount.com" in out
+    for account in ("tapeline-runner", "tapeline-publisher"):
+        assert f"{account}@my-project.iam.gserviceaccount.com" in record
+        assert f"{account}@my-project.iam.gserviceaccount.com" in out
     assert "bucket: my-project-tapeline" in record
     assert "gs://my-project-tapeline" in out
     lifecycle = next(line for line in out.splitlines() if "lifecycle" in line).partition("--lifecycle-file=")[2]

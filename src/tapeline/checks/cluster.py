@@ -65,11 +65,22 @@ def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
         yield Finding("tune.storage=sqlite", "pods do not share this file", fix)
 
 
+def runs_are_not_tracked(config: Config, target: Cluster) -> Iterator[Finding]:
+    """Runs on a cluster are in no file of this machine."""
+    if config.track:
+        fix = "leave it out; it is read by run and sweep on this machine"
+        yield Finding(f"track={config.track.name}", f"is not read, since target={target.name}", fix)
+
+
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     """A Secret that no pod reads means that another key is wrong."""
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
         yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or remove it")
+    if target.store_read_secret and not config.serving.store.startswith(OBJECTS):
+        problem = f"is not read, since serving.store={config.serving.store}"
+        fix = "set serving.store=s3://..., or remove it"
+        yield Finding(f"target.store_read_secret={target.store_read_secret}", problem, fix)
     if target.data_secret and config.dataset.source == "simulated":
         problem = "is not read, since dataset.source=simulated"
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or remove it")
@@ -141,6 +152,7 @@ RULES: tuple[Rule, ...] = (
     data_can_be_reached,
     password_has_its_secret,
     study_is_within_reach,
+    runs_are_not_tracked,
     secrets_are_used,
     quantities_are_valid,
     requests_are_within_limits,

@@ -313,8 +313,9 @@ def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str],
     """The environment variables of a task; store and data may share one Secret."""
     keys: dict[str, tuple[str, ...]] = {}
     where = store_of(config)
-    if store and target.store_secret and (where.startswith("${") or not under(MODELS, where)):
-        keys[target.store_secret] = S3_KEYS
+    of_store = target.store_secret if "write" in store else target.store_read_secret or target.store_secret
+    if store and of_store and (where.startswith("${") or not under(MODELS, where)):
+        keys[of_store] = S3_KEYS
     if fetches and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
         credentials = getattr(source(config.dataset), "KEYS", ())

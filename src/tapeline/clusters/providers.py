@@ -97,7 +97,7 @@ def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
     """A cluster with NetworkPolicies, Workload Identity, Filestore, a bucket, and a node pool with the GPU."""
     project, where = _place(options)
     pool = _pool(hardware, where)
-    account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
+    bucket = f"gs://{project}-tapeline"
     return [
         f"gcloud container clusters create tapeline {where} --num-nodes=2 --machine-type=e2-standard-4"
         f" --enable-dataplane-v2 --workload-pool={project}.svc.id.goog --addons=GcpFilestoreCsiDriver",
@@ -106,16 +106,21 @@ def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
         f"gcloud storage buckets create {bucket} --project={project} --uniform-bucket-level-access"
         f" --location={options.get('zone', ZONE).rpartition('-')[0]}",
         f"gcloud storage buckets update {bucket} --lifecycle-file={LIFECYCLE}",
-        f"gcloud iam service-accounts create tapeline --project={project}",
+        *(line for role in ("runner", "publisher") for line in _account(project, f"tapeline-{role}", bucket)),
+        *_private_access(project),
+    ]
+
+
+def _account(project: str, name: str, bucket: str) -> list[str]:
+    """Google's account of a service account of the overlay, with its right on the bucket of artifacts."""
+    account = f"{name}@{project}.iam.gserviceaccount.com"
+    return [
+        f"gcloud iam service-accounts create {name} --project={project}",
         f"gcloud storage buckets add-iam-policy-binding {bucket} --role=roles/storage.objectUser"
         f" --member=serviceAccount:{account}",
-        *(
-            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
-            f" --role=roles/iam.workloadIdentityUser"
-            f" --member='serviceAccount:{project}.svc.id.goog[tapeline/tapeline-{role}]'"
-            for role in ("runner", "publisher")
-        ),
-        *_private_access(project),
+        f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
+        f" --role=roles/iam.workloadIdentityUser"
+        f" --member='serviceAccount:{project}.svc.id.goog[tapeline/{name}]'",
     ]
 
 

@@ -137,6 +137,7 @@ class TestWhatIsMissing:
         for gone in (
             ("persistentvolumeclaim", "models"),
             ("serviceaccount", "tapeline-publisher"),
+            ("serviceaccount", "tapeline-executor"),
             ("configmap", "gpu-limits"),
             ("secret", "object-store"),
         ):
@@ -146,6 +147,7 @@ class TestWhatIsMissing:
             "configmap gpu-limits",
             "persistentvolumeclaim models",
             "serviceaccount tapeline-publisher",
+            "serviceaccount tapeline-executor",
             "secret object-store",
         }
         whole = "\n".join(shown)
