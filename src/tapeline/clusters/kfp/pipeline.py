@@ -60,6 +60,16 @@ def emit(plan: Plan) -> dict[str, str]:
     return {f"{plan.name}.yaml": text, f"{plan.name}.k8s.yaml": objects}
 
 
+def text(plan: Plan) -> str:
+    """The pipeline alone.
+
+    Raises:
+        Refused: as `emit`.
+    """
+    kfp = _kfp()
+    return _compiled(kfp, _pipeline(kfp, plan))
+
+
 def limits(plan: Plan) -> list[str]:
     """What KFP cannot do with the graph, and what happens instead."""
     target = cast(Kfp, plan.target)

@@ -54,7 +54,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     built, submitted = plan.split(parse(overrides), target.parameters)
     general = emit.laid_out(compose(built), built)
     names = {each.key: each.name for each in general.parameters}
-    spec, *platform = yaml.safe_load_all(emitter.emit(general)[f"{general.name}.yaml"])
+    spec, *platform = yaml.safe_load_all(emitter.text(general))
     where, sentences = _ready(config, general)
     print(*(f"kfp: {sentence}" for sentence in sentences), sep="\n")
     client = api.client(config)
