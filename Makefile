@@ -10,7 +10,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm test-servers bench-tune
+OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm bench-steps test-servers bench-tune bench-cluster
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -78,7 +78,7 @@ docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_buil
 	@echo 'open docs/_build/html/index.html'
 
 test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
-	@$(BIN)/python -m pytest -m docs tests/docs
+	@$(BIN)/python -m pytest -m docs -rs tests/docs
 
 test-faults: .venv/.dev ## kills, full disks, damaged stores, mutated files and requests; prints the results
 	@$(BIN)/python -m tests.faults
@@ -87,7 +87,7 @@ test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14 (K80
 	@$(BIN)/python -m pytest tests/k80.py
 
 test-cluster: .venv/.dev ## tests on the cluster of KUBECONFIG; builds its images as make images does
-	@$(BIN)/python -m pytest tests/cluster
+	@$(BIN)/python -m pytest tests/cluster -rs --durations=0
 
 bench: .venv/.dev ## seconds and ratios of runs; the figures in README
 	@$(BIN)/python -m benchmarks
@@ -104,11 +104,17 @@ bench-features: .venv/.dev ## features of minute bars beside a pandas recipe; a 
 bench-lightgbm: .venv/.dev ## training from a file beside a bare lightgbm.train: seconds and peak memory
 	@$(BIN)/python -m benchmarks lightgbm
 
+bench-steps: .venv/.dev ## seconds and peak memory of each step at 5 million test rows
+	@$(BIN)/python -m benchmarks steps
+
 bench-serving: .venv/.dev ## requests per second of make serve while versions change
 	@$(BIN)/python -m benchmarks serving
 
 bench-tune: .venv/.dev ## seconds of a search beside a plain loop around the same trainings, and of two processes
 	@$(BIN)/python -m benchmarks tuning
+
+bench-cluster: .venv/.dev ## seconds from submit to accepted on the cluster of KUBECONFIG, beside make run, with the parts
+	@$(BIN)/python -m benchmarks cluster
 
 lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -35,6 +36,7 @@ for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TAPELINE_LOCAL"] = "false"
+gc.set_threshold(50_000, 20, 100)  # graphs of TensorFlow stay in memory, and each full collection walks all of them
 
 
 @pytest.fixture(scope="session")

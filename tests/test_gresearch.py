@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapeline import files, lookup
+from tapeline import checks, files, lookup
 from tapeline.cli import main as cli
 from tapeline.datasets import gresearch
+from tapeline.errors import Refused
 from tapeline.models import fitted as fits
 from tapeline.report import page
 from tapeline.serving.servers.server import follow_store
@@ -37,6 +38,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert cli.main(["run", *SMALL, *MODEL, *OPEN]) == 0
         (folder / "first").symlink_to((folder / "runs" / "latest").resolve())
         yield folder
+
+
+@pytest.mark.parametrize("model", ["flat", "deep"])
+def test_weights_that_a_family_does_not_use_are_refused(model: str) -> None:
+    with pytest.raises(Refused) as refused:
+        checks.configured(["dataset=gresearch", "dataset.weights=asset", f"model={model}"])
+    [finding] = refused.value.findings
+    assert finding.where == "dataset.weights=asset"
+    assert "model=lightgbm" in finding.fix
 
 
 def record(folder: Path, name: str = "metrics.json") -> Any:

@@ -63,7 +63,7 @@ def test_without_what_emits_one_line_says_what_to_install(tapeline: Tapeline, mo
 @pytest.fixture
 def copy(folder: Path, tapeline: Tapeline, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tree of a checkout, with one built workflow and pipeline."""
-    for name in ("conf", "deploy", "workflows"):
+    for name in ("conf", "deploy"):
         shutil.copytree(ROOT / name, folder / name)
     for target in ("argo", "kfp"):
         assert tapeline("build", f"target={target}", "experiment=snp_flat")[0] == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +28,37 @@ SECURITY = {
 """Of a container: what the Pod Security Standard `restricted` asks for, and a root that nobody writes."""
 
 
+DISK = {"cpu": 10, "gpu": 40, "gpu-k80": 40}
+"""GB that an image and its layers need while it is built and unpacked, by image."""
+
+
 def pytest_sessionstart() -> None:
-    """Refuse to start without a cluster."""
+    """Refuse to start without a cluster, or without the disk that the step image needs."""
     if not os.environ.get("KUBECONFIG"):
         fix = "name the file of a cluster for tests: KUBECONFIG=FILE make test-cluster"
         pytest.exit(f"tapeline: KUBECONFIG: is not set; {fix}", returncode=2)
+    if problem := lack("cpu"):
+        pytest.exit(f"tapeline: {problem}; free some space, as with docker system prune", returncode=2)
+
+
+def lack(image: str) -> str:
+    """Why there is not enough disk for an image; "" if there is."""
+    places = {Path(os.environ["KUBECONFIG"]).absolute().parent, Path(tempfile.gettempdir())}
+    place = min(places, key=lambda each: shutil.disk_usage(each).free)
+    free = shutil.disk_usage(place).free / 1e9
+    enough = free >= DISK[image]
+    return "" if enough else f"image {image} needs about {DISK[image]} GB of disk, and {place} has {free:.0f}"
+
+
+@pytest.fixture(scope="session")
+def closing_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table in the layout of the original one, simulated: what is tested here needs no real data."""
+    from tapeline.datasets.indices.simulation import simulate
+
+    table, path = simulate(0), tmp_path_factory.mktemp("data") / "closing_data.csv"
+    markets = [name for name in table.columns if name != "date"]
+    table.rename({"date": "Date", **{name: f"{name}_close" for name in markets}}).write_csv(path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +95,21 @@ def image() -> Image:
         return tag
 
     return built
+
+
+@pytest.fixture(scope="session")
+def laptop(
+    kubectl: Kubectl, image: Image, closing_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The overlay laptop, applied in a namespace of its own: a tree.Laptop."""
+    from tests.cluster import tree
+
+    image("cpu")
+    volumes: list[str] = []
+    for made in tree.laptop(kubectl, tmp_path_factory.mktemp("laptop"), closing_data):
+        volumes = tree.volumes(kubectl)
+        yield made
+    tree.free(kubectl, volumes)
 
 
 STUCK = ("ErrImagePull", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")

@@ -3,77 +3,60 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cluster.argo import LINE, line_with, prepared, same_here, store, submitting
 from tests.cluster.conftest import Image, Kubectl
-from tests.cluster.objects import STORE, workplace
+from tests.cluster.objects import OUTSIDE
 from tests.conftest import ROOT, subprocess_tapeline
 
 LIST = {"apiVersion": "v1", "kind": "List"}
-LINE = ("experiment=snp_flat", "model.steps=2000")
-SMALL = ("target.requests.cpu=100m", "hw.requests.cpu=100m", "target.backoff_seconds=2", "target.store_secret=store")
 
 
 @pytest.fixture(scope="module")
 def submit(kubectl: Kubectl, namespace: str, image: Image) -> tuple[str, ...]:
     """What is typed behind `tapeline submit`, but for the experiment and the store."""
-    kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(workplace()))
-    name = image("cpu")
-    where = (f"target.namespace={namespace}", f"target.image={name}", f"hw.image={name}")
-    return ("target=argo", *where, *SMALL)
-
-
-def _store(namespace: str, name: str) -> str:
-    return f"serving.store={STORE}/{namespace}/{name}"
+    return prepared(kubectl, namespace, image)
 
 
 def _both(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """Submit a line, run it here, and compare every byte of the two metrics.json; what submit said."""
+    """Submit a line, run it here, and compare the two; what submit said."""
     shown = subprocess_tapeline("submit", *submitted, *line, "apply=true", cwd=folder)
     assert shown.returncode == 0, shown.stderr
-    _same_here(folder, submitted, line)
+    same_here(folder, submitted, line)
     return shown
 
 
-def _same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> None:
-    """The hardware profile is part of the configuration that metrics.json tells."""
-    hw = [text for text in submitted if text.startswith("hw.")]
-    theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
-    assert (folder / "runs" / "latest" / "report.html").stat().st_size > 10_000
-    here = folder / "here"
-    here.mkdir()
-    ran = subprocess_tapeline("run", *hw, *line, cwd=here)
-    assert ran.returncode == 0, ran.stderr
-    assert theirs == (here / "runs" / "latest" / "metrics.json").read_bytes()
-
-
-def test_step_by_step_accepted_with_parameters(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
-    """The template is the published protocol with layers; the run makes it linear, and shorter."""
+def test_step_by_step_accepted(folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl) -> None:
+    """The cluster has no template, and has none afterwards; what the run made is recorded with the pods' image."""
     line = ("experiment=snp_deep", "model=flat", "model.steps=3000", "gate.threshold=0.4")
-    shown = _both(folder, (*submit, _store(namespace, "stepwise")), line)
+    shown = _both(folder, (*submit, store(namespace, "stepwise")), line)
     assert "accepted: accuracy" in shown.stdout
     assert "published: indices-simulated version 1" in shown.stdout
     record = json.loads((folder / "runs" / "latest" / "run.json").read_text())
     assert record["target"] == "argo"
     assert {each["how"] for each in record["steps"]} == {"ran"}
     assert record["published"]["number"] == 1
+    assert {image.partition("@")[0] for image in record["images"].values()} == {submit[2].partition("=")[2]}
+    assert set(record["images"]) == {each["step"] for each in record["steps"]}
+    assert kubectl("-n", namespace, "get", "workflowtemplates", "-oname") == ""
 
 
 def test_fused_accepted(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
-    where = (*submit, "target.granularity=fused", _store(namespace, "fused"))
+    where = (*submit, "target.granularity=fused", store(namespace, "fused"))
     shown = _both(folder, where, (*LINE, "gate.threshold=0.4"))
     assert "publish    ran" in shown.stdout
 
 
 def test_fused_rejected(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
     shown = _both(
-        folder, (*submit, "target.granularity=fused", _store(namespace, "none")), (*LINE, "gate.threshold=0.9")
+        folder, (*submit, "target.granularity=fused", store(namespace, "none")), (*LINE, "gate.threshold=0.9")
     )
     assert "rejected: accuracy" in shown.stdout
     assert "publish    skipped accepted is not true" in shown.stdout
@@ -83,16 +66,15 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
     line = ("experiment=snp_flat", "model.steps=1000000", "model.report_every=10000", "gate.threshold=0.9")
-    words = [*submit, _store(namespace, "killed"), *line, "apply=true"]
-    command = [sys.executable, "-m", "tapeline", "submit", *words]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    words = [*submit, store(namespace, "killed"), *line, "apply=true"]
+    with submitting(folder, *words) as process:
         pod = _training(kubectl, namespace)
         kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")
         shown, problem = process.communicate()
     assert process.returncode == 0, problem
     assert "train      again   try 1 was lost" in shown
     assert "rejected: accuracy" in shown
-    _same_here(folder, submit, line)
+    same_here(folder, submit, line)
 
 
 def _training(kubectl: Kubectl, namespace: str) -> str:
@@ -117,7 +99,7 @@ def test_a_value_that_is_more_than_a_value_is_refused_here(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl, text: str
 ) -> None:
     before = kubectl("-n", namespace, "get", "workflows", "-oname")
-    shown = subprocess_tapeline("submit", *submit, _store(namespace, "stepwise"), text, cwd=folder)
+    shown = subprocess_tapeline("submit", *submit, store(namespace, "stepwise"), text, cwd=folder)
     assert shown.returncode == 2
     assert text.partition("=")[0] in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
@@ -129,7 +111,7 @@ def test_raw_parameters_are_refused_by_the_first_step_and_nothing_else_runs(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
     """All at once, since a workflow takes a while: each has a key that would name it."""
-    built = subprocess_tapeline("build", *submit, _store(namespace, "raw"), "target.folder=out", cwd=folder)
+    built = subprocess_tapeline("build", *submit, store(namespace, "raw"), "target.folder=out", cwd=folder)
     assert built.returncode == 0, built.stderr
     kubectl("apply", "-f", str(folder / "out" / "indices-deep-cpu.yaml"))
     raw = {
@@ -173,6 +155,74 @@ def _ended(kubectl: Kubectl, namespace: str, run: str) -> list[dict[str, str]]:
             return list(status["nodes"].values())
         time.sleep(2)
     raise AssertionError(f"{run} does not end")
+
+
+def test_a_template_on_the_cluster_runs_with_parameters(
+    folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
+) -> None:
+    """The template is the published protocol with layers; the run makes it linear, and shorter. Another one is told."""
+    where = (*submit, "target.granularity=fused", store(namespace, "template"))
+    line = ("experiment=snp_deep", "model=flat", "model.steps=3000", "gate.threshold=0.4")
+    built = subprocess_tapeline("build", *where, line[0], "target.folder=out", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    kubectl("apply", "-f", str(folder / "out" / "snp-deep-cpu.yaml"))
+    other = subprocess_tapeline("submit", *where, *line, "gate.champion_margin=0.1", cwd=folder)
+    assert other.returncode == 2
+    assert "has another (templates.run.container.args" in other.stderr
+    shown = subprocess_tapeline("submit", *where, *line, cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    same_here(folder, submit, line)
+
+
+def test_two_submits_at_once_with_different_keys(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
+    """The key is no parameter of a run: each has a graph of its own."""
+    where = (*submit, "target.granularity=fused", store(namespace, "both"), "apply=true")
+    line = ("experiment=snp_deep", "model.steps=300", "model.report_every=100")
+    folders = {hidden: folder / name for hidden, name in (("[4]", "four"), ("[7]", "seven"))}
+    for each in folders.values():
+        each.mkdir()
+    first, second = (submitting(each, *where, *line, f"model.hidden={hidden}") for hidden, each in folders.items())
+    with first as one, second as two:
+        for process in (one, two):
+            _, problem = process.communicate(timeout=900)
+            assert process.returncode == 0, problem
+    for hidden, each in folders.items():
+        latest = each / "runs" / "latest"
+        ran = json.loads((latest / "metrics.json").read_text())["config"]["model"]["hidden"]
+        assert ran == yaml.safe_load((latest / "config.yaml").read_text())["model"]["hidden"] == json.loads(hidden)
+
+
+def test_stopping_going_on_and_copying_without_a_pod(
+    folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = (*submit, "target.granularity=fused", store(namespace, "again"))
+    with submitting(folder, *where, *LINE, "apply=true") as process:
+        line_with(process, "argo: ")
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 143
+    run = told.split()[1]
+    [before] = (folder / "runs").iterdir()
+    for key, value in OUTSIDE.items():
+        monkeypatch.setenv(key, value)
+    shown = subprocess_tapeline("submit", *where, *LINE, f"run={run}", "target.artifacts=s3://tapeline", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert {each.name for each in (folder / "runs").iterdir()} == {before.name, "latest"}
+    assert f"{run}-files" not in kubectl("-n", namespace, "get", "workflows", "-oname")
+    wrong = subprocess_tapeline("submit", *where, *LINE, "seed=5", f"run={run}", cwd=folder)
+    assert wrong.returncode == 2
+    assert "seed was 0, here it is 5" in wrong.stderr
+
+
+def test_a_run_is_stopped(folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl) -> None:
+    where = (*submit, store(namespace, "stopped"))
+    with submitting(folder, *where, *LINE, "apply=true") as process:
+        run = line_with(process, "argo: ").split()[-1]
+        stopped = subprocess_tapeline("submit", *where, *LINE, f"run={run}", "stop=true", cwd=folder)
+        assert stopped.returncode == 0, stopped.stderr
+        _, problem = process.communicate(timeout=180)
+    assert process.returncode == 2
+    assert f"{run}: was stopped" in problem
 
 
 def test_the_shipped_files_are_such_as_this_argo_takes(kubectl: Kubectl) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tapeline import files
 from tapeline.pipeline import cache
-from tests.cluster.conftest import SECURITY, Image, Kubectl, ended
+from tests.cluster.conftest import SECURITY, Image, Kubectl, ended, lack
 from tests.cluster.probe import weights
 from tests.conftest import ROOT, subprocess_tapeline
 from tests.test_hardware import BUILT, CARDS
@@ -86,6 +86,8 @@ def lock(name: str) -> Path:
 def test_an_image_holds_its_lock_and_trains(
     kubectl: Kubectl, namespace: str, image: Image, here: Path, name: str
 ) -> None:
+    if problem := lack(name):
+        pytest.skip(problem)
     record = json.loads(ended(kubectl, namespace, pod(name, image(name))).splitlines()[-1])
     assert (record["user"], record["writable"], record["compiled"]) == (10001, ["/tmp"], [True, True])
 

@@ -13,7 +13,9 @@ from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
 from tapeline.clusters import emit as build
 from tapeline.clusters.argo import template as argo
+from tapeline.config.schema import Argo
 from tapeline.errors import Refused
+from tapeline.pipeline.graph import FETCHED
 
 TYPED = [
     ("target=argo",),
@@ -92,6 +94,9 @@ def test_every_pod_meets_restricted_and_has_no_shell_and_no_mutable_tag(typed: t
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
         assert context["capabilities"] == {"drop": ["ALL"]}
+    assert spec["automountServiceAccountToken"] is False
+    accounts = {spec["serviceAccountName"], *(each.get("serviceAccountName") for each in pods(*typed).values())}
+    assert spec["executor"]["serviceAccountName"] not in accounts
     for each in pods(*typed).values():
         container = each["container"]
         assert container["command"] == ["python3", "-m", "tapeline"]
@@ -159,13 +164,23 @@ def test_a_parameter_cannot_become_anything_but_a_value() -> None:
         assert all(words.index("--submitted") < index for index in tagged), name
 
 
-def test_the_digest_tells_templates_apart_and_not_namespaces() -> None:
-    def digest(*typed: str) -> str:
-        return str(next(iter(emitted(*typed).values()))["metadata"]["annotations"][argo.DIGEST])
+def test_waiting_for_a_gpu_is_not_the_time_of_the_training() -> None:
+    cpu, gpu = (next(iter(emitted(*typed).values()))["spec"] for typed in (TYPED[0], TYPED[1]))
+    section = lookup.configure(TYPED[0]).target
+    assert isinstance(section, Argo)
+    assert cpu["activeDeadlineSeconds"] == section.deadline_seconds
+    assert gpu["activeDeadlineSeconds"] == section.deadline_seconds + section.gpu_wait_seconds
+    own = {name: each.get("activeDeadlineSeconds") for name, each in pods(*TYPED[1]).items()}
+    assert own.pop("train") == section.deadline_seconds
+    assert not any(own.values())
 
-    assert digest("target=argo") == digest("target=argo", "target.namespace=other")
-    assert digest("target=argo") != digest("target=argo", "gate.threshold=0.6")
-    assert re.fullmatch("[0-9a-f]{12}", digest("target=argo"))
+
+def test_what_submit_copies_lies_apart_from_what_a_store_may_delete() -> None:
+    outputs = [made for each in pods(*TYPED[0]).values() for made in each.get("outputs", {}).get("artifacts", [])]
+    folders = {made["name"]: made["s3"]["key"].partition("/")[0] for made in outputs}
+    kept = {made.name for made in FETCHED}
+    assert {name for name, folder in folders.items() if folder == argo.RESULTS} == kept
+    assert {folder for name, folder in folders.items() if name not in kept} == {argo.ARTIFACTS}
 
 
 def test_nothing_is_lost_on_the_way_through_the_models() -> None:

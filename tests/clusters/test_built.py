@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.checks.emitted import emitted
 from tapeline.cli import main as cli
 from tapeline.clusters import built
@@ -185,7 +185,7 @@ def test_a_conf_of_the_builder_that_differs_makes_another_template(
     image("model/deep.yaml", "steps: 30000", "steps: 500")
 
     def digest(made: Plan) -> str:
-        return str((argo.template(made).annotations or {})[argo.DIGEST])
+        return files.digest(argo.template(made).to_dict()["spec"])
 
     config = lookup.configure(["target=argo"])
     assert config.model.steps == 500

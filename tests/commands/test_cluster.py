@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 import yaml
 
 from tapeline.clusters import providers
+from tapeline.clusters.argo import template
+from tapeline.clusters.pod_spec import USER
+from tapeline.clusters.releases import KFP
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.conftest import ROOT, Tapeline
@@ -16,12 +20,13 @@ GKE = ("cluster", "provider=gke", "project=my-project")
 
 def test_kind_gets_a_cluster_the_image_and_argo(tapeline: Tapeline) -> None:
     code, out, _ = tapeline("cluster", "provider=kind")
-    create, load, namespace, argo, wait, after = out.splitlines()
+    create, load, namespace, argo, requeue, wait, after = out.splitlines()
     assert code == 0
     assert create.startswith("kind create cluster --name tapeline")
     assert compose([]).hw.image in shlex.split(load)
     assert namespace == "kubectl create namespace argo"
     assert "--server-side" in argo, "Argo's CRDs are larger than the annotation of a plain apply"
+    assert "DEFAULT_REQUEUE_TIME=2s" in requeue
     assert "workflow-controller" in wait
     assert (ROOT / after.split()[-1]).is_dir()
 
@@ -35,10 +40,14 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
     record = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
         overlay / "gke-cpu" / "artifacts.yaml"
     ).read_text()
-    assert "tapeline@my-project.iam.gserviceaccount.com" in record
-    assert "tapeline@my-project.iam.gserviceaccount.com" in out
+    for account in ("tapeline-runner", "tapeline-publisher"):
+        assert f"{account}@my-project.iam.gserviceaccount.com" in record
+        assert f"{account}@my-project.iam.gserviceaccount.com" in out
     assert "bucket: my-project-tapeline" in record
     assert "gs://my-project-tapeline" in out
+    lifecycle = next(line for line in out.splitlines() if "lifecycle" in line).partition("--lifecycle-file=")[2]
+    [rule] = json.loads((ROOT / lifecycle).read_text())["rule"]
+    assert rule["condition"]["matchesPrefix"] == [f"{template.ARTIFACTS}/"]
     network = yaml.safe_load((overlay / "gke-cpu" / "network.yaml").read_text())
     assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] == "199.36.153.8/30"
     assert "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11" in out
@@ -51,8 +60,14 @@ def test_every_card_that_gke_sells_has_a_machine() -> None:
 
 def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
     _, out, _ = tapeline("cluster", "provider=kind", "engine=kfp")
-    assert "kubeflow/pipelines" in out
     assert "argo-workflows" not in out
+    (source,) = (line for line in out.splitlines() if "/env/" in line)
+    assert f"/env/platform-agnostic?ref={KFP}" in source, "env/dev has images of the main branch"
+    (patch,) = (line for line in out.splitlines() if providers.PATCH in line)
+    name, _, value = shlex.split(patch)[-1].partition("=")
+    assert name == "COMPILED_PIPELINE_SPEC_PATCH"
+    assert json.loads(json.loads(value)["podSpecPatch"]) == {"securityContext": {"fsGroup": USER}}
+    assert "make submit target=kfp" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,133 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tapeline import lookup
-from tapeline.clusters import emit as build
 from tapeline.clusters import kubectl
 from tapeline.clusters import run_status as outcome
-from tapeline.clusters.argo import submit as on_argo
-from tapeline.clusters.argo import template as argo
 from tapeline.clusters.run_status import Part, Seen
 from tapeline.clusters.tfjob import submit as as_tfjob
 from tapeline.commands.submit import follow as submit
-from tapeline.errors import Refused
+from tapeline.config import compose as conf
+from tapeline.errors import Refused, refuse
+from tests.clusters.submit.stand_in import Cluster
 from tests.conftest import Tapeline
 from tests.metrics_json import encoded
 
 TYPED = ("target=argo", "experiment=snp_deep")
-
-
-@dataclass
-class Fake:
-    """A cluster that has certain objects; what was sent to it."""
-
-    there: dict[str, Any] = field(default_factory=dict)
-    sent: list[tuple[str, Any]] = field(default_factory=list)
-
-    def __call__(self, *words: str, stdin: str | None = None, tries: int = 1) -> str:
-        verb = next(word for word in words if word in ("get", "create", "apply", "logs"))
-        if verb in ("create", "apply"):
-            what = json.loads(stdin or "")
-            self.sent.append((verb, what))
-            return json.dumps({"metadata": {"name": what["metadata"].get("generateName", "") + "x7f"}})
-        kind, name = words[words.index("get") + 1 :][:2]
-        if kind in ("workflowtemplate", "workflow", "tfjob"):
-            return json.dumps(self.there[name]) if name in self.there else ""
-        return "" if name in self.there.get("missing", ()) else f"{kind}/{name}\n"
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    fake = Fake()
-    monkeypatch.setattr(kubectl, "run", fake)
-    return fake
-
-
-def _has(fake: Fake, *typed: str) -> None:
-    made = argo.template(build.laid_out(lookup.configure(typed), typed))
-    fake.there[str(made.name)] = made.to_dict()
-
-
-def _begin(*typed: str, apply: bool = False) -> str:
-    return on_argo.begin(lookup.configure(typed), typed, apply=apply)
-
-
-def test_keys_that_a_run_may_set_go_with_the_run_and_others_name_its_template(cluster: Fake) -> None:
-    _has(cluster, *TYPED)
-    assert _begin(*TYPED, "model=deep", "model=flat", "model.steps=500") == "snp-deep-cpu-x7f"
-    [(verb, run)] = cluster.sent
-    assert verb == "create"
-    assert run["spec"]["workflowTemplateRef"] == {"name": "snp-deep-cpu"}
-    parameters = [{"name": "model", "value": "flat"}, {"name": "model_steps", "value": "500"}]
-    assert run["spec"]["arguments"]["parameters"] == parameters
-
-
-def test_a_template_that_was_built_with_the_very_line_is_taken_as_it_is(cluster: Fake) -> None:
-    typed = (*TYPED, "model=flat", "dataset.source=csv", "dataset.path='/data/my closes.csv'")
-    _has(cluster, *typed)
-    _begin(*typed)
-    [(_, run)] = cluster.sent
-    assert not run["spec"].get("arguments", {}).get("parameters")
-
-
-@pytest.mark.parametrize(("there", "which"), [((), "no"), ((*TYPED, "gate.champion_margin=0.01"), "another")])
-def test_no_such_template_is_said_with_what_makes_it(cluster: Fake, there: tuple[str, ...], which: str) -> None:
-    if there:
-        _has(cluster, *there)
-    with pytest.raises(Refused) as shown:
-        _begin(*TYPED, "seed=3")
-    assert str(shown.value) == (
-        f"snp-deep-cpu: the cluster has {which} template of that name in namespace tapeline; add apply=true, or: "
-        "make build target=argo experiment=snp_deep && kubectl apply -f workflows/argo/snp-deep-cpu.yaml"
-    )
-    assert cluster.sent == []
-
-
-def test_apply_brings_the_template_along(cluster: Fake) -> None:
-    _begin(*TYPED, "seed=3", apply=True)
-    assert [(verb, what["kind"]) for verb, what in cluster.sent] == [
-        ("apply", "WorkflowTemplate"),
-        ("create", "Workflow"),
-    ]
-    assert cluster.sent[1][1]["spec"]["arguments"]["parameters"] == [{"name": "seed", "value": "3"}]
-
-
-@pytest.mark.parametrize("text", ["seed=${model.steps}", "model='flat'", 'dataset.path="/data/a b.csv"'])
-def test_a_parameter_that_is_not_plain_is_refused_before_anything_is_sent(cluster: Fake, text: str) -> None:
-    source = ("dataset.source=csv", "dataset.path=/data/x.csv")
-    _has(cluster, *TYPED, *source[:1])
-    with pytest.raises(Refused, match="a submitted parameter may contain only letters, digits and"):
-        _begin(*TYPED, *source, text)
-    assert cluster.sent == []
-
-
-def test_all_that_is_missing_is_said_at_once(cluster: Fake) -> None:
-    cluster.there["missing"] = ("models", "tapeline-publisher", "gpu-limits")
-    with pytest.raises(Refused) as shown:
-        _begin("target=argo", "hw=gpu")
-    assert [str(each) for each in shown.value.findings] == [
-        f"{kind} {name}: is not in namespace tapeline; {kubectl.OVERLAY}, or name another with target.{key}"
-        for kind, name, key in (
-            ("persistentvolumeclaim", "models", "models_claim"),
-            ("serviceaccount", "tapeline-publisher", "publisher"),
-            ("configmap", "gpu-limits", "semaphore"),
-        )
-    ]
-
-
-def test_what_the_template_mounts_must_be_there_also_where_this_run_would_not_need_it(cluster: Fake) -> None:
-    cluster.there["missing"] = ("data",)
-    with pytest.raises(Refused, match="persistentvolumeclaim data: is not in namespace tapeline"):
-        _begin(*TYPED, "dataset.source=csv", "dataset.path=s3://bucket/closes.csv", apply=True)
-    assert cluster.sent == []
 
 
 @pytest.mark.parametrize(
@@ -179,39 +74,14 @@ def test_a_laptop_is_no_cluster(tapeline: Tapeline) -> None:
     assert "target=local: is not a cluster; choose target=argo" in problem
 
 
-def test_how_far_a_workflow_is(cluster: Fake) -> None:
-    def node(name: str, kind: str, phase: str, **more: Any) -> None:
-        times = {"startedAt": f"2026-11-21T15:00:0{len(nodes)}Z", "finishedAt": "2026-11-21T15:01:00Z"}
-        nodes[name] = {"id": name, "displayName": name, "type": kind, "phase": phase, **times, **more}
-
-    nodes: dict[str, Any] = {}
-    node("ingest", "Retry", "Succeeded", children=["ingest(0)"])
-    node("ingest(0)", "Pod", "Succeeded")
-    node("train", "Retry", "Running", children=["train(0)", "train(1)"])
-    node("train(0)", "Pod", "Error", message="pod deleted")
-    node("train(1)", "Pod", "Pending", message="Unschedulable: 0/1 nodes are available")
-    node("gate", "Retry", "Running", message="Backoff for 30s", children=["gate(0)"])
-    node("gate(0)", "Pod", "Failed", message="main: OOMKilled (exit code 137)")
-    node("report", "Retry", "Failed", message="retryStrategy.expression evaluated to false", children=["report(0)"])
-    node(
-        "report(0)", "Pod", "Failed", message="main: Error (exit code 2): time=1 level=INFO\ntapeline: a: b; c\ntime=2"
-    )
-    node("publish", "Skipped", "Skipped", message="when 'false == true' evaluated false")
-    cluster.there["x7f"] = {"status": {"phase": "Failed", "nodes": nodes}}
-    seen = on_argo.look(lookup.configure(TYPED), "x7f")
-    assert seen.ended == "failed"
-    assert list(seen.parts) == [
-        Part("ingest", "ran", 60.0),
-        Part("train", "again", note="try 1 was lost: pod deleted"),
-        Part("train", "waits", note="Unschedulable: 0/1 nodes are available"),
-        Part("gate", "again", note="try 1 was lost: OOMKilled (exit code 137)"),
-        Part("gate", "runs"),
-        Part("report", "failed", note="a: b; c"),
-        Part("publish", "skipped", note="accepted is not true"),
-    ]
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    stand_in = Cluster()
+    monkeypatch.setattr(kubectl, "run", stand_in)
+    return stand_in
 
 
-def test_the_job_holds_the_whole_configuration(cluster: Fake) -> None:
+def test_the_job_holds_the_whole_configuration(cluster: Cluster) -> None:
     typed = ("target=tfjob", "model=flat", "seed=3", "gate.threshold=0.5")
     assert as_tfjob.begin(lookup.configure(typed), typed, apply=False) == "indices-flat-cpu-x7f"
     [(verb, job)] = cluster.sent
@@ -223,7 +93,7 @@ def test_the_job_holds_the_whole_configuration(cluster: Fake) -> None:
     assert files == "files=true"
 
 
-def test_the_steps_of_a_job_are_those_that_it_logs(cluster: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_of_a_job_are_those_that_it_logs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (
         "tapeline 0.1.0",
         "  ingest     ran     0.52 s",
@@ -231,45 +101,76 @@ def test_the_steps_of_a_job_are_those_that_it_logs(cluster: Fake, monkeypatch: p
         "  publish    skipped accepted is false",
     )
     monkeypatch.setattr(kubectl, "logs", lambda *_: "\n".join(lines))
-    cluster.there["x7f"] = {"status": {"conditions": [{"type": "Succeeded", "status": "True"}]}}
+    cluster.objects[("tfjob", "x7f")] = {"status": {"conditions": [{"type": "Succeeded", "status": "True"}]}}
     seen = as_tfjob.look(lookup.configure(["target=tfjob"]), "x7f")
     parts = [Part("ingest", "ran", 0.52), Part("publish", "skipped", note="accepted is false")]
     assert seen == Seen(parts, "succeeded")
+
+
+def test_a_job_is_stopped_by_its_deletion(cluster: Cluster) -> None:
+    config = lookup.configure(["target=tfjob"])
+    with pytest.raises(Refused, match="does not exist"):
+        as_tfjob.stop(config, "x7f")
+    cluster.objects[("tfjob", "x7f")] = {}
+    as_tfjob.stop(config, "x7f")
+    assert cluster.sent == [("delete", ("tfjob", "x7f", None))]
 
 
 class Stage:
     """A place where a run goes through scenes."""
 
     def __init__(self, *scenes: Seen | BaseException, made: dict[str, bytes] | None = None) -> None:
-        self.scenes, self.made = iter(scenes), made or {}
-        self.begin = lambda *_, **__: "run-1"
-        self.hint = lambda *_: "kubectl watch"
-        self.fetch: Callable[..., dict[str, bytes]] = lambda *_: self.made
+        self.scenes, self.made, self.begun, self.stopped = list(scenes), made or {}, 0, list[str]()
+
+    def begin(self, *_: object, **__: object) -> str:
+        self.begun += 1
+        return f"run-{self.begun}"
+
+    def hint(self, *_: object) -> str:
+        return "kubectl watch"
+
+    def fetch(self, *_: object) -> dict[str, bytes]:
+        return self.made
+
+    def stop(self, _: object, run: str) -> None:
+        self.stopped.append(run)
 
     def look(self, *_: object) -> Seen:
-        scene = next(self.scenes)
+        scene = self.scenes.pop(0)
         if isinstance(scene, BaseException):
             raise scene
         return scene
 
 
+Play = Callable[..., Stage]
+
+
 @pytest.fixture
-def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def play(*scenes: Seen | BaseException, made: dict[str, bytes] | None = None) -> None:
-        monkeypatch.setattr(submit, "_place", lambda _: Stage(*scenes, made=made))
+def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    def play(*scenes: Seen | BaseException, made: dict[str, bytes] | None = None) -> Stage:
+        place = Stage(*scenes, made=made)
+        monkeypatch.setattr(submit, "_place", lambda _: place)
         monkeypatch.setattr(submit, "SECONDS", 0)
+        return place
 
     return play
 
 
-def test_what_a_run_leaves_is_as_from_a_run_here(
-    stage: Callable[..., None], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def as_run(*typed: str) -> dict[str, bytes]:
+    """The files of a run of these overrides."""
+    config = conf.plain(lookup.configure(typed), places=False)
+    return {"metrics.json": encoded(config=config), "report.html": b"page"}
+
+
+DONE = Seen([Part("train", "ran", 12.3), Part("publish", "skipped", note="accepted is not true")], "succeeded")
+
+
+def test_what_a_run_leaves_is_as_from_a_run_here(stage: Play, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     running = Seen([Part("train", "runs")], "")
     lost = Seen([Part("train", "again", note="try 1 was lost: pod deleted")], "")
-    done = Seen([Part("train", "ran", 12.3), Part("publish", "skipped", note="accepted is not true")], "succeeded")
-    stage(running, lost, lost, running, done, made={"metrics.json": encoded(), "report.html": b"page"})
+    stage(running, lost, lost, running, DONE, made=as_run(*TYPED))
     made = submit.run(TYPED, {})
+    assert made
     assert capsys.readouterr().out.splitlines() == [
         "argo: run-1",
         "  train      again   try 1 was lost: pod deleted",
@@ -279,28 +180,96 @@ def test_what_a_run_leaves_is_as_from_a_run_here(
         f"report: {made / 'report.html'}",
     ]
     assert (folder / "runs" / "latest").resolve() == made.resolve()
-    assert (made / "metrics.json").read_bytes() == encoded()
+    assert (made / "metrics.json").read_bytes() == as_run(*TYPED)["metrics.json"]
     record = json.loads((made / "run.json").read_text())
-    assert (record["target"], record["submitted"]) == ("argo", "run-1")
+    assert (record["target"], record["submitted"], record["state"]) == ("argo", "run-1", "finished")
     assert [each["how"] for each in record["steps"]] == ["ran", "skipped"]
 
 
-def test_a_run_that_fails_leaves_no_folder_and_says_why(stage: Callable[..., None], folder: Path) -> None:
+def test_the_images_that_are_recorded_are_those_of_the_pods(stage: Play) -> None:
+    images = {"ingest": "registry/step@sha256:1", "train": "registry/step-gpu@sha256:2"}
+    stage(replace(DONE, images=images), made=as_run(*TYPED))
+    made = submit.run(TYPED, {})
+    assert made
+    record = json.loads((made / "run.json").read_text())
+    assert record["images"] == images
+    assert record["versions"] == {"image": images["ingest"], "hw.image": images["train"]}
+
+
+def test_a_run_that_fails_leaves_no_folder_and_says_why(stage: Play, folder: Path) -> None:
     stage(Seen([Part("train", "failed", note="model.steps=0: too few; set more")], "failed"))
     with pytest.raises(Refused, match=r"run-1: train: model.steps=0: too few; set more; see kubectl watch"):
         submit.run(TYPED, {})
     assert list((folder / "runs").iterdir()) == []
 
 
-def test_who_stops_looking_is_shown_how_to_go_on(
-    stage: Callable[..., None], folder: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_of_another_configuration_is_not_shown_as_this_one(stage: Play, folder: Path) -> None:
+    typed = ("target=argo", "model=deep")
+    stage(DONE, made=as_run(*typed, "model.hidden=[7]"))
+    with pytest.raises(Refused) as shown:
+        submit.run([*typed, "model.hidden=[4]"], {})
+    assert "model.hidden was [7], here it is [4]" in str(shown.value)
+    assert list((folder / "runs").iterdir()) == []
+
+
+def _terminated() -> Seen:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return Seen([], "")
+
+
+@pytest.mark.parametrize(("how", "code"), [("Ctrl-C", 130), ("SIGTERM", 143)])
+def test_stopping_and_going_on_end_in_one_folder(
+    stage: Play, folder: Path, capsys: pytest.CaptureFixture[str], how: str, code: int
 ) -> None:
-    stage(KeyboardInterrupt())
+    place = stage(Seen([Part("ingest", "ran", 1.0)], ""), KeyboardInterrupt())
+    if how == "SIGTERM":
+        place.look = lambda *_: _terminated()  # type: ignore[method-assign]
     with pytest.raises(SystemExit) as shown:
         submit.run(TYPED, {})
-    assert shown.value.code == 130
-    assert "run-1 is still running; kubectl watch shows its progress" in capsys.readouterr().err
-    assert list((folder / "runs").iterdir()) == []
+    assert shown.value.code == code
+    said = capsys.readouterr().err
+    assert "run-1 is still running; kubectl watch shows its progress" in said
+    assert "run=run-1 stop=true" in said
+    [before] = (folder / "runs").iterdir()
+    assert json.loads((before / "run.json").read_text())["state"] == "stopped"
+
+    place = stage(DONE, made=as_run(*TYPED))
+    after = submit.run(TYPED, {"run": "run-1"})
+    assert after
+    assert after.resolve() == before.resolve()
+    assert place.begun == 0
+    assert {path.name for path in (folder / "runs").iterdir()} == {before.name, "latest"}
+    assert "argo: run-1" in (before / "log.txt").read_text()
+
+
+def test_a_folder_stays_where_other_overrides_are_typed(stage: Play, folder: Path) -> None:
+    stage(KeyboardInterrupt())
+    with pytest.raises(SystemExit):
+        submit.run(TYPED, {})
+    stage(DONE, made=as_run(*TYPED))
+    with pytest.raises(Refused, match="ran another configuration: seed was 0, here it is 3"):
+        submit.run([*TYPED, "seed=3"], {"run": "run-1"})
+    [left] = (folder / "runs").iterdir()
+    assert json.loads((left / "run.json").read_text())["state"] == "stopped"
+
+
+def test_a_cluster_that_is_lost_names_the_run(stage: Play, folder: Path) -> None:
+    stage(refuse("kubectl get workflow", "the cluster does not answer", "see kubectl cluster-info"))
+    with pytest.raises(Refused) as shown:
+        submit.run(TYPED, {})
+    assert "does not answer" in str(shown.value)
+    assert "run=run-1" in str(shown.value)
+    [left] = (folder / "runs").iterdir()
+    assert json.loads((left / "run.json").read_text())["submitted"] == "run-1"
+
+
+def test_stop_names_its_run(stage: Play, folder: Path) -> None:
+    place = stage()
+    with pytest.raises(Refused, match="stop=true: says not which run"):
+        submit.run(TYPED, {"stop": "true"})
+    assert submit.run(TYPED, {"stop": "true", "run": "run-9"}) is None
+    assert place.stopped == ["run-9"]
+    assert not (folder / "runs").exists()
 
 
 def test_files_come_whole_through_a_log_or_not_at_all(tmp_path: Path) -> None:

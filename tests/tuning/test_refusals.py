@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,14 @@ ROWS: list[tuple[list[str], str, str]] = [
     ([*LIGHTGBM, "tune.storage=nonsense"], "tune.storage: is no URL", "postgresql://user@host/database"),
     ([*LIGHTGBM, "tune.storage=mysql://me@db/x"], "tune.storage=mysql", "choose one of: postgresql, sqlite"),
     ([*LIGHTGBM, "tune.storage=sqlite:////no/such/folder/x.db"], "tune.storage: the database cannot be used", "check"),
-    ([*LIGHTGBM, "tune.storage=postgresql://me@127.0.0.1:1/x"], "tune.storage: the database cannot be used", "check"),
+    (
+        [*LIGHTGBM, "tune.storage=postgresql://me@127.0.0.1:1/x"],
+        *(
+            ("tune.storage: the database cannot be used", "check")
+            if find_spec("psycopg")
+            else ("its driver is not installed", "install tapeline[postgres]")
+        ),
+    ),
     ([*LIGHTGBM, STORED, "tune.password_env=TAPELINE_NONE"], "tune.password_env=TAPELINE_NONE", "set the variable"),
     ([*LIGHTGBM, STORED, "tune.password_file=none"], "tune.password_file=none", "set it to a readable file"),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from tapeline.config.compose import options
@@ -80,6 +81,16 @@ def family_supports_dataset(config: Config) -> Iterator[Finding]:
         others = [name for name in options("model") if family(name).supports(spec) is None]
         fix = f"choose model={' or model='.join(others)}" if others else found.fix
         yield Finding(f"{found.where}={config.model.family}", found.problem, fix)
+
+
+def family_uses_weights(config: Config) -> Iterator[Finding]:
+    """Weights of the train rows are set only where the family uses them."""
+    key = config.dataset.sample_weights
+    if key and not hasattr(family(config.model.family), "WEIGHTS"):
+        others = [name for name in options("model") if hasattr(family(name), "WEIGHTS")]
+        problem = f"model={config.model.family} trains all rows alike"
+        fix = f"choose model={' or model='.join(others)}, or remove it"
+        yield Finding(f"dataset.{key}={getattr(config.dataset, key)}", problem, fix)
 
 
 def source_has_its_path(config: Config) -> Iterator[Finding]:
@@ -161,6 +172,13 @@ def target_is_local(config: Config) -> Iterator[Finding]:
         )
 
 
+def tracker_is_installed(config: Config) -> Iterator[Finding]:
+    """`track` needs a package that is in no lock file of a run."""
+    if config.track and find_spec(config.track.name) is None:
+        where, fix = f"track={config.track.name}", "install tapeline[mlflow], as in .venv/bin/pip install mlflow-skinny"
+        yield Finding(where, f"{config.track.name} is not installed", fix)
+
+
 def study_can_be_shared(config: Config) -> Iterator[Finding]:
     """The database of a search answers, and has no other study of this name."""
     if config.tune is None or config.tune.storage is None:
@@ -180,6 +198,7 @@ RULES: tuple[Rule, ...] = (
     baselines_have_the_metric,
     confidence_has_its_margin,
     family_supports_dataset,
+    family_uses_weights,
     source_has_its_path,
     limits_have_series,
     split_fits_the_data,

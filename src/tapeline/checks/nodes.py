@@ -113,8 +113,9 @@ def _loader() -> Any:
     return Loader
 
 
+@lru_cache(maxsize=8)
 def read(text: str, file: str) -> list[Node] | Finding:
-    """The documents of a YAML text, or a finding about it."""
+    """The documents of a YAML text, or a finding about it. Cached, since two callers read an emitted file."""
     import yaml
 
     loader = _loader()

@@ -19,6 +19,8 @@ AWAY = r"Unable to connect|connection refused|i/o timeout|no such host|TLS hands
 """kubectl's messages when the cluster does not answer."""
 PAUSE, PATIENCE = 5, 12
 """Seconds between attempts, and the number of attempts, while a run is followed."""
+KEYS = "secret {{range $key, $value := .data}}{{$key}} {{end}}"
+"""What kubectl prints of a Secret: the word, and the names of its keys."""
 NOES = (
     (
         r"current-context is not set|localhost:8080",
@@ -83,15 +85,27 @@ def items(namespace: str, kind: str, label: str) -> list[Object]:
     return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o=json"))["items"])
 
 
+def events(namespace: str, pod: str) -> list[Object]:
+    """The events of a pod, the oldest first."""
+    which = f"--field-selector=involvedObject.kind=Pod,involvedObject.name={pod}"
+    found = json.loads(run("-n", namespace, "get", "events", which, "-o=json"))["items"]
+    return sorted(found, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""))
+
+
 def create(namespace: str, what: Mapping[str, Any]) -> str:
     """Create an object; return its name, which the cluster may have generated."""
     content = run("-n", namespace, "create", "-f=-", "-o=json", stdin=json.dumps(what))
     return str(json.loads(content)["metadata"]["name"])
 
 
-def apply(namespace: str, what: Mapping[str, Any]) -> None:
-    """Create or change an object."""
-    run("-n", namespace, "apply", "-f=-", stdin=json.dumps(what))
+def patch(namespace: str, kind: str, name: str, change: Mapping[str, Any]) -> None:
+    """Merge a change into an object."""
+    run("-n", namespace, "patch", kind, name, "--type=merge", f"--patch={json.dumps(change)}")
+
+
+def delete(namespace: str, kind: str, name: str) -> None:
+    """Delete an object, if it is there; its pods may go later."""
+    run("-n", namespace, "delete", kind, name, "--ignore-not-found", "--wait=false")
 
 
 def logs(namespace: str, label: str, container: str) -> str:
@@ -106,22 +120,37 @@ def need(namespace: str, wanted: Mapping[tuple[str, str], str]) -> None:
         namespace: theirs.
         wanted: the key of the configuration that names each, by kind and name.
     """
-    if _there("", "namespace", namespace) is False:
-        raise refuse(f"target.namespace={namespace}", "there is no such namespace", f"{OVERLAY}, or name another")
-    missing = [
+    if findings := missing(namespace, wanted):
+        raise Refused(*findings)
+
+
+def missing(namespace: str, wanted: Mapping[tuple[str, str], str]) -> list[Finding]:
+    """A finding for each object that is missing, or for the namespace; arguments as `need` has them."""
+    if readable("", "namespace", namespace) is None:
+        return [Finding(f"target.namespace={namespace}", "there is no such namespace", f"{OVERLAY}, or name another")]
+    return [
         Finding(f"{kind} {name}", f"is not in namespace {namespace}", f"{OVERLAY}, or name another with {key}")
         for (kind, name), key in wanted.items()
-        if _there(namespace, kind, name) is False
+        if readable(namespace, kind, name) is None
     ]
-    if missing:
-        raise Refused(*missing)
 
 
-def _there(namespace: str, kind: str, name: str) -> bool | None:
+def readable(namespace: str, kind: str, name: str) -> Object | None:
+    """An object, {} if this account may not read it, or None if it does not exist. Of a Secret, only the keys.
+
+    Args:
+        namespace: "" for an object that is in none.
+        kind: of the object.
+        name: of the object.
+    """
     scope = ("-n", namespace) if namespace else ()
+    form = f"go-template={KEYS}" if kind == "secret" else "json"
     try:
-        return bool(run(*scope, "get", kind, name, "-o=name", "--ignore-not-found").strip())
+        content = run(*scope, "get", kind, name, f"-o={form}", "--ignore-not-found").strip()
     except Refused as error:
         if "not allowed" in error.findings[0].problem:
-            return None
+            return {}
         raise
+    if kind == "secret" and content:
+        return {"data": dict.fromkeys(content.split()[1:], "")}
+    return dict(json.loads(content)) if content else None

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -47,10 +47,15 @@ class Seen:
     parts: Sequence[Part]
     ended: Literal["", "succeeded", "failed"]
     message: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """The image of the pod of a task that ended, by the task's name, if the cluster says so."""
 
 
 class Place(Protocol):
     """The interface of a cluster system."""
+
+    def check(self, config: Config, overrides: Sequence[str]) -> list[str]:
+        """Sentences about where a run would be; nothing is started, and what is missing there is refused."""
 
     def begin(self, config: Config, overrides: Sequence[str], *, apply: bool) -> str:
         """Start a run; return its name on the cluster."""
@@ -63,6 +68,9 @@ class Place(Protocol):
 
     def hint(self, config: Config, run: str) -> str:
         """The command that shows its progress."""
+
+    def stop(self, config: Config, run: str) -> None:
+        """Stop the run; its finished steps stay."""
 
 
 def summary(record: Mapping[str, str]) -> str:

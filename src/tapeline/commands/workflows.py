@@ -17,7 +17,8 @@ EXAMPLES = (
     ("tapeline workflows", "writes all files again, and removes those of removed experiments"),
     ("make workflows", "does the same in a checkout, and installs first what it needs"),
 )
-TARGETS, HARDWARE = ("argo", "kfp"), ("cpu", "gpu")
+HARDWARE = {"argo": ("cpu", "gpu", "gpu-t4"), "kfp": ("cpu", "gpu")}
+"""By target: the profiles; on Argo those of the overlays, each in the folder that the component of its GPU applies."""
 KUSTOMIZATION, VERSION = "kustomization.yaml", "kustomize.config.k8s.io/v1beta1"
 
 
@@ -30,7 +31,7 @@ def write() -> list[Path]:
     """Write all files, and remove those of removed experiments; return the paths."""
     from tapeline import files
 
-    made = {path: text for target in TARGETS for path, text in emit(target).items()}
+    made = {path: text for target in HARDWARE for path, text in emit(target).items()}
     for path, text in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, text.encode())
@@ -60,7 +61,7 @@ def _lines(target: str) -> Iterator[list[str]]:
     from tapeline.config.compose import options
 
     for experiment in options("experiment"):
-        for hw in HARDWARE:
+        for hw in HARDWARE[target]:
             # the default goes without saying
             yield [f"target={target}", f"experiment={experiment}", *([] if hw == "cpu" else [f"hw={hw}"])]
 

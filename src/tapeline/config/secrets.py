@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tapeline.errors import Finding, refuse
-from tapeline.redaction import KEYS, holds_secret
+from tapeline.redaction import KEYS, holds_secret, scrub
 
-__all__ = ["KEYS", "password", "suspects"]
+__all__ = ["KEYS", "password", "suspects", "written"]
 
 NAMED = re.compile(r"(?i)(?:^|_)(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|private)_?key)(?:_|$)")
 """Names of keys with a secret."""
@@ -39,6 +39,12 @@ def suspects(values: Mapping[str, Any]) -> Iterator[Finding]:
                 " target.data_secret or target.store_secret names"
             )
             yield Finding(key, "may be a secret, which would be written into the emitted files", fix)
+
+
+def written(override: str) -> str:
+    """An override as a record of a run may hold it: without what may be a secret."""
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}***" if list(suspects({key.lstrip("+~"): value})) else scrub(override)
 
 
 def password(section: str, variable: str | None, file: str | None) -> str | None:

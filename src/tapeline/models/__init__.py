@@ -6,6 +6,7 @@
     predict(model, features)                outputs by name, as the servable answers
     save(model, folder), load(folder, task) files that need no pickle
     servable(model)                         the same outputs as TensorFlow operations
+    WEIGHTS = True                          only where training uses the rows' weights
 
 and conf/model/<family>.yaml. Loss and outputs are the task's: see tapeline.tasks.
 """

@@ -24,13 +24,12 @@ from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
 from tapeline.errors import Refused
-from tapeline.pipeline import cache
+from tapeline.pipeline import cache, mlflow_runs
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
 from tapeline.pipeline.run_folder import decision
 from tapeline.pipeline.stamp import stamp
-from tapeline.redaction import scrub
 from tapeline.serving.store.location import absolute
 from tapeline.tables import quality
 from tapeline.versions import versions
@@ -73,7 +72,7 @@ def run(
         machine: the files of conf/local that some of them are from.
 
     Raises:
-        Refused, OSError: by a step; then no folder is left.
+        Refused, OSError: by a step, and no folder is left; or the run cannot be tracked, and its folder is complete.
     """
     started = datetime.now(UTC)
     folder = new_folder(config, started)
@@ -92,6 +91,9 @@ def run(
     except KeyboardInterrupt:
         files.write_json(folder / cache.RECORD, {**files.read_json(folder / cache.RECORD), "state": "stopped"})
         raise
+    if config.track:
+        with logged(folder / "log.txt", shown=shown):
+            mlflow_runs.write(folder, config, config.track)
     return folder
 
 
@@ -111,26 +113,26 @@ def new_folder(config: Config, started: datetime) -> Path:
 
 
 def begin(
-    folder: Path, config: Config, started: datetime, overrides: Sequence[str] = (), machine: Sequence[Path] = ()
+    folder: Path,
+    config: Config,
+    started: datetime,
+    overrides: Sequence[str] = (),
+    machine: Sequence[Path] = (),
+    **facts: Any,
 ) -> None:
-    """Write run.json of a running run; from now on it names each cache entry that the run uses."""
+    """Write run.json of a running run with these facts; from now on it names each cache entry that the run uses."""
     record = {
         "state": "running",
         "target": config.target.name,
         "host": platform.node(),
         "started": started.isoformat(timespec="seconds"),
         "folder": str(folder.absolute()),
-        "overrides": [_written(text) for text in overrides],
+        "overrides": [secrets.written(text) for text in overrides],
         "local": [str(path) for path in machine],
         "entries": [],
+        **facts,
     }
     files.write_json(folder / cache.RECORD, record)
-
-
-def _written(override: str) -> str:
-    """An override as run.json may hold it: without what may be a secret."""
-    key, equals, value = override.partition("=")
-    return f"{key}{equals}***" if list(secrets.suspects({key.lstrip("+~"): value})) else scrub(override)
 
 
 def _yaml(value: Mapping[str, Any]) -> bytes:

@@ -1,150 +1,187 @@
-"""Runs of a WorkflowTemplate, by kubectl.
+"""Runs on Argo Workflows, by kubectl.
 
-The template must be in the cluster, and be this very one. Keys of `target.parameters` may differ: they go
-along with the run.
+Each run has the whole spec in itself: that of the WorkflowTemplate on the cluster, if it is the one that was built
+here, or else the one that was built here. So nobody can change what a run does once it was compared.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from tapeline.clusters import emit as build
 from tapeline.clusters import kubectl
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters import run_status as outcome
+from tapeline.clusters.argo import handover, live, preflight, repository, status
 from tapeline.clusters.argo import template as argo
-from tapeline.clusters.plan import Plan, Task, split
-from tapeline.clusters.run_status import SECONDS, Part, Seen, State
+from tapeline.clusters.plan import Plan, split
+from tapeline.clusters.run_status import SECONDS, Seen
+from tapeline.config import secrets
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Argo, Config
+from tapeline.console import LOG
 from tapeline.errors import refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import pipeline
+from tapeline.pipeline.graph import FETCHED, METRICS, pipeline
 
-STATES: dict[str, State] = {
-    "Pending": "waits",
-    "Running": "runs",
-    "Succeeded": "ran",
-    "Skipped": "skipped",
-    "Omitted": "skipped",
-    "Failed": "failed",
-    "Error": "failed",
-}
-"""Our status for each phase of a node."""
-STARTING = ("", "PodInitializing", "ContainerCreating")
+Object = Mapping[str, Any]
+
+OVERRIDES = "tapeline.dev/overrides"
+"""Annotation of a run: the overrides with which it was submitted, as JSON."""
+LIMIT = 300
+"""Seconds in which a pod must have copied the files of a run."""
+_PODS = status.Pods()
+
+
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be; nothing is started.
+
+    Raises:
+        Refused: something is missing there.
+    """
+    plan = build.laid_out(config, overrides)
+    preflight.check(plan, argo.template(plan).to_dict()["spec"])
+    return [f"namespace {plan.target.namespace} lacks nothing that the run needs"]
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     """Start a run of the template of these overrides, with some of them as parameters.
 
     Raises:
-        Refused: the template or what it needs is not in the cluster, or a parameter is not plain.
+        Refused: neither the cluster has the template nor `apply` allows to run without it, something is missing in
+            the namespace, or a parameter is not plain.
     """
     exact = build.laid_out(config, overrides)
-    kubectl.need(exact.target.namespace, needs(exact.tasks, exact))
-    if _there(exact)[0]:
-        return _create(exact, {})
+    there, other = _on_cluster(exact, overrides)
+    if there is not None:
+        return _create(exact, there, {}, overrides)
     built, submitted = split(parse(overrides), exact.target.parameters)
     general = build.laid_out(compose(built), built)
-    kubectl.need(general.target.namespace, needs(general.tasks, general))
-    same, which = _there(general)
-    if not same and not apply:
-        problem = f"the cluster has {which} template of that name in namespace {general.target.namespace}"
-        raise refuse(general.name, problem, f"add apply=true, or: {_by_hand(general, built)}")
-    if not same:
-        kubectl.apply(general.target.namespace, argo.template(general).to_dict())
-    return _create(general, submitted)
+    there, other = _on_cluster(general, built)
+    if there is not None:
+        return _create(general, there, submitted, overrides)
+    if not apply:
+        problem = f"the cluster has {other} template of that name in namespace {general.target.namespace}"
+        fix = f"add apply=true, which changes no template of the cluster, or: {_by_hand(general, built)}"
+        raise refuse(general.name, problem, fix)
+    return _create(exact, argo.template(exact).to_dict()["spec"], {}, overrides)
 
 
-def _there(plan: Plan) -> tuple[bool, str]:
-    """Whether the cluster has this template, another one of its name, or none."""
+def _on_cluster(plan: Plan, overrides: Sequence[str]) -> tuple[Object | None, str]:
+    """The spec of the cluster's template, if it is this one; else what it has instead."""
     there = kubectl.get(plan.target.namespace, "workflowtemplate", plan.name)
     if there is None:
-        return False, "no"
-    digest = (argo.template(plan).annotations or {})[argo.DIGEST]
-    return there["metadata"].get("annotations", {}).get(argo.DIGEST) == digest, "another"
+        kubectl.need(plan.target.namespace, {})
+        return None, "no"
+    paths = live.differences(there["spec"], argo.template(plan).to_dict()["spec"], parse(overrides))
+    if not paths:
+        return there["spec"], ""
+    shown = ", ".join(paths[:3]) + (f", and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return None, f"another ({shown})"
 
 
-def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
-    """Objects that the namespace needs, with the key of the configuration that names each."""
-    target, wanted = plan.target, dict[tuple[str, str], str]()
-    names = {
-        target.models_claim: "models_claim",
-        target.data_claim: "data_claim",
-        target.store_secret: "store_secret",
-        target.data_secret: "data_secret",
-        target.runner: "runner",
-        target.publisher: "publisher",
+def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
+    line = shlex.join(["make", "build", *overrides])
+    return f"{line} && kubectl apply -f {plan.target.folder}/{argo.folder(plan)}{plan.name}.yaml"
+
+
+def _create(plan: Plan, spec: Object, submitted: Mapping[str, str], overrides: Sequence[str]) -> str:
+    """Create the workflow with this spec, and these parameters by key."""
+    preflight.check(plan, spec)
+    names = {each.name: each.key for each in plan.parameters}
+    parameters = [
+        {**each, "value": submitted.get(names.get(each["name"], ""), each.get("value", ""))}
+        for each in spec.get("arguments", {}).get("parameters", ())
+    ]
+    about = {
+        "generateName": f"{plan.name}-",
+        "labels": pods.LABELS,
+        "annotations": {OVERRIDES: json.dumps([secrets.written(text) for text in overrides])},
     }
-    for task in tasks:
-        wanted |= {("persistentvolumeclaim", each.claim): f"target.{names[each.claim]}" for each in task.mounts}
-        wanted |= {("secret", each.name): f"target.{names[each.name]}" for each in task.secrets}
-        wanted[("serviceaccount", task.account)] = f"target.{names[task.account]}"
-    if target.pull_secret:
-        wanted[("secret", target.pull_secret)] = "target.pull_secret"
-    if isinstance(target, Argo) and plan.config.hw.accelerator:
-        wanted[("configmap", target.semaphore)] = "target.semaphore"
-    return wanted
+    run = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": about,
+        "spec": {**spec, "arguments": {"parameters": parameters}} if parameters else dict(spec),
+    }
+    return kubectl.create(plan.target.namespace, run)
 
 
 def look(config: Config, run: str) -> Seen:
-    """From the workflow's nodes: one for each task, with a child node for each attempt."""
-    workflow = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
-    if workflow is None:
+    """From the workflow's nodes and pods."""
+    conditions = {step.name: step.when for step in pipeline(config)}
+    return status.seen(_workflow(config, run), _namespace(config), _PODS, conditions)
+
+
+def _workflow(config: Config, run: str) -> Object:
+    found = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
+    if found is None:
         raise refuse(
             run, "the workflow does not exist any more", "it was deleted, or it ended long ago; submit it again"
         )
-    conditions = {step.name: step.when for step in pipeline(config)}
-    status = workflow.get("status", {})
-    nodes = sorted(status.get("nodes", {}).values(), key=lambda node: str(node.get("startedAt")))
-    parts = [part for node in nodes if node["type"] in ("Retry", "Skipped") for part in _parts(node, nodes, conditions)]
-    ended = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}.get(status.get("phase"), "")
-    return Seen(parts, cast(Any, ended), status.get("message", ""))
-
-
-def _parts(
-    node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], conditions: Mapping[str, str | None]
-) -> Iterator[Part]:
-    """The status of a task, with its lost attempts."""
-    name, state = node["displayName"], STATES.get(node["phase"], "runs")
-    tries = [each for each in nodes if each["type"] == "Pod" and each["id"] in node.get("children", [])]
-    lost = [outcome.reason(each.get("message", "")) for each in tries if each["phase"] in ("Failed", "Error")]
-    for number, reason in enumerate(lost[:-1] if state == "failed" else lost, start=1):
-        yield Part(name, "again", note=f"try {number} was lost: {reason}")
-    note = tries[-1].get("message", "") if tries else node.get("message", "")
-    if state == "skipped":
-        yield Part(name, state, note=f"{conditions.get(name)} is not true")
-    elif state == "failed":
-        yield Part(name, state, note=lost[-1] if lost else node.get("message", ""))
-    elif state == "ran":
-        yield Part(name, state, _seconds(node))
-    elif note not in STARTING and (not tries or tries[-1]["phase"] == "Pending"):
-        yield Part(name, "waits", note=note)
-    else:
-        yield Part(name, "runs")
-
-
-def _seconds(node: Mapping[str, Any]) -> float:
-    begun, ended = (datetime.fromisoformat(node[key]) for key in ("startedAt", "finishedAt"))
-    return (ended - begun).total_seconds()
+    return found
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
-    """Files by a pod that reads them from the artifact repository and writes them to its log."""
+    """Files from the artifact repository, if it can be reached, or else by a pod that writes them to its log.
+
+    Raises:
+        Refused: there are none, or they cannot be copied in time.
+    """
+    workflow, target = _workflow(config, run), cast(Argo, config.target)
+    keys = repository.keys(workflow, {made.name: made.file for made in FETCHED})
+    if METRICS.file not in keys:
+        raise refuse(run, "has no metrics.json in the artifact repository", f"see {hint(config, run)}")
+    for root, options in repository.roots(workflow, target.artifacts):
+        content = repository.read(root, options, keys)
+        if not isinstance(content, str):
+            return content
+        if target.artifacts:
+            LOG.info("target.artifacts=%s: cannot be read (%s); a pod copies the files", root, content)
+    return _by_pod(config, run, workflow, keys)
+
+
+def _by_pod(config: Config, run: str, workflow: Object, keys: Mapping[str, str]) -> dict[str, bytes]:
     namespace = _namespace(config)
-    pod = kubectl.create(namespace, argo.handover(cast(Argo, config.target), run).to_dict())
+    pod = kubectl.create(namespace, handover.workflow(run, workflow, keys, cast(Argo, config.target), LIMIT))
+    deadline, waits = time.monotonic() + LIMIT, ""
     while not (seen := look(config, pod)).ended:
+        for part in seen.parts:
+            if part.note and part.note != waits:
+                waits = part.note
+                LOG.info("  the pod that copies the files: %s", waits)
+        if time.monotonic() > deadline:
+            kubectl.delete(namespace, "workflow", pod)
+            problem = f"succeeded, but its files were not copied in {LIMIT} s" + (f": {waits}" if waits else "")
+            raise refuse(run, problem, _another_way(config, run, keys))
         time.sleep(SECONDS)
     if seen.ended == "failed":
-        place = f"{namespace}/{run}/ in the artifact repository"
-        raise refuse(
-            run, f"succeeded, but its files cannot be copied: {seen.message}", f"read metrics.json from {place}"
-        )
+        reasons = [part.note for part in seen.parts if part.state == "failed"] or [seen.message]
+        raise refuse(run, f"succeeded, but its files cannot be copied: {reasons[0]}", _another_way(config, run, keys))
     return outcome.unpack(kubectl.logs(namespace, f"workflows.argoproj.io/workflow={pod}", "main"), run)
+
+
+def _another_way(config: Config, run: str, keys: Mapping[str, str]) -> str:
+    return (
+        f"try again with run={run}, read {keys[METRICS.file]} in the artifact repository, or set target.artifacts to "
+        "an address of it that is reached from here"
+    )
+
+
+def stop(config: Config, run: str) -> None:
+    """Stop a run; its exit handler still runs.
+
+    Raises:
+        Refused: it does not exist, or has ended.
+    """
+    phase = _workflow(config, run).get("status", {}).get("phase", "")
+    if phase in status.ENDS:
+        raise refuse(run, f"has ended already ({phase})", f"copy its files with run={run}, without stop")
+    kubectl.patch(_namespace(config), "workflow", run, {"spec": {"shutdown": "Stop"}})
 
 
 def hint(config: Config, run: str) -> str:
@@ -154,23 +191,3 @@ def hint(config: Config, run: str) -> str:
 
 def _namespace(config: Config) -> str:
     return cast(Argo, config.target).namespace
-
-
-def _by_hand(plan: Plan, overrides: Sequence[str]) -> str:
-    line = shlex.join(["make", "build", *overrides])
-    return f"{line} && kubectl apply -f {plan.target.folder}/{plan.name}.yaml"
-
-
-def _create(plan: Plan, submitted: Mapping[str, str]) -> str:
-    from hera.workflows import Workflow
-    from hera.workflows import models as m
-
-    names = {each.key: each.name for each in plan.parameters}
-    given = {names[key]: value for key, value in submitted.items()}
-    run = Workflow(
-        generate_name=f"{plan.name}-",
-        labels=pods.LABELS,
-        workflow_template_ref=m.WorkflowTemplateRef(name=plan.name),
-        arguments=m.Arguments(parameters=[m.Parameter(name=name, value=value) for name, value in given.items()]),
-    )
-    return kubectl.create(plan.target.namespace, run.to_dict())

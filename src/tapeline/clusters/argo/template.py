@@ -12,28 +12,29 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tapeline import files
 from tapeline.clusters import pod_spec as pods
+from tapeline.clusters.argo import retries
 from tapeline.clusters.plan import Plan, Task
 from tapeline.config.schema import Argo
 from tapeline.pipeline.graph import FETCHED, METRICS, Artifact
 
 if TYPE_CHECKING:
-    from hera.workflows import Workflow, WorkflowTemplate
+    from hera.workflows import WorkflowTemplate
     from hera.workflows import models as m
 
 
-GRAPH, SUMMARY, FILES = "graph", "summary", "files"
+GRAPH, SUMMARY = "graph", "summary"
 """Templates that are no tasks of the graph."""
-DIGEST = "tapeline.dev/digest"
-"""Annotation with the digest of the template."""
-LOST = 'lastRetry.status == "Error" || asInt(lastRetry.exitCode) < 0 || asInt(lastRetry.exitCode) > 127'
-"""Retry pods that were lost or killed by a signal; exit codes 1 and 2 of tapeline are final."""
 IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
+_ARGOS = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
+EXECUTOR_SECURITY = json.dumps({"initContainers": _ARGOS[:1], "containers": _ARGOS[1:]})
+"""The security context of Argo's own containers, which not every controller sets."""
+RESULTS, ARTIFACTS = "results", "artifacts"
+"""The first part of the keys in the artifact repository."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
-    """The template, a Workflow that runs it, and its CronWorkflow."""
+    """The template, a Workflow that runs it, and its CronWorkflow; those of a GPU profile in a folder of their own."""
     from hera.workflows import CronWorkflow, Workflow
     from hera.workflows import models as m
 
@@ -58,7 +59,12 @@ def emit(plan: Plan) -> dict[str, str]:
         workflow_template_ref=reference,
     )
     named = {plan.name: template(plan), f"{plan.name}.run": run, f"schedules/{plan.name}": cron}
-    return {f"{name}.yaml": str(each.to_yaml()) for name, each in named.items()}
+    return {f"{folder(plan)}{name}.yaml": str(each.to_yaml()) for name, each in named.items()}
+
+
+def folder(plan: Plan) -> str:
+    """Below `target.folder`: that of the GPU profile, whose templates only some overlays can run."""
+    return f"{plan.config.hw.name}/" if plan.config.hw.accelerator else ""
 
 
 def limits(plan: Plan) -> list[str]:
@@ -73,7 +79,7 @@ def template(plan: Plan) -> WorkflowTemplate:
 
     target, config = _section(plan), plan.config
     templates = [_graph(plan), *(_template(plan, task) for task in plan.tasks), _summary(target)]
-    made = WorkflowTemplate(
+    return WorkflowTemplate(
         name=plan.name,
         namespace=target.namespace,
         labels=pods.LABELS,
@@ -84,16 +90,13 @@ def template(plan: Plan) -> WorkflowTemplate:
         on_exit=SUMMARY,
         arguments=_arguments(plan),
         templates=list(templates),
-        active_deadline_seconds=target.deadline_seconds,
+        active_deadline_seconds=target.deadline_seconds + (target.gpu_wait_seconds if config.hw.accelerator else 0),
         ttl_strategy=m.TTLStrategy(seconds_after_completion=target.ttl_seconds),
         # failed pods stay for those who look for the reason
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="3600s"),
         workflow_metadata=m.WorkflowMetadata(labels=pods.LABELS),
         **_rights(target),
     )
-    digest = files.digest(made.to_dict()["spec"])[:12]
-    made.annotations = {**(made.annotations or {}), DIGEST: digest}
-    return made
 
 
 def _section(plan: Plan) -> Argo:
@@ -165,10 +168,12 @@ def _template(plan: Plan, task: Task) -> m.Template:
         service_account_name=None if task.account == target.runner else task.account,
         retry_strategy=m.RetryStrategy(
             limit=m.IntOrString(root=target.retries),
-            expression=LOST,
+            expression=retries.EXPRESSION,
             backoff=m.Backoff(duration=f"{target.backoff_seconds}s", factor=m.IntOrString(root=2)),
         ),
         synchronization=_turn(plan) if task.accelerator else None,
+        # the time of the run that waits for a GPU is not this pod's
+        active_deadline_seconds=m.IntOrString(root=target.deadline_seconds) if task.accelerator else None,
         **_pod(target, task, task.name, _words(plan, task)),
     )
 
@@ -215,9 +220,13 @@ def _made(made: Artifact) -> m.Artifact:
     )
 
 
-def key(made: Artifact, run: str = "{{workflow.name}}") -> str:
-    """The key of an artifact in the repository; no parameter is part of it."""
-    return f"{{{{workflow.namespace}}}}/{run}/{made.file}" + (".tgz" if made.folder else "")
+def key(made: Artifact) -> str:
+    """The key of an artifact in the repository; no parameter is part of it.
+
+    What submit copies is below results/; the rest is below artifacts/, where a rule of the store may delete it.
+    """
+    folder = RESULTS if made in FETCHED else ARTIFACTS
+    return f"{folder}/{{{{workflow.namespace}}}}/{{{{workflow.name}}}}/{made.file}" + (".tgz" if made.folder else "")
 
 
 def _turn(plan: Plan) -> m.Synchronization:
@@ -237,49 +246,26 @@ def _summary(target: Argo) -> m.Template:
     metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
     return m.Template(
         inputs=m.Inputs(artifacts=[metrics]),
-        **_pod(target, _small(target), SUMMARY, ["summary", *content, f"metrics={path}"]),
-    )
-
-
-def handover(target: Argo, run: str) -> Workflow:
-    """A workflow that writes the files of another run to its log, for submit; published.json is optional."""
-    from hera.workflows import Workflow
-    from hera.workflows import models as m
-
-    taken = [
-        m.Artifact(name=each.name, path=f"{IN}/{each.file}", optional=True, s3=m.S3Artifact(key=key(each, run)))
-        for each in FETCHED
-    ]
-    words = ["summary", f"files={','.join(f'{IN}/{each.file}' for each in FETCHED)}"]
-    return Workflow(
-        generate_name=f"{run}-files-",
-        labels=pods.LABELS,
-        entrypoint=FILES,
-        templates=[m.Template(inputs=m.Inputs(artifacts=taken), **_pod(target, _small(target), FILES, words))],
-        ttl_strategy=m.TTLStrategy(seconds_after_completion=600),
-        **_rights(target),
+        **_pod(target, small(target, target.image), SUMMARY, ["summary", *content, f"metrics={path}"]),
     )
 
 
 def _rights(target: Argo) -> dict[str, Any]:
-    """Account and security context of each workflow."""
+    """Accounts and security context of each workflow."""
     from hera.workflows import models as m
 
     return {
         "service_account_name": target.runner,
+        # only Argo's own containers get a token: with one, a step could write the outputs of another
+        "automount_service_account_token": False,
+        "executor": m.ExecutorConfig(service_account_name=target.executor),
         "security_context": m.PodSecurityContext.model_validate(pods.POD_SECURITY),
-        "pod_spec_patch": _executor_security(),
+        "pod_spec_patch": EXECUTOR_SECURITY,
         "image_pull_secrets": [m.LocalObjectReference(name=target.pull_secret)] if target.pull_secret else None,
     }
 
 
-def _small(target: Argo) -> Task:
+def small(target: Argo, image: str) -> Task:
     """A small pod that is no step of the graph."""
     requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
-    return Task((), (), "{}", (), target.image, requests, limits, None, target.runner, (), (), cached=False)
-
-
-def _executor_security() -> str:
-    """The security context of Argo's own containers, which not every controller sets."""
-    content = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
-    return json.dumps({"initContainers": content[:1], "containers": content[1:]})
+    return Task((), (), "{}", (), image, requests, limits, None, target.runner, (), (), cached=False)

@@ -9,15 +9,26 @@ from typing import Any, cast
 from tapeline.clusters import emit as build
 from tapeline.clusters import kubectl
 from tapeline.clusters import run_status as outcome
-from tapeline.clusters.argo.submit import needs
+from tapeline.clusters.argo.preflight import needs
 from tapeline.clusters.plan import whole
 from tapeline.clusters.run_status import Part, Seen, State
 from tapeline.clusters.tfjob import job as tfjob
 from tapeline.config.schema import Cluster, Config
-from tapeline.errors import Refused
+from tapeline.errors import Refused, refuse
 
 LINE = re.compile(r"^  (\w+) +(ran|cached|skipped) +(.*)$", re.MULTILINE)
 """The log line of `tapeline run` about a step."""
+
+
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be; nothing is started.
+
+    Raises:
+        Refused: something is missing there.
+    """
+    plan = build.laid_out(config, overrides)
+    kubectl.need(plan.target.namespace, needs([whole(plan)], plan))
+    return [f"namespace {plan.target.namespace} lacks nothing that the run needs"]
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
@@ -53,6 +64,17 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
 def hint(config: Config, run: str) -> str:
     """The worker's log."""
     return f"kubectl -n {_namespace(config)} logs -f -l {_label(run)}"
+
+
+def stop(config: Config, run: str) -> None:
+    """Delete the job: a TFJob has nothing else that ends it.
+
+    Raises:
+        Refused: there is none.
+    """
+    if kubectl.get(_namespace(config), "tfjob", run) is None:
+        raise refuse(run, "the TFJob does not exist", "see kubectl get tfjobs")
+    kubectl.delete(_namespace(config), "tfjob", run)
 
 
 def _namespace(config: Config) -> str:

@@ -7,12 +7,16 @@ from tapeline.commands import Option
 GROUP = "clusters"
 HELP = "start a run on a cluster, show its progress, and copy its report and metrics.json"
 OPTIONS = (
-    Option("apply", "true|false", "first create or update the template on the cluster", "false"),
-    Option("run", "NAME", "show and copy a run that was started before", "a new run"),
+    Option("apply", "true|false", "run also if the cluster has no such template; none is changed", "false"),
+    Option("check", "true|false", "say where the run would be and what is missing there; start nothing", "false"),
+    Option("run", "NAME", "follow a run that was started before, and copy its files", "a new run"),
+    Option("stop", "true|false", "stop the run that run=NAME names, instead of following it", "false"),
 )
 EXAMPLES = (
     ("tapeline submit target=argo experiment=snp_deep", "starts a run of a template on the cluster"),
-    ("tapeline submit target=kfp model=flat apply=true", "uploads the pipeline first"),
+    ("tapeline submit target=argo model=flat apply=true", "starts a run that needs no template on the cluster"),
+    ("tapeline submit target=kfp experiment=snp_deep check=true", "says what a run in KFP would lack"),
+    ("tapeline submit target=argo run=snp-deep-cpu-x7f stop=true", "stops a run"),
 )
 
 

@@ -99,6 +99,11 @@ class Section(schema.Dataset):
     original: bool
     """The published notebook's features and choices, for comparison."""
 
+    @property
+    def sample_weights(self) -> str | None:
+        """The key that gives the train rows weights."""
+        return "weights" if self.weights == "asset" else None
+
     @field_validator("assets")
     @classmethod
     def _some_and_once(cls, assets: list[int] | None) -> list[int] | None:
@@ -221,7 +226,7 @@ def table(section: Section, raw: Mapping[str, pl.LazyFrame]) -> tuple[Manifest, 
         Column(ASSET, "feature", "int16"),
         *(Column(name, "feature", "float32") for name in NAMES),
     ]
-    notes = {"partitions": _names(raw), "sample_weights": section.weights == "asset", "original": section.original}
+    notes = {"partitions": _names(raw), "sample_weights": bool(section.sample_weights), "original": section.original}
     return header_of(SPEC, section.name, schema, notes), _parts(section, raw)
 
 

@@ -92,6 +92,9 @@ class Model:
         return not self.binary and "\naverage_output" not in self.text.partition("\nTree=")[0]
 
 
+WEIGHTS = True
+
+
 def supports(spec: Spec) -> Finding | None:
     """One output; features are numbers, and may be missing."""
     if len(spec.outputs) > 1:
