@@ -154,8 +154,11 @@ endif
 .venv-docs/.docs: requirements-docs.lock
 	@$(call install,.venv-docs,requirements-docs.lock,$(PYTHONS),14,100 MB)
 
-.venv-servers/.programs: requirements-servers.lock
+# bqemulator needs numpy, and does not say so.
+.venv-servers/.programs: requirements-servers.lock requirements.lock
 	@$(call install,.venv-servers,requirements-servers.lock,$(PYTHONS),14,1 GB)
+	@grep -E '^numpy==' requirements.lock > $@.txt
+	@.venv-servers/bin/python -m pip install --quiet --disable-pip-version-check -r $@.txt && touch $@
 
 # Drivers of databases, which only these tests need.
 .venv/.drivers: deploy/images/cpu/requirements.lock .venv/.dev

@@ -44,6 +44,7 @@ PLAIN = (
     "https://host:443/closes.csv?format=csv",
     "s3://bucket/a@b:c",
     "sqlite:////a/b.db",
+    "bigquery://prices/closes?credentials_path=/run/secrets/account.json&location=EU",
     "dataset.password_env=PGPASSWORD: the environment has no such variable; set it",
     "target.store_secret=object-store",
     "https://host/closes.csv?sig=${oc.env:SIG}",

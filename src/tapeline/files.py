@@ -268,6 +268,32 @@ def size(paths: Iterable[Path]) -> int:
     return total
 
 
+def require_space(folder: Path, needed: int, what: str, fix: str) -> int:
+    """Bytes that are free on the disk of a folder, which need not exist yet.
+
+    Args:
+        folder: where something is to be written.
+        needed: its bytes.
+        what: that needs them, for the message.
+        fix: another place for it, for the message.
+
+    Raises:
+        Refused: less is free.
+    """
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        problem = f"{what} needs about {shown_size(needed)} of disk space, and {shown_size(free)} are free"
+        raise refuse(existing, problem, f"free some space, or choose another disk, for example {fix}")
+    return free
+
+
+def shown_size(count: int) -> str:
+    """Bytes for messages, as 3.1 GB."""
+    unit, size = next((each for each in (("GB", 10**9), ("MB", 10**6)) if count >= each[1]), ("kB", 1000))
+    return f"{count / size:.3g} {unit}"
+
+
 def modules(package: str) -> list[str]:
     """Sorted names of the modules and packages in a package; only the package itself is imported."""
     return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(package).__path__))

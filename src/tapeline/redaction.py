@@ -47,6 +47,7 @@ PLAIN = re.compile(
     "|cache|uri|immutable|warehouse|role|region|location|host|port|dbname|database|schema|catalog|user|username|uid"
     "|trusted_connection|encrypt|read_only|access_mode|format|interval|period1|period2|events|symbol|symbols|ticker"
     "|start|end|from|to|date|frequency|range|download|raw|version|sheet"
+    "|credentials_path|arraysize|use_query_cache|maximum_bytes_billed|priority"
 )
 """Parameters of URLs that are no secrets."""
 REFERENCES = re.compile(r"(\$\{[^{}]*\})")

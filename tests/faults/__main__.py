@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import disks, fuzz, injection, kills, malice, mutations, publishers
+from tests.faults import disks, fuzz, injection, kills, malice, mutations, publishers, secrets
 
 PERCENT = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 SEED = random.SystemRandom().randrange(10**6)
@@ -26,7 +26,7 @@ print(f"seed {SEED}", flush=True)
 total: Counter[str] = Counter()
 PARTS = (
     *((kills, 50), (publishers, 30), (disks, 30), (mutations, 500)),
-    *((injection, 100), (fuzz, 100), (malice, 100)),
+    *((injection, 100), (secrets, 100), (fuzz, 100), (malice, 100)),
 )
 for part, times in PARTS:
     folder = Path(tempfile.mkdtemp(prefix="tapeline-faults-"))

@@ -7,19 +7,23 @@ python -m tests.mutants 20 splits  20 of one part
 
 from __future__ import annotations
 
-import os
+import json
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import ROOT
 from tests.mutants.mutations import mutants
 
-SEED, LEAST, SECONDS = 7, 0.9, 600
+SEED, LEAST = 7, 0.9
+SECONDS, LOADED = 300, 20
+"""That tests may take at least, and how much longer than without a mutant: the machine may be busy."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,6 @@ PARTS = {
 class Mutant:
     """A changed module."""
 
-    part: Part
     file: Path
     line: int
     change: str
@@ -69,35 +72,74 @@ class Mutant:
         return f"src/tapeline/{self.file}:{self.line}: {' '.join(self.change.split())[:150]}"
 
 
-def chosen(names: list[str], count: int) -> list[Mutant]:
-    """Mutants with a fixed seed, as many of each part as of the others."""
-    found: list[Mutant] = []
+@dataclass(frozen=True)
+class Traced:
+    """What the tests of a part do without any mistake in the code."""
+
+    lines: dict[str, dict[str, list[str]]]
+    """Tests by file and line."""
+    took: dict[str, float]
+    """Seconds of each test."""
+
+
+def chosen(names: list[str], count: int) -> dict[str, list[Mutant]]:
+    """Mutants by part with a fixed seed, as many of each part as of the others."""
+    found = {}
     for number, name in enumerate(names):
-        part = PARTS[name]
         every = [
-            Mutant(part, file, *each)
-            for file in part.files()
+            Mutant(file, *each)
+            for file in PARTS[name].files()
             for each in mutants((ROOT / "src" / "tapeline" / file).read_text(encoding="utf-8"))
         ]
         share = count // len(names) + (number < count % len(names))
-        found += random.Random(f"{SEED} {name}").sample(every, min(share, len(every)))
+        found[name] = random.Random(f"{SEED} {name}").sample(every, min(share, len(every)))
     return found
 
 
-def survives(mutant: Mutant, folder: Path) -> bool:
-    """Whether all tests of its part pass; one that runs too long counts as found."""
-    path = folder / "src" / "tapeline" / mutant.file
-    right = path.read_text(encoding="utf-8")
-    path.write_text(mutant.source, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": f"{folder / 'src'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.part.tests]
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        path.write_text(right, encoding="utf-8")
-    return done.returncode == 0
+class Tests:
+    """Runs tests in a copy of the project."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = [sys.executable, "tests/mutants/forking.py"]
+        self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, tests: Sequence[str], seconds: float = SECONDS, trace: Sequence[str] = ()) -> dict[str, Any]:
+        """The answer of `forking.py`."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps({"tests": tests, "seconds": seconds, "trace": trace}), file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def trace(self, part: Part) -> Traced:
+        """Which tests of a part run each of its lines.
+
+        Raises:
+            RuntimeError: a test fails without any mistake in the code.
+        """
+        paths = [str(self.folder / "src" / "tapeline" / each) for each in part.files()]
+        found = self.run(part.tests, 4 * SECONDS, paths)
+        if found["code"] != 0:
+            raise RuntimeError(f"the tests {', '.join(part.tests)} fail without a mutant")
+        return Traced(found["lines"], found["took"])
+
+    def survives(self, mutant: Mutant, traced: Traced) -> bool:
+        """Whether all tests that run its line pass, the fast ones first; one that runs too long counts as found."""
+        path = self.folder / "src" / "tapeline" / mutant.file
+        right = path.read_text(encoding="utf-8")
+        path.write_text(mutant.source, encoding="utf-8")
+        tests = traced.lines[str(path)].get(str(mutant.line)) or list(traced.took)
+        tests = sorted(tests, key=lambda name: traced.took[name])
+        try:
+            done = self.run(tests, LOADED * sum(traced.took[name] for name in tests) + SECONDS)
+        finally:
+            path.write_text(right, encoding="utf-8")
+        return done["code"] == 0
 
 
 def main(count: int, names: list[str]) -> int:
@@ -107,18 +149,22 @@ def main(count: int, names: list[str]) -> int:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (*ROOT.glob("*.toml"), *ROOT.glob("*.lock"), *ROOT.glob("*.md"), ROOT / "Makefile"):
         shutil.copy(path, folder)
+    tests = Tests(folder)
     try:
-        every = chosen(names, count)
-        survivors = []
-        for number, mutant in enumerate(every, 1):
-            lives = survives(mutant, folder)
-            survivors += [mutant] if lives else []
-            print(f"{number}/{len(every)} {'SURVIVES' if lives else 'found'} {mutant}", flush=True)
+        survivors, total = [], 0
+        for name, mutants_of_part in chosen(names, count).items():
+            traced = tests.trace(PARTS[name])
+            print(f"{name}: {len(traced.took)} tests, {sum(traced.took.values()):.0f} s", flush=True)
+            for mutant in mutants_of_part:
+                lives = tests.survives(mutant, traced)
+                survivors += [mutant] if lives else []
+                total += 1
+                print(f"{total}/{count} {'SURVIVES' if lives else 'found'} {mutant}", flush=True)
     finally:
+        tests.close()
         shutil.rmtree(folder, ignore_errors=True)
-    found = len(every) - len(survivors)
-    print(f"{found} of {len(every)} mutants were found by a test", *survivors, sep="\n")
-    return int(found < LEAST * len(every))
+    print(f"{total - len(survivors)} of {total} mutants were found by a test", *survivors, sep="\n")
+    return int(total - len(survivors) < LEAST * total)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from tapeline import lookup
 from tapeline.datasets.sources import fetch
-from tapeline.steps import features, ingest
+from tapeline.steps import features, ingest, train
 from tests.conftest import Ran, Tapeline
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
@@ -54,3 +54,25 @@ def test_the_need_of_ingest_follows_from_its_files(folder: Path) -> None:
     assert 1000 <= plain < packed
     assert fetch.size_of("https://example.com/closes.csv") == 0
     assert ingest.space(lookup.configure([])) == 0  # type: ignore[arg-type]
+
+
+def test_training_search_and_scores_are_refused_where_too_little_is_free(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch, ran: Ran
+) -> None:
+    ran(*SMALL)
+    tables = ["--in", f"table={made(folder, 'table')}"]
+    fitted = ["--in", f"fitted={made(folder, 'fitted')}", "--in", f"servable={folder}/runs/latest/servable"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=1000))
+    monkeypatch.setattr(train, "IN_MEMORY", 1000)
+    for line in (
+        ["train", *SMALL, *tables, "--out", "fitted=fitted"],
+        ["tune", *SMALL, "tune=optuna", *tables, "--out", "best=best.json"],
+        ["evaluate", *SMALL, *tables, *fitted, "--out", "scores=scores.json"],
+    ):
+        code, _, err = tapeline("step", *line)
+        assert (code, f"the step {line[0]} needs about " in err, len(err.splitlines())) == (2, True, 1)
+
+
+def made(folder: Path, artifact: str) -> Path:
+    """An artifact in the cache."""
+    return next((folder / ".tapeline").rglob(artifact))

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +53,44 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-@contextmanager
-def started(
-    command: list[str], log: Path, answers: Callable[[], bool], stop: int = signal.SIGKILL, **more: Any
-) -> Iterator[None]:
-    """A server process, from its first answer to the end of the block."""
-    with open(log, "wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **more)
-    try:
+@dataclass
+class Program:
+    """A server process that can be killed and started again."""
+
+    command: list[str]
+    log: Path
+    answers: Callable[[], bool]
+    """Whether it is ready."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """For subprocess.Popen."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait for its first answer."""
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, start_new_session=True, **self.more)
         guard = time.monotonic() + GUARD
-        while not answers():
-            assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-            assert time.monotonic() < guard, log.read_text(errors="replace")[-2000:]
+        while not self.answers():
+            assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+            assert time.monotonic() < guard, self.log.read_text(errors="replace")[-2000:]
             time.sleep(0.05)
-        yield
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        """End it and its children."""
+        if self.process:
+            os.killpg(self.process.pid, number)
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def started(program: Program, stop: int = signal.SIGKILL) -> Iterator[Program]:
+    """A server, from its first answer to the end of the block."""
+    try:
+        program.start()
+        yield program
     finally:
-        process.send_signal(stop)
-        process.wait()
+        program.stop(stop)
 
 
 def answers_http(address: str) -> bool:
@@ -87,6 +108,7 @@ class Postgres:
 
     port: int
     programs: Path
+    program: Program
 
     @property
     def url(self) -> str:
@@ -130,7 +152,6 @@ def postgres() -> Iterator[Postgres]:
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
         init = [str(programs / "initdb"), "--username=reader", f"--pwfile={folder}/password", "--auth=scram-sha-256"]
         subprocess.run([*init, "--no-sync", f"{folder}/data"], cwd=folder, check=True, capture_output=True, **user)
-        server = Postgres(port, programs)
         command = [str(programs / "postgres"), "-D", f"{folder}/data", "-p", str(port), "-k", str(folder)]
         ready = [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
 
@@ -139,14 +160,14 @@ def postgres() -> Iterator[Postgres]:
 
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         # SIGINT: it ends sessions, and gives back its shared memory
-        with started(command, folder / "log", answers, signal.SIGINT, cwd=folder, **user):
-            yield server
+        with started(Program(command, folder / "log", answers, {"cwd": folder, **user}), signal.SIGINT) as program:
+            yield Postgres(port, programs, program)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """SeaweedFS as the S3 server that the environment names."""
     weed, folder = program("weed"), tmp_path_factory.mktemp("seaweedfs")
     master, volume, filer, s3 = free_ports(4)
@@ -156,7 +177,9 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=500"),
     ]
     address = f"http://127.0.0.1:{s3}"
-    with started(command, folder / "log", lambda: answers_http(address)), pytest.MonkeyPatch.context() as patch:
+    # without the keys below, which it would take for those of its only user
+    server = Program(command, folder / "log", lambda: answers_http(address), {"env": dict(os.environ)})
+    with started(server), pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL": address,
             "AWS_ACCESS_KEY_ID": "a",
@@ -166,24 +189,34 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "NO_PROXY": "127.0.0.1",
         }.items():
             patch.setenv(name, value)
-        yield address
+        yield server
 
 
 @pytest.fixture(scope="session")
-def bigquery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a BigQuery emulator, which the environment names."""
+def s3_endpoint(seaweedfs: Program) -> str:
+    """Its address."""
+    return os.environ["AWS_ENDPOINT_URL"]
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """An emulator of BigQuery, which the environment names."""
     pytest.importorskip("google.cloud.bigquery", reason="google-cloud-bigquery is not installed")
-    emulator, folder = program("bqemulator"), tmp_path_factory.mktemp("bigquery")
+    bqemulator, folder = program("bqemulator"), tmp_path_factory.mktemp("bigquery")
     rest, grpc = free_ports(2)
-    command = [str(emulator), "start", f"--rest-port={rest}", f"--grpc-port={grpc}", "--project=prices"]
+    command = [str(bqemulator), "start", f"--rest-port={rest}", f"--grpc-port={grpc}", "--project=prices"]
     address = f"http://127.0.0.1:{rest}"
     datasets = f"{address}/bigquery/v2/projects/prices/datasets"
     home = {**os.environ, "HOME": str(folder)}
     subprocess.run([program("python"), "-c", SPATIAL], env=home, check=True, capture_output=True)
-    with (
-        started(command, folder / "log", lambda: answers_http(datasets), env=home, cwd=folder),
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    server = Program(command, folder / "log", lambda: answers_http(datasets), {"env": home, "cwd": folder})
+    with started(server), pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIGQUERY_EMULATOR_HOST", address)
         patch.setenv("NO_PROXY", "127.0.0.1")
-        yield address
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bigquery(emulator: Program) -> str:
+    """Its address."""
+    return os.environ["BIGQUERY_EMULATOR_HOST"]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -58,23 +59,26 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def filled(bigquery: str, account: Path) -> str:
-    """A dataset with a table of dates and doubles for each market; its URL."""
+def client(address: str, account: Path) -> Any:
+    """The driver's client."""
     from google.cloud import bigquery as driver
 
-    options = {"api_endpoint": bigquery}
-    client = driver.Client.from_service_account_json(str(account), client_options=options)
-    client.create_dataset("closes", exists_ok=True)
+    return driver.Client.from_service_account_json(str(account), client_options={"api_endpoint": address})
+
+
+def fill(address: str, account: Path) -> str:
+    """A dataset with a table of dates and doubles for each market; the override with its URL."""
+    driver = client(address, account)
+    driver.create_dataset("closes", exists_ok=True)
     for market in MARKETS:
         rows = closes().select(pl.col("date").cast(pl.String), market).drop_nulls().rows()
-        client.query_and_wait(f"CREATE TABLE closes.{market} (Date DATE, Close FLOAT64)")
+        driver.query_and_wait(f"CREATE OR REPLACE TABLE closes.{market} (Date DATE, Close FLOAT64)")
         values = ", ".join(f"(DATE '{date}', {close!r})" for date, close in rows[::-1])
-        client.query_and_wait(f"INSERT INTO closes.{market} (Date, Close) VALUES {values}")
+        driver.query_and_wait(f"INSERT INTO closes.{market} (Date, Close) VALUES {values}")
     return f"dataset.url='bigquery://prices/closes?credentials_path={account}'"
 
 
-def test_tables_are_read_as_the_file_that_they_were_made_from(filled: str, tmp_path: Path) -> None:
+def test_tables_are_read_as_the_file_that_they_were_made_from(bigquery: str, account: Path, tmp_path: Path) -> None:
     closes().write_csv(tmp_path / "closes.csv")
     expected = ingest("dataset.source=csv", f"dataset.path={tmp_path}/closes.csv")
-    assert ingest("dataset.source=sql", filled, QUERY).equals(expected)
+    assert ingest("dataset.source=sql", fill(bigquery, account), QUERY).equals(expected)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapeline import tensorflow as tf
 from tapeline.serving import saved_model
-from tapeline.serving.servers import server
+from tapeline.serving.servers import server, worker
 from tapeline.serving.servers.manager import Manager
 from tapeline.serving.store import location, state
 
@@ -82,7 +82,7 @@ def http(port: int | None, path: str, body: Any = None) -> tuple[int, Any]:
     """The status and the JSON body of the response to a GET (without body) or POST request."""
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=30) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=300) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -94,3 +94,8 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not hold within {seconds:g} s"
         time.sleep(0.02)
+
+
+def copies() -> list[tuple[str, int]]:
+    """In the process that answers large requests: what it has loaded."""
+    return sorted((each.name, each.number) for each in worker._copies)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import multiprocessing
+import os
+import shutil
+import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,11 +20,10 @@ import pytest
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from tapeline.serving.servers import connections, converter, event_loop, rest, work
-from tapeline.serving.servers.loaded_model import LoadedModel
+from tapeline.serving.servers import connections, event_loop, rest, work, worker
 from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.servers.server import Server, follow_store
-from tests.serving.servables import http, pin, running, until
+from tests.serving.servables import copies, http, pin, running, until
 from tests.serving.test_server import error_of, request, stubs
 
 PREDICT = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\n"
@@ -142,14 +142,33 @@ def test_a_large_body_is_answered_as_a_small_one(served: Server) -> None:
     assert (status, "unexpected size: 2" in error["error"]) == (400, True)
 
 
-def test_a_converting_process_that_was_killed_is_replaced(served: Server) -> None:
-    rows = {"instances": [[1.0, 2.0, 3.0]] * 2000}
-    before = {each.pid for each in multiprocessing.active_children()}
-    converter._pool.cache_clear()
-    assert http(served.rest_port, "/v1/models/m:predict", rows)[0] == 200
-    [process] = [each for each in multiprocessing.active_children() if each.pid not in before]
-    process.kill()
-    assert http(served.rest_port, "/v1/models/m:predict", rows)[0] == 200
+def second_process() -> int:
+    """The id of the process that answers large requests."""
+    return event_loop.call(worker.call(os.getpid))
+
+
+def test_large_requests_are_answered_by_the_live_version(folder_store: Path) -> None:
+    rows = {"instances": [[-0.1, -0.2, -0.3]] * 2000}
+    pin(folder_store, m=1)
+    with running(follow_store(str(folder_store))) as server:
+        for number in (1, 2):
+            pin(folder_store, m=number)
+            until(lambda live=number: server.manager.live("m") == [live])  # type: ignore[misc]
+            status, answer = http(server.rest_port, "/v1/models/m:predict", rows)
+            assert (status, {row["model_version"] for row in answer["predictions"]}) == (200, {"ab"[number - 1] * 12})
+        assert event_loop.call(worker.call(copies)) == [("m", 2)], "version 1 is unloaded there, too"
+        assert http(server.rest_port, "/v1/models/nope:predict", rows)[0] == 404
+        assert error_of(stubs(server)[0].Predict, request(np.ones((3000, 3)), version=1))[0] == "NOT_FOUND"
+
+
+def test_large_requests_name_files_that_are_lost(folder_store: Path) -> None:
+    pin(folder_store, m=1)
+    with running(follow_store(str(folder_store))) as server:
+        until(lambda: server.manager.live("m") == [1])
+        shutil.rmtree(folder_store / "m" / "1")
+        status, error = http(server.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]] * 2000})
+        assert (status, "m version 1 cannot answer large requests" in error["error"]) == (503, True)
+        assert http(server.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]]})[0] == 200
 
 
 def test_large_requests_above_the_limit_are_refused(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,20 +194,21 @@ def test_a_reservation_is_given_back() -> None:
     pending.close()
 
 
-def test_a_call_that_is_given_up_before_it_starts_does_not_run() -> None:
-    pending, ran, release = work.Work(), list[int](), threading.Event()
+def test_a_call_that_is_given_up_before_it_starts_does_not_run(tmp_path: Path) -> None:
+    pending, ran = work.Work(), tmp_path / "ran"
+    os.mkfifo(tmp_path / "release")
 
     async def give_up() -> None:
-        busy = [asyncio.ensure_future(pending.run(release.wait)) for _ in range(work.THREADS)]
-        given_up = asyncio.ensure_future(pending.run(ran.append, 1))
-        await asyncio.sleep(0)  # all three are submitted
+        busy = asyncio.ensure_future(pending.answer(Path.read_bytes, tmp_path / "release"))
+        given_up = asyncio.ensure_future(pending.answer(Path.touch, ran))
+        await asyncio.sleep(0)  # both are submitted
         given_up.cancel()
         await asyncio.wait({given_up})
-        release.set()
-        await asyncio.gather(*busy)
+        await asyncio.to_thread((tmp_path / "release").write_bytes, b"now")
+        assert await busy == b"now"
 
     event_loop.call(give_up())
-    assert ran == []
+    assert not ran.exists()
     pending.close()
 
 
@@ -210,23 +230,20 @@ def test_bytes_that_are_no_message_are_invalid_arguments(served: Server) -> None
             assert error_of(call, b"\xff\xff\xff")[0] == "INVALID_ARGUMENT"
 
 
-def test_status_and_small_requests_are_answered_while_large_ones_wait(
-    served: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running_, may_end = threading.Barrier(work.THREADS + 1), threading.Event()
-    real = LoadedModel.predict
+def test_status_and_small_requests_are_answered_while_large_ones_wait(served: Server) -> None:
+    process = second_process()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        calls = [stubs(served)[0].Predict.future(request(np.ones((3000, 3), np.float32)), 60) for _ in range(3)]
+        assert http(served.rest_port, "/v1/models/m")[0] == 200
+        assert stubs(served)[0].Predict(request([[1, 2, 3]]), 10).model_spec.version.value == 1
+        assert not any(call.done() for call in calls)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert [call.result().model_spec.version.value for call in calls] == [1] * 3
 
-    def slow(self: LoadedModel, signature: str, inputs: Any, outputs: Any = ()) -> Any:
-        if len(inputs["predictors"]) > 1000:
-            running_.wait(20)
-            may_end.wait(20)
-        return real(self, signature, inputs, outputs)
 
-    monkeypatch.setattr(LoadedModel, "predict", slow)
-    calls = [stubs(served)[0].Predict.future(request(np.ones((3000, 3), np.float32)), 60) for _ in range(work.THREADS)]
-    running_.wait(20)
-    assert http(served.rest_port, "/v1/models/m")[0] == 200
-    assert stubs(served)[0].Predict(request([[1, 2, 3]]), 10).model_spec.version.value == 1
-    assert not any(call.done() for call in calls)
-    may_end.set()
-    assert [call.result().model_spec.version.value for call in calls] == [1] * work.THREADS
+def test_a_process_that_was_killed_is_replaced() -> None:
+    killed = second_process()
+    os.kill(killed, signal.SIGKILL)
+    assert second_process() != killed

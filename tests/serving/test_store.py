@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,17 @@ def test_a_damaged_servable_is_not_added(models: dict[str, Path], tmp_path: Path
     assert [each.number for each in versions.read(tmp_path / "store", "m").versions()] == [1]
     assert (tmp_path / "store" / "models.config").read_bytes() == config_before
     assert not list((tmp_path / "store").rglob("*.partial"))
+
+
+def test_a_model_that_is_larger_than_the_free_space_is_not_added(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(models["a"], tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=1000))
+    with pytest.raises(Refused, match=r"needs about .* of disk space, and 1 kB are free") as refused:
+        publish(models["b"], tmp_path)
+    assert (str(tmp_path / "m") in str(refused.value), sorted(tmp_path.rglob("*"))) == (True, before)
 
 
 def test_two_publishers_at_once_add_two_versions(models: dict[str, Path], store: Location) -> None:

@@ -5,12 +5,11 @@ A step that writes much has `space(config, **inputs)` in its module: the bytes t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from tapeline import files
 from tapeline.console import LOG
-from tapeline.errors import refuse
 from tapeline.pipeline.graph import Step
 
 WORTH_A_LINE = 10**9
@@ -32,20 +31,8 @@ def check_space(step: Step, config: object, inputs: Mapping[str, Path | None], o
     estimate = getattr(step.module(), "space", None)
     if estimate is None or not outputs:
         return
-    needed, folder = int(estimate(config, **inputs)), _existing(next(iter(outputs.values())))
-    free = shutil.disk_usage(folder).free
+    needed, folder = int(estimate(config, **inputs)), next(iter(outputs.values())).parent
+    free = files.require_space(folder, needed, f"the step {step.name}", "target.cache=/data/cache")
     if needed >= WORTH_A_LINE:
-        LOG.info("  %-10s needs about %s of disk space; %s are free", step.name, _shown(needed), _shown(free))
-    if needed > free:
-        problem = f"the step {step.name} needs about {_shown(needed)} of disk space, and {_shown(free)} are free"
-        raise refuse(folder, problem, "free some space, or choose another disk, for example target.cache=/data/cache")
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder above that exists."""
-    return next(each for each in path.absolute().parents if each.is_dir())
-
-
-def _shown(count: int) -> str:
-    unit, size = next((each for each in (("GB", 10**9), ("MB", 10**6)) if count >= each[1]), ("kB", 1000))
-    return f"{count / size:.3g} {unit}"
+        shown = files.shown_size(needed), files.shown_size(free)
+        LOG.info("  %-10s needs about %s of disk space; %s are free", step.name, *shown)

@@ -44,27 +44,30 @@ def to_proto(array: Array, proto: Any) -> None:
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     field, values = TYPES[number][1], array.ravel()
-    if field in PACKED:
-        # its wire format is that of the array, and a message takes it without a Python object for each value
-        content = values.astype(PACKED[field]).tobytes()
-        tag = proto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
-        proto.MergeFromString(bytes([tag]) + _varint(len(content)) + content)
+    if array.dtype == object:
+        getattr(proto, field).extend(values.tolist())
         return
+    # in the wire format, since a message takes it without a Python object for each value
+    tag = proto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
     for start in range(0, len(values), CHUNK):
-        getattr(proto, field).extend(values[start : start + CHUNK].tolist())
+        part = values[start : start + CHUNK]
+        content = part.astype(PACKED[field]).tobytes() if field in PACKED else _varints(part)
+        proto.MergeFromString(_varints(np.array([tag])) + _varints(np.array([len(content)])) + content)
 
 
 PACKED = {"float_val": "<f4", "double_val": "<f8"}
 """Fields whose values have a fixed size on the wire, and NumPy's name for it."""
 
 
-def _varint(number: int) -> bytes:
-    """A number in protobuf's wire format."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
+def _varints(values: Array) -> bytes:
+    """Whole numbers in protobuf's wire format: 7 bits in each byte, the lowest first; signs have 64 bits."""
+    numbers = values.astype(np.int64).view(np.uint64) if values.dtype.kind != "u" else values.astype(np.uint64)
+    size = max(1, -(-int(numbers.max()).bit_length() // 7))
+    rest = numbers[:, None] >> np.arange(0, 7 * size, 7, dtype=np.uint64)
+    more = rest > 0x7F
+    used = np.column_stack([np.ones(len(numbers), bool), more[:, :-1]])
+    content: bytes = (rest & 0x7F | more * np.uint64(0x80)).astype(np.uint8)[used].tobytes()
+    return content
 
 
 def from_proto(proto: Any) -> Array:

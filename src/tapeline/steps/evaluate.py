@@ -38,12 +38,21 @@ SAMPLE = 100_000
 """Rows for importance and for the comparison of servable and model, at most, spread evenly over the test rows."""
 ARRAYS = 256
 """The same where features are an array a row, and the rows that a model is asked at once."""
+ANSWERS = 6
+"""Columns for each output: the model's, and those of naive baselines."""
 Model = Callable[[Array], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
 class Reads:
     """What the step reads of the configuration: nothing; fitted.json says what trained and what tests."""
+
+
+def space(config: Reads, *, table: Path, fitted: Path, servable: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: the test rows without features, with outputs and baselines."""
+    manifest, fit = open_table(table).manifest, fits.read(fitted)
+    columns = sum(each.role != "feature" for each in manifest.columns) + ANSWERS * len(manifest.outputs)
+    return 8 * columns * sum(each["test"] for each in fit.rows)
 
 
 def run(

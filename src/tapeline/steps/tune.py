@@ -19,6 +19,9 @@ from tapeline.tuning.trials import Problem
 
 log = logging.getLogger(__name__)
 
+TRIAL_BYTES = 1 << 14
+"""Of the record of one trial, at most, about."""
+
 
 @dataclass(frozen=True)
 class Reads:
@@ -29,6 +32,11 @@ class Reads:
     split: Split
     seed: int
     hw: Device
+
+
+def space(config: Reads, *, table: Path) -> int:
+    """Bytes of disk that `run` needs at most, about: a file for each trial, and study.json; rows stay in memory."""
+    return 2 * config.tune.trials * TRIAL_BYTES
 
 
 def run(config: Reads, *, table: Path, work: Path, best: Path, study: Path) -> None:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tapeline.serving import models_config, tensors
+from tapeline.serving import models_config
+from tapeline.serving.servers import proto_format, worker
 from tapeline.serving.servers.manager import Manager, VersionStatus
 from tapeline.serving.servers.monitoring import Monitoring
 from tapeline.serving.servers.request_error import RequestError
@@ -99,16 +100,6 @@ def _checked(handler: Handler) -> Handler:
     return handle
 
 
-def _parse(kind: Any, content: bytes) -> Any:
-    """The message; protobuf's own errors are INVALID_ARGUMENT."""
-    from google.protobuf.message import DecodeError
-
-    try:
-        return kind.FromString(content)
-    except DecodeError:
-        raise RequestError("INVALID_ARGUMENT", f"the request is not a {kind.DESCRIPTOR.name}") from None
-
-
 class PredictionService:
     """TF Serving's PredictionService."""
 
@@ -123,16 +114,11 @@ class PredictionService:
         return {**handlers, **dict.fromkeys(("Classify", "Regress", "MultiInference"), self.unimplemented)}
 
     async def predict(self, content: bytes, context: Any) -> bytes:
-        """Run a signature on tensors; a large request in a thread."""
+        """Run a signature on tensors; a large request in the second process."""
         del context
         start, name, status = time.perf_counter(), [""], "INTERNAL"
         try:
-            with Reservation(self._work) as reservation:
-                reservation.grow(len(content))
-                if reservation.large:
-                    response = await self._work.run(self._predict, content, name)
-                else:
-                    response = self._predict(content, name)
+            response = await self._predict(content, name)
             status = "OK"
             return response
         except RequestError as error:
@@ -145,33 +131,26 @@ class PredictionService:
             if self._manager.knows(name[0]):
                 self._monitoring.record(name[0], "GRPC", status, time.perf_counter() - start)
 
-    def _predict(self, content: bytes, named: list[str]) -> bytes:
+    async def _predict(self, content: bytes, named: list[str]) -> bytes:
         """The response; `named` gets the model's name as soon as it is known."""
-        from tensorflow_serving.apis import predict_pb2
-
-        request = _parse(predict_pb2.PredictRequest, content)
-        name, number = model_spec(request)
-        named[0] = name
-        try:
-            inputs = {key: tensors.from_proto(proto) for key, proto in request.inputs.items()}
-        except ValueError as error:
-            raise RequestError("INVALID_ARGUMENT", str(error)) from None
-        response = predict_pb2.PredictResponse()
-        with self._manager.acquire(name, number) as loaded:
-            signature = loaded.signature(request.model_spec.signature_name).name
-            for key, array in loaded.predict(signature, inputs, request.output_filter).items():
-                tensors.to_proto(array, response.outputs[key])
-            response.model_spec.name = name
-            response.model_spec.version.value = loaded.number
-            response.model_spec.signature_name = signature
-        return bytes(response.SerializeToString())
+        with Reservation(self._work) as reservation:
+            reservation.grow(len(content))
+            if reservation.large:
+                named[0], response = await self._work.answer(worker.answer_message, self._manager.sources(), content)
+                if isinstance(response, RequestError):
+                    raise response
+                return response
+            request = proto_format.parse_predict(content)
+            named[0], number = proto_format.model_spec(request)
+            with self._manager.acquire(named[0], number) as loaded:
+                return proto_format.answer(loaded, request)
 
     async def metadata(self, content: bytes, context: Any) -> bytes:
         """The signatures of a version."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         del context
-        request = _parse(get_model_metadata_pb2.GetModelMetadataRequest, content)
+        request = proto_format.parse(get_model_metadata_pb2.GetModelMetadataRequest, content)
         return bytes(metadata(self._manager, request).SerializeToString())
 
     async def unimplemented(self, content: bytes, context: Any) -> bytes:
@@ -180,21 +159,11 @@ class PredictionService:
         raise RequestError("UNIMPLEMENTED", "only Predict is served; Classify, Regress and MultiInference are not")
 
 
-def model_spec(request: Any) -> tuple[str, int | None]:
-    """The model's name and the version number in a request's ModelSpec; None: the latest live version."""
-    if not request.HasField("model_spec") or not request.model_spec.name:
-        raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
-    spec = request.model_spec
-    if spec.WhichOneof("version_choice") == "version_label":
-        raise RequestError("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.version_label}")
-    return spec.name, spec.version.value if spec.HasField("version") else None
-
-
 def metadata(manager: Manager, request: Any) -> Any:
     """The GetModelMetadataResponse."""
     from tensorflow_serving.apis import get_model_metadata_pb2
 
-    name, number = model_spec(request)
+    name, number = proto_format.model_spec(request)
     if not request.metadata_field:
         problem = "GetModelMetadataRequest must specify at least one metadata_field"
         raise RequestError("INVALID_ARGUMENT", problem)
@@ -228,7 +197,7 @@ class ModelService:
         from tensorflow_serving.apis import get_model_status_pb2
 
         del context
-        request = _parse(get_model_status_pb2.GetModelStatusRequest, content)
+        request = proto_format.parse(get_model_status_pb2.GetModelStatusRequest, content)
         return bytes(model_status(self._manager, request).SerializeToString())
 
     async def reload(self, content: bytes, context: Any) -> bytes:
@@ -236,7 +205,7 @@ class ModelService:
         from tensorflow_serving.apis import model_management_pb2
 
         who = context.peer()
-        request = _parse(model_management_pb2.ReloadConfigRequest, content)
+        request = proto_format.parse(model_management_pb2.ReloadConfigRequest, content)
         if not self._allows_reload:
             log.warning("%s asked to replace the configuration, and was refused", who)
             problem = "the server listens on other addresses than loopback, and takes its configuration from the store"
@@ -261,7 +230,7 @@ def model_status(manager: Manager, request: Any) -> Any:
     from tensorflow_serving.apis import get_model_status_pb2
 
     response = get_model_status_pb2.GetModelStatusResponse()
-    for number, status in manager.statuses(*model_spec(request)).items():
+    for number, status in manager.statuses(*proto_format.model_spec(request)).items():
         _fill(response.model_version_status.add(), number, status)
     return response
 

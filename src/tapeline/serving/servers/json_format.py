@@ -1,4 +1,4 @@
-"""TF Serving's JSON: request bodies to arrays, and outputs to response bodies; without TensorFlow."""
+"""TF Serving's JSON: request bodies to arrays, and outputs to response bodies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from typing import Any
 import numpy as np
 
 from tapeline.serving import tensors
+from tapeline.serving.servers.loaded_model import LoadedModel
 from tapeline.serving.servers.request_error import RequestError
+from tapeline.serving.signatures import DEFAULT
 
 Array = np.ndarray[Any, Any]
 Inputs = Mapping[str, int]
 """TensorFlow's DataType by the name of an input of a signature."""
 
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def answer(loaded: LoadedModel, body: bytes) -> bytes:
+    """The response body to a request body.
+
+    Raises:
+        RequestError: the body is not valid or does not match the signature, or TensorFlow refuses the values.
+    """
+    signature, columns, inputs = decode(body, loaded.dtypes, DEFAULT)
+    return encode(loaded.predict(signature, inputs), columns)
 
 
 def decode(body: bytes, signatures: Mapping[str, Inputs], default: str) -> tuple[str, bool, dict[str, Array]]:
@@ -100,16 +112,16 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and list(value) != ["b64"]
 
 
-def encode(outputs: Mapping[str, Array], columns: bool) -> str:
-    """The response body, in the format of the request.
+def encode(outputs: Mapping[str, Array], columns: bool) -> bytes:
+    """The response body in UTF-8, in the format of the request.
 
     Raises:
         RequestError: the outputs have no rows, or not the same number, which the row format needs.
     """
     if columns:
         named = {name: tensors.to_json(array, name) for name, array in outputs.items()}
-        return encode_json({"outputs": named if len(named) > 1 else next(iter(named.values()))})
-    return encode_json({"predictions": _predictions(outputs)})
+        return encode_json({"outputs": named if len(named) > 1 else next(iter(named.values()))}).encode()
+    return encode_json({"predictions": _predictions(outputs)}).encode()
 
 
 def _predictions(outputs: Mapping[str, Array]) -> list[Any]:

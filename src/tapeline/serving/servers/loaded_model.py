@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.signatures import DEFAULT
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 ROWS = 4096
-"""Rows of a large request that TensorFlow gets at once."""
+"""Rows of a large request that TensorFlow gets at once, which bounds the memory of what it computes between."""
 MAX_WARM_UP_RECORDS = 1000
 """TF Serving's limit."""
 CODES = {3: "INVALID_ARGUMENT", 8: "RESOURCE_EXHAUSTED", 9: "FAILED_PRECONDITION", 12: "UNIMPLEMENTED"}
@@ -46,6 +48,35 @@ class Signature:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a version that is loaded came from, for another process that loads it, too."""
+
+    name: str
+    number: int
+    folder: Path
+    threads: int
+    load: int
+    """Counts loads: a folder that is replaced and loaded again is another source."""
+
+
+def find(live: Mapping[str, Mapping[int, T]], name: str, number: int | None) -> T:
+    """A version of a model among the live ones; None: the latest.
+
+    Raises:
+        RequestError: it is not live.
+    """
+    numbers = live.get(name, {})
+    found = numbers.get(max(numbers) if number is None and numbers else number or 0)
+    if found is None:
+        servable = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise RequestError("NOT_FOUND", f"Servable not found for request: {servable}")
+    return found
+
+
+_loads = itertools.count()
+
+
 @dataclass
 class LoadedModel:
     """A version of a model that is loaded."""
@@ -55,6 +86,7 @@ class LoadedModel:
     """The version number."""
     session: Any
     signatures: Mapping[str, Signature]
+    source: Source | None = None
     by_rows: bool = False
     """Each row's outputs depend on this row alone, as in tapeline's own servables."""
     callables: dict[tuple[str, tuple[str, ...]], Any] = field(default_factory=dict)
@@ -102,7 +134,7 @@ class LoadedModel:
         return dict(zip(names, map(np.asarray, results), strict=True))
 
     def _parts(self, inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
-        """The inputs in parts of ROWS: TensorFlow keeps other threads from running while it returns outputs."""
+        """The inputs in parts of ROWS."""
         rows = {len(each) if each.ndim else 0 for each in inputs.values()}
         if not self.by_rows or len(rows) != 1 or max(rows) <= ROWS:
             return [inputs]
@@ -193,7 +225,8 @@ def load(name: str, number: int, folder: Path, threads: int) -> LoadedModel:
             with graph.as_default():
                 meta = v1.saved_model.loader.load(session, ["serve"], str(folder))
             signatures = {key: _signature(key, definition) for key, definition in meta.signature_def.items()}
-            loaded = LoadedModel(name, number, session, signatures, by_rows=(folder / METADATA).is_file())
+            source, by_rows = Source(name, number, folder, threads, next(_loads)), (folder / METADATA).is_file()
+            loaded = LoadedModel(name, number, session, signatures, source, by_rows)
             _warm_up(loaded, folder / WARM_UP)
     except RequestError as error:
         session.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapeline.serving.models_config import ModelConfig, changed_models, parse
-from tapeline.serving.servers.loaded_model import LoadedModel, load
+from tapeline.serving.servers.loaded_model import LoadedModel, Source, find, load
 from tapeline.serving.servers.request_error import RequestError
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,7 @@ class Manager:
             RequestError: it is not live.
         """
         with self._lock:
-            live = self._live.get(name, {})
-            loaded = live.get(max(live) if number is None and live else number or 0)
-            if loaded is None:
-                servable = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-                raise RequestError("NOT_FOUND", f"Servable not found for request: {servable}")
+            loaded = find(self._live, name, number)
             loaded.requests_in_flight += 1
         try:
             yield loaded
@@ -71,6 +67,15 @@ class Manager:
             with self._lock:
                 loaded.requests_in_flight -= 1
             self._close_if_idle(loaded)
+
+    def sources(self) -> dict[str, dict[int, Source]]:
+        """Where the live versions came from, by name and number."""
+        with self._lock:
+            live = {name: dict(numbers) for name, numbers in self._live.items()}
+        return {
+            name: {number: loaded.source for number, loaded in numbers.items() if loaded.source}
+            for name, numbers in live.items()
+        }
 
     def statuses(self, name: str, number: int | None = None) -> dict[int, VersionStatus]:
         """The status of one version of a model, or of all its versions, the latest first.

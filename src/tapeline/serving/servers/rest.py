@@ -14,9 +14,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from tapeline.serving.servers import converter, event_loop, grpc_api, json_format
+from tapeline.serving.servers import event_loop, grpc_api, json_format, worker
 from tapeline.serving.servers.connections import HttpServer, error_body
-from tapeline.serving.servers.loaded_model import LoadedModel
 from tapeline.serving.servers.manager import Manager
 from tapeline.serving.servers.monitoring import Monitoring
 from tapeline.serving.servers.request_error import RequestError
@@ -92,25 +91,25 @@ class RestServer:
             return web.Response(text=self._monitoring.page())
         match = _PREDICT.fullmatch(path) if request.method == "POST" else None
         name = unquote(match[1]) if match else ""
-        code, text, close = "OK", "", False
+        code, body, close = "OK", b"", False
         try:
-            text = await self._predict(name, match, request) if match else self._get(request.method, path)
+            body = await self._predict(name, match, request) if match else self._get(request.method, path).encode()
         except RequestError as error:
-            code, text = error.code, error_body(error.message)
+            code, body = error.code, error_body(error.message).encode()
             close = not request.content.is_eof()  # the rest of the body is not read
         except (asyncio.CancelledError, ConnectionError):
             code = "CANCELLED"
             raise
         except Exception:
             log.exception("unexpected error in a REST request")
-            code, text = "INTERNAL", error_body("internal error; see the server's log")
+            code, body = "INTERNAL", error_body("internal error; see the server's log").encode()
         finally:
             if match and self._manager.knows(name):
                 self._monitoring.record(name, "REST", code, time.perf_counter() - start)
         status = 200 if code == "OK" else CODES.get(code, 400)
         if status != 200 and not path.lower().startswith("/v1/"):
             status = 404
-        response = web.Response(status=status, text=text, content_type="application/json")
+        response = web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
         if close:
             response.force_close()
         return response
@@ -120,26 +119,20 @@ class RestServer:
             raise RequestError("INVALID_ARGUMENT", f"Malformed request: {method} {path}")
         return self._status_or_metadata(unquote(match[1]), match)
 
-    async def _predict(self, name: str, match: re.Match[str], request: web.BaseRequest) -> str:
+    async def _predict(self, name: str, match: re.Match[str], request: web.BaseRequest) -> bytes:
         if match[4].lower() != "predict":
             raise RequestError("UNIMPLEMENTED", f"only predict is served; {match[4].lower()} is not")
         number = _number(match)
         with Reservation(self._work) as reservation:
             body = await self._body(request, reservation)
+            if reservation.large:
+                return await self._work.answer(worker.answer_json, self._manager.sources(), name, number, body)
             with self._manager.acquire(name, number) as loaded:
-                if reservation.large:
-                    return await self._predict_large(loaded, body)
                 signature, columns, inputs = json_format.decode(body, loaded.dtypes, DEFAULT)
-                return await self._encode(loaded.predict(signature, inputs), columns)
-
-    async def _predict_large(self, loaded: LoadedModel, body: bytes) -> str:
-        signature, columns, inputs = await converter.call(json_format.decode, body, loaded.dtypes, DEFAULT)
-        return await self._encode(await self._work.run(loaded.predict, signature, inputs), columns)
-
-    async def _encode(self, outputs: dict[str, Any], columns: bool) -> str:
+                outputs = loaded.predict(signature, inputs)
         if sum(array.size for array in outputs.values()) * 8 <= SMALL_REQUEST_BYTES:
             return json_format.encode(outputs, columns)
-        return await converter.call(json_format.encode, outputs, columns)
+        return await self._work.answer(json_format.encode, outputs, columns)
 
     async def _body(self, request: web.BaseRequest, reservation: Reservation) -> bytes:
         """The body of a request, as JSON.
@@ -168,7 +161,7 @@ class RestServer:
             raise RequestError("INVALID_ARGUMENT", problem) from None
         body = b"".join(parts)
         if encoding == "gzip":
-            body = await self._work.run(_unpacked, body)
+            body = await self._work.unpack(_unpacked, body)
             reservation.grow(max(0, len(body) - reservation.bytes))
         return body
 

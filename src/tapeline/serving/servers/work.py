@@ -1,4 +1,4 @@
-"""Large requests: how many at once, in which threads, and what happens when the client gives up."""
+"""Large requests: how many at once, and what happens when the client gives up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tapeline.serving.servers import worker
 from tapeline.serving.servers.request_error import RequestError
 
 T = TypeVar("T")
@@ -26,21 +27,25 @@ class Work:
     def __init__(self) -> None:
         self.requests = 0
         self.bytes = 0
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="unpack")
+        self._turn = asyncio.Semaphore()
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of a function that runs in a thread.
+    async def unpack(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of a function that runs in a thread, without the interpreter's lock."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-        When the client gives up: a function that waits is not started; one that runs is waited for, since it uses a
-        model that must not be unloaded meanwhile.
+    async def answer(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of a function of a module that runs in the second process, one after the other.
+
+        When the client gives up: a function that waits is not started; one that runs is waited for.
         """
-        job = self._threads.submit(function, *arguments)
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            if not job.cancel():
-                await asyncio.wait({asyncio.ensure_future(asyncio.wrap_future(job))})
-            raise
+        async with self._turn:
+            job = asyncio.ensure_future(worker.call(function, *arguments))
+            try:
+                return await asyncio.shield(job)
+            except asyncio.CancelledError:
+                await asyncio.wait({job})
+                raise
 
     def close(self) -> None:
         """End the threads."""

@@ -198,7 +198,8 @@ class Store:
         """Copy a servable into the store under the next number and verify it; or the version that it is already.
 
         Raises:
-            Refused: the copy does not load, or the store has a model whose name differs in upper and lower case only.
+            Refused: the copy does not load, there is too little disk space for it, or the store has a model whose name
+                differs in upper and lower case only.
             RolledBack: this model was rolled back.
         """
         model_version = saved_model.read_metadata(model)["model_version"]
@@ -216,6 +217,8 @@ class Store:
         self._refuse_twin()
 
         def build(folder: Path) -> None:
+            needed = files.size([model, metrics])
+            files.require_space(folder.parent, needed, str(model), "serving.store=/data/store")
             files.copy_folder(model, folder)
             shutil.copyfile(metrics, folder / METRICS)
             saved_model.verify(folder)
