@@ -170,8 +170,12 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: the value contains NaN or infinity.
     """
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as `write_json` writes it."""
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def copy_folder(source: Path, target: Path) -> None:

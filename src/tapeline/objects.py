@@ -1,4 +1,4 @@
-"""Read one object of an object storage together with its ETag, and write it with a conditional put.
+"""Objects below a URL: read one together with its ETag, and write it with a conditional put.
 
 A conditional put replaces an object only where it still has the ETag that was read. S3 has the headers If-Match and
 If-None-Match: * for it. Google Cloud Storage has the parameter ifGenerationMatch: there, what this module calls the
@@ -8,11 +8,19 @@ ETag is the generation. fsspec supports neither (only `create`), so each storage
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import quote
+
+from tapeline import files
+from tapeline.errors import Refused, refuse
 
 NO_ETAG = ""
 """The ETag of an object that does not exist."""
@@ -20,6 +28,10 @@ NO_ETAG = ""
 
 class PreconditionFailed(Exception):
     """The object has another ETag than the conditional put requires."""
+
+
+class AccessDenied(Refused):
+    """The credentials may not do this."""
 
 
 class NoSuchBucket(Exception):
@@ -144,3 +156,178 @@ DRIVERS = {
     "memory": Driver("", {}, _read_memory, _put_memory, ""),
 }
 """By the URL's scheme. `memory` is for tests; its objects are lost when the process ends."""
+
+
+def _read_file(fs: Any, path: str) -> tuple[bytes, str]:
+    content = Path(path).read_bytes()
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def _put_file(fs: Any, path: str, content: bytes, etag: str) -> str:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with files.locked(target.with_name(f".{target.name}.lock"), seconds=60, what=str(target)):
+        if (_read_file(fs, path)[1] if target.exists() else NO_ETAG) != etag:
+            raise PreconditionFailed(path)
+        files.write_bytes(target, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+FOLDER = Driver("", {"auto_mkdir": True}, _read_file, _put_file, "change the permissions of the folder")
+"""A folder that several machines mount, as file:///folder; its file system must have locks."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object in a listing."""
+
+    size: int
+    modified: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects below a URL."""
+
+    url: str
+    driver: Driver
+    fs: Any
+    """fsspec's file system."""
+    root: str
+    """The URL without its scheme: bucket/prefix."""
+    key: str = "serving.store"
+    """The key of the configuration that has the URL, for messages."""
+
+    @classmethod
+    def from_url(
+        cls, url: str, key: str = "serving.store", more: Mapping[str, Any] | None = None, folder: bool = False
+    ) -> Self:
+        """The objects below a URL; this sends no request yet.
+
+        Args:
+            url: s3://bucket/prefix, for example.
+            key: of the configuration.
+            more: arguments of fsspec.filesystem beside the driver's.
+            folder: whether file:///folder is a URL too.
+
+        Raises:
+            Refused: the scheme is not supported, or its driver is not installed.
+        """
+        scheme, _, path = url.partition("://")
+        path = path.strip("/")
+        drivers = {**DRIVERS, "file": FOLDER} if folder else DRIVERS
+        if scheme not in drivers or not path:
+            what = "a cache" if folder else "a store"
+            raise refuse(
+                url, f"is not the location of {what}", "write a folder, s3://bucket/prefix or gs://bucket/prefix"
+            )
+        driver = drivers[scheme]
+        try:
+            import fsspec
+
+            filesystem = fsspec.filesystem(scheme, **driver.options, **(more or {}))
+        except ImportError:
+            fix = f"pip install 'tapeline[{driver.extra}]'" if driver.extra else "pip install fsspec"
+            raise refuse(url, "the driver of this object storage is not installed", fix) from None
+        # They log every attempt with its traceback; the user gets one sentence about the last one.
+        for module in ("s3fs", "gcsfs"):
+            logging.getLogger(module).setLevel(logging.CRITICAL)
+        root = f"/{path}" if scheme in ("memory", "file") else path
+        return cls(f"{scheme}://{root if scheme == 'file' else path}", driver, filesystem, root, key)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        """Raise Refused for the errors of the drivers, but FileNotFoundError and PreconditionFailed unchanged."""
+        try:
+            yield
+        except (PreconditionFailed, FileNotFoundError):
+            raise
+        except NoSuchBucket as error:
+            fix = f"create it, or set another {self.key}=s3://BUCKET/PREFIX"
+            raise refuse(self.url, f"the bucket {error} does not exist", fix) from None
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"):
+                raise refuse(self.url, "the environment has no credentials", self.driver.credentials) from None
+            if isinstance(error, PermissionError) or "Forbidden" in reason:
+                findings = refuse(self.url, f"access is denied ({reason})", self.driver.credentials).findings
+                raise AccessDenied(*findings) from None
+            fix = "check the URL, the network and the credentials"
+            raise refuse(self.url, f"the request failed ({reason})", fix) from None
+
+    def read(self, path: str) -> tuple[bytes, str]:
+        """The content of an object and its ETag.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            Refused: the request failed.
+        """
+        with self.translated_errors():
+            return self.driver.read(self.fs, f"{self.root}/{path}")
+
+    def put_once(self, path: str, content: bytes, etag: str) -> str:
+        """Write an object that has this ETag; return the new one.
+
+        Raises:
+            PreconditionFailed: it has another one.
+            Refused: the request failed; AccessDenied: for want of rights.
+        """
+        with self.translated_errors():
+            return self.driver.put(self.fs, f"{self.root}/{path}", content, etag)
+
+    def put_file(self, source: Path, path: str) -> None:
+        """Write an object from a file, without a condition."""
+        with self.translated_errors():
+            self.fs.put_file(str(source), f"{self.root}/{path}")
+
+    def get_file(self, path: str, target: Path) -> None:
+        """Write a file from an object; raises FileNotFoundError where there is none."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.translated_errors():
+            self.fs.get_file(f"{self.root}/{path}", str(target))
+
+    def found(self, prefix: str = "") -> dict[str, Found]:
+        """All objects below a prefix that ends at a slash, by their path below the URL."""
+        start = f"{self.root}/{prefix}".rstrip("/")
+        with self.translated_errors():
+            try:
+                listed = self.fs.find(start, detail=True)
+            except FileNotFoundError:
+                return {}
+        cut = len(self.root) + 1
+        return {path[cut:]: Found(int(each["size"]), _modified(each)) for path, each in listed.items()}
+
+    def remove_all(self, paths: Iterable[str]) -> None:
+        """Delete objects, in this order; one that does not exist is no mistake."""
+        for path in paths:
+            with suppress(FileNotFoundError), self.translated_errors():
+                self.fs.rm_file(f"{self.root}/{path}")
+
+
+def _modified(listed: Mapping[str, Any]) -> float:
+    """The time of the last change in a listing; each file system has its own name for it."""
+    value = next((listed[name] for name in ("LastModified", "updated", "mtime", "created") if listed.get(name)), 0.0)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return value.timestamp() if isinstance(value, datetime) else float(value)
+
+
+def s3_options(prefix: str) -> dict[str, Any]:
+    """Arguments of s3fs from variables of the environment whose names begin with a prefix; none without a key."""
+    found = {name: os.environ.get(f"{prefix}{name}") for name in S3_KEYS}
+    if not found["AWS_ACCESS_KEY_ID"]:
+        return {}
+    place = {"endpoint_url": found["AWS_ENDPOINT_URL"], "region_name": found["AWS_DEFAULT_REGION"]}
+    return {
+        "key": found["AWS_ACCESS_KEY_ID"],
+        "secret": found["AWS_SECRET_ACCESS_KEY"],
+        "client_kwargs": {name: value for name, value in place.items() if value},
+    }
+
+
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+"""Variables of the environment that the driver of S3 reads; also the keys of a Secret for object storage."""

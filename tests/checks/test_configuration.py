@@ -38,6 +38,9 @@ TYPED: list[Planted] = [
     Planted("configuration.search_fits_the_model", "target=argo",
             ["model=lightgbm", "tune=optuna", "tune.block=1w"],
             "tune.block=1w: is not read, since tune.rows=null; set tune.rows too"),
+    Planted("cluster.secrets_are_used", "target=argo", ["target.cache_secret=keys"],
+            "target.cache_secret=keys: is not read, since target.cache=.tapeline/cache; "
+            "set target.cache=s3://..., or remove it"),
     Planted("cluster.secrets_are_used", "target=tfjob", ["target.store_read_secret=keys"],
             "target.store_read_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or remove it"),
     Planted("configuration.family_uses_weights", "target=argo",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tapeline
-from tapeline.pipeline import cache
+from tapeline.pipeline import cache_key
 
 Weights = dict[str, dict[str, str]]
 
@@ -47,7 +47,8 @@ def probe(fitted: Path, sonames: list[str]) -> dict[str, Any]:
             "cuda_compute_capabilities"
         ],
         "compiler": [(cuda / name).exists() for name in ("bin/ptxas", "nvvm/libdevice/libdevice.10.bc")],
-        "environment": cache.environment(),
+        "source": cache_key.digest_of_source(),
+        "processor": cache_key.instruction_set(),
         "fitted": json.loads((fitted / "fitted.json").read_text()),
         "weights": weights(fitted),
     }

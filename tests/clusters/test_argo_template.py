@@ -23,6 +23,7 @@ TYPED = [
     ("target=argo", "target.granularity=fused", "hw=gpu", "target.pull_secret=registry"),
     ("target=argo", "serving.store=s3://bucket/models", "target.store_secret=keys", "target.data_secret=more"),
     ("target=argo", "dataset.source=csv", "dataset.path=/data/closes.csv", "model=lightgbm"),
+    ("target=argo", "target.cache=s3://bucket/cache", "target.cache_secret=keys", "target.granularity=fused"),
 ]
 
 

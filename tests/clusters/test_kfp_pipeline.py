@@ -23,6 +23,7 @@ CASES = [
     *([f"experiment={name}", f"hw={hw}"] for name in conf.options("experiment") for hw in ("cpu", "gpu")),
     ["dataset.source=csv", "dataset.path=s3://b/c.csv", "serving.store=s3://b/models", "target.store_secret=keys",
      "target.data_secret=keys", "target.pull_secret=registry"],
+    ["target.cache=s3://b/cache", "target.cache_secret=keys"],
 ]  # fmt: skip
 
 

@@ -202,3 +202,23 @@ def test_only_the_step_that_writes_the_store_has_its_key(fused: bool) -> None:
     tasks = _plan(*typed, fused=fused).tasks
     given = {task.name: {secret.name for secret in task.secrets} for task in tasks if task.secrets}
     assert given == ({"run": {"reads"}, "publish": {"writes"}} if fused else {"gate": {"reads"}, "publish": {"writes"}})
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_each_pod_whose_result_can_be_shared_has_the_cache_and_its_keys(fused: bool) -> None:
+    typed = ["target=argo", "target.cache=s3://b/c", "target.cache_secret=keys", "target.cache_trust=all"]
+    for task in _plan(*typed, fused=fused).tasks:
+        shares = any(step.world != "fresh" for step in task.steps)
+        assert ("target.cache=s3://b/c" in task.overrides) == ("target.cache_trust=all" in task.overrides) == shares
+        assert [(each.name, each.prefix) for each in task.secrets] == ([("keys", "TAPELINE_CACHE_")] if shares else [])
+
+
+def test_a_cache_on_a_claim_is_mounted_where_it_is_used() -> None:
+    tasks = _plan("target=argo", "target.cache=/cache/prices", "target.cache_claim=shared").tasks
+    mounted = {task.name for task in tasks if any(each.claim == "shared" for each in task.mounts)}
+    assert mounted == {task.name for task in tasks if "target.cache=file:///cache/prices" in task.overrides}
+    assert mounted == {"ingest", "features", "train", "export", "evaluate", "report"}
+
+
+def test_a_cache_on_the_laptop_is_not_the_pods() -> None:
+    assert not [word for task in _plan("target=argo").tasks for word in task.overrides if "target." in word]

@@ -50,8 +50,15 @@ PARTS = {
         ("tests/serving/test_store.py", "tests/serving/test_sync.py", "tests/serving/test_object_storage.py"),
     ),
     "cache": Part(
-        ("pipeline/cache.py",),
-        ("tests/commands/test_cache.py", "tests/pipeline/test_run_locally.py", "tests/commands/test_runs.py"),
+        ("pipeline/cache.py", "pipeline/cache_key.py", "pipeline/shared_cache.py"),
+        (
+            *(
+                "tests/pipeline/test_shared_cache.py",
+                "tests/pipeline/test_cache_key.py",
+                "tests/commands/test_cache.py",
+            ),
+            *("tests/pipeline/test_run_locally.py", "tests/commands/test_runs.py"),
+        ),
     ),
     "overrides": Part(
         ("config/overrides.py",), ("tests/test_config.py", "tests/test_cli.py", "tests/clusters/test_built.py")

@@ -18,7 +18,7 @@ import pytest
 from tapeline import files, lookup
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
-from tapeline.pipeline import cache
+from tapeline.pipeline import cache, cache_key
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.graph import STEPS, Step, pipeline
 from tapeline.steps import train
@@ -100,13 +100,13 @@ def test_a_change_of_our_source_makes_steps_run_again_if_it_can_matter(
 ) -> None:
     package = tmp_path / "src" / "tapeline"
     shutil.copytree(ROOT / "src" / "tapeline", package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(cache, "__file__", str(package / "pipeline" / "cache.py"))
+    monkeypatch.setattr(cache_key, "__file__", str(package / "pipeline" / "cache_key.py"))
     config = lookup.configure(SMALL)
     report = next(step for step in pipeline(config) if step.name == "report")
 
-    def parts() -> cache.Parts | None:
-        cache.environment.cache_clear()
-        return cache.parts(report, config, dict.fromkeys(report.inputs, "digest"))
+    def parts() -> cache_key.Parts | None:
+        cache_key.digest_of_source.cache_clear()
+        return cache_key.parts(report, config, dict.fromkeys(report.inputs, "digest"))
 
     try:
         before = parts()
@@ -114,7 +114,7 @@ def test_a_change_of_our_source_makes_steps_run_again_if_it_can_matter(
             text.write("\n")
         assert (parts() != before) == matters
     finally:
-        cache.environment.cache_clear()
+        cache_key.digest_of_source.cache_clear()
 
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tapeline: Tapeline, folder: Path, ran: Ran) -> None:

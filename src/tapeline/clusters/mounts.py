@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tapeline.config import compose as conf
 from tapeline.config.schema import Cluster, Config
 
-MODELS, DATA = "/models", "/data"
+MODELS, DATA, CACHE = "/models", "/data", "/cache"
 """Mount paths of the volume claims, the same in every pod."""
 
 
@@ -21,7 +21,7 @@ class Mount:
     read_only: bool
 
 
-def mounts(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Mount]:
+def mounts(config: Config, target: Cluster, *, fetches: bool, store: set[str], cached: bool) -> Iterable[Mount]:
     """The claims of a task.
 
     Args:
@@ -29,12 +29,22 @@ def mounts(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -
         target: names the claims.
         fetches: whether a step of the task reads data from outside.
         store: "read" and "write", as far as its steps do that in the store.
+        cached: whether a step of the task may take its result from the shared cache, or add it there.
     """
     if store and under(MODELS, store_of(config)):
         yield Mount(target.models_claim, MODELS, read_only="write" not in store)
     keys = conf.flat(conf.plain(config)["dataset"], "dataset")
     if fetches and any(on_data(key, value) for key, value in keys.items()):
         yield Mount(target.data_claim, DATA, read_only=True)
+    if cached and under(CACHE, target.cache):
+        yield Mount(target.cache_claim, CACHE, read_only=False)
+
+
+def shared_cache(target: Cluster) -> str | None:
+    """The URL of the cache that the pods of steps share; None where `target.cache` is a folder of this machine."""
+    if under(CACHE, target.cache):
+        return f"file://{target.cache}"
+    return target.cache if "://" in target.cache else None
 
 
 def store_of(config: Config) -> str:

@@ -13,17 +13,16 @@ from fnmatch import fnmatch
 from typing import Any
 
 from tapeline.clusters import built
-from tapeline.clusters.mounts import MODELS, Mount, mounts, on_data, store_of, under
+from tapeline.clusters.mounts import MODELS, Mount, mounts, on_data, shared_cache, store_of, under
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import GROUPS, module, source
+from tapeline.objects import S3_KEYS
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
-
-S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
-"""Keys of a Secret for object storage: environment variables that the drivers read."""
+from tapeline.pipeline.shared_cache import PREFIX
 
 SUBMITTED = "--submitted"
 """In a step's arguments, the flag before the parameters of a submitted run."""
@@ -45,10 +44,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Secret:
-    """Keys of a Secret that become environment variables of the same names; all are optional."""
+    """Keys of a Secret that become environment variables of the same names, behind a prefix; all are optional."""
 
     name: str
     keys: tuple[str, ...]
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -285,6 +285,9 @@ def _task(
     ]
     if store:
         own.append(f"serving.store={conf.plain(config)['serving']['store']}")
+    cached = any(step.world != "fresh" for step in steps) and (where := shared_cache(target))
+    if cached:
+        own += [f"target.cache={where}", f"target.cache_trust={target.cache_trust}"]
     takes = tuple(each for each in parameters if each.key.partition(".")[0] in reads)
     return Task(
         steps=steps,
@@ -296,8 +299,11 @@ def _task(
         limits=config.hw.limits if trains else target.limits,
         accelerator=config.hw.accelerator if trains else None,
         account=target.publisher if "write" in store else target.runner,
-        mounts=tuple(mounts(config, target, fetches=fetches, store=store)),
-        secrets=tuple(_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads)),
+        mounts=tuple(mounts(config, target, fetches=fetches, store=store, cached=bool(cached))),
+        secrets=(
+            *_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads),
+            *([Secret(target.cache_secret, S3_KEYS, PREFIX)] if cached and target.cache_secret else ()),
+        ),
         cached=all(_cached(step, config) for step in steps),
     )
 

@@ -107,7 +107,10 @@ def _resources(task: Task) -> Object:
 
 def _secrets(task: Task) -> list[Object]:
     return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": True}}}
+        {
+            "name": f"{secret.prefix}{key}",
+            "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": True}},
+        }
         for secret in task.secrets
         for key in secret.keys
     ]

@@ -28,7 +28,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     from tapeline.checks import configured
     from tapeline.config import local
     from tapeline.console import LOG, logged
-    from tapeline.pipeline import run_locally
+    from tapeline.pipeline import cache, run_locally, shared_cache
     from tapeline.pipeline.graph import PROFILE, pipeline, until
     from tapeline.report import data_page
 
@@ -36,11 +36,11 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     config = configured(overrides)
     dataset = config.dataset
     path = Path("explore") / f"{dataset.name}_{dataset.source}.html"
-    with files.scratch(Path(config.target.cache), "explore") as folder, logged():
+    with files.scratch(cache.local_folder(config.target.cache), "explore") as folder, logged():
         run_locally.begin(folder, config, datetime.now(UTC), overrides)
         if machine := local.files():
             LOG.info("with the overrides of %s", ", ".join(map(str, machine)))
-        progress = run_locally.Progress(folder)
+        progress = run_locally.Progress(folder, shared=shared_cache.connect(config.target))
         for step in until(PROFILE, pipeline(config)):
             run_locally.take(step, config, progress)
         html = data_page(files.read_json(progress.artifacts[PROFILE.name]))

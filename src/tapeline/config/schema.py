@@ -268,6 +268,9 @@ class Target(Section):
     name: str
     runs: str
     cache: str
+    """A folder, or the URL of a cache that laptop and cluster share."""
+    cache_trust: Literal["all", "data"] = "all"
+    """data: take only ingest and features from a shared cache."""
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
@@ -293,6 +296,9 @@ class Cluster(Target):
     store_read_secret: Name | None
     """Of the steps that only read the store; null: `store_secret`."""
     data_secret: Name | None
+    cache_secret: Name | None
+    """Of the steps that use a shared cache in object storage, for its keys alone."""
+    cache_claim: Name
     retries: Annotated[int, Field(ge=0)]
     backoff_seconds: Annotated[int, Field(ge=1)]
     deadline_seconds: Annotated[int, Field(ge=1)]

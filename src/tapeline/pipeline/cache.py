@@ -1,36 +1,29 @@
 """The cache of finished steps: `<cache>/<step>/<key>/` has the artifacts of a step and entry.json.
 
-An entry appears by one rename when it is complete, and is read-only. The key is the digest of what
-the step could have seen, part by part, so that a miss can be explained.
+An entry appears by one rename when it is complete, and is read-only. cache_key.py makes its key.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import platform
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from tapeline import files
-from tapeline.config import compose as conf
-from tapeline.config.schema import Config
-from tapeline.pipeline.execution import view
+from tapeline.pipeline.cache_key import Parts, explained
 from tapeline.pipeline.graph import Artifact, Parameters, Step
 
-Parts = dict[str, Any]
-"""Flat: {"model.steps": 30000, "input table": digest, "tapeline's source": digest, ...}."""
 LEFT_SECONDS = 86_400
 LOCK, RUNS = ".lock", ".runs"
 """In the cache: a lock, shared by runs that name entries and exclusive to remove some; links to folders of runs."""
 STUDIES = "studies"
 """In the cache: folders of unfinished work, that other values of some keys take up."""
+OBJECTS, MOST_OBJECTS = "objects.json", 10_000
+"""In the cache: digests of objects outside, by URL and ETag, and how many of them at most."""
 RECORD = "run.json"
 """In a run folder: what ran, its state, and the cache entries that it names."""
 
@@ -44,70 +37,6 @@ class Entry:
     """By artifact."""
     parameters: Parameters
     seconds: float
-
-
-def parts(step: Step, config: Config, inputs: Mapping[str, str]) -> Parts | None:
-    """Everything that a step's result depends on; None if that is not known before it runs.
-
-    Args:
-        inputs: the digest of each artifact that the step takes.
-    """
-    if step.world == "fresh":
-        return None
-    seen: Parts = {}
-    if step.world == "watched":
-        outside = step.module().seen(view(config, step.view))
-        if outside is None:
-            return None
-        seen = {"data outside": outside}
-    return {
-        **_values(step, config),
-        **{f"input {name}": digest for name, digest in inputs.items()},
-        **seen,
-        **environment(),
-    }
-
-
-def _values(step: Step, config: Config) -> Parts:
-    """Values of the keys that the step reads; a digest stands for a value of the environment."""
-    used = conf.flat(conf.plain(view(config, step.view), places=False))
-    written = conf.values_of(config, step.reads)
-    return {
-        key: value if written.get(key) == value else f"{written.get(key)}: {files.digest(value)[:12]}"
-        for key, value in used.items()
-    }
-
-
-@cache
-def environment() -> dict[str, str]:
-    """The part that all steps share: tapeline's source, the lock file, Python and the processor."""
-    package = Path(__file__).parents[1]
-    files_of_ours = [[str(path.relative_to(package)), files.digest_path(path)] for path in source()]
-    lock = conf.root() / "requirements.lock"
-    return {
-        "tapeline's source": files.digest(files_of_ours),
-        "requirements.lock": files.digest_path(lock) if lock.is_file() else "none",
-        "Python": platform.python_version(),
-        "processor": files.digest(platform.machine(), sys.platform, _instruction_set()),
-    }
-
-
-def source() -> list[Path]:
-    """Our source, templates and tables of facts included, but what only decides where a graph runs."""
-    package, rooms = Path(__file__).parents[1], {"cli", "commands", "checks", "clusters"}
-    here = {f"pipeline/{name}.py" for name in ("run_locally", "cache", "run_folder")}
-    known = (path for path in package.rglob("*") if path.suffix in (".py", ".html", ".json"))
-    inside = ((path, path.relative_to(package)) for path in known)
-    return sorted(path for path, name in inside if name.parts[0] not in rooms and name.as_posix() not in here)
-
-
-def _instruction_set() -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return [platform.processor()]
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return sorted(flags.partition(":")[2].split())
 
 
 def claim(root: Path, step: Step, wanted: Parts, run: Path) -> None:
@@ -271,20 +200,44 @@ def make(root: Path, step: Step, wanted: Parts, build: Callable[[dict[str, Path]
     return Entry(folder, digests, parameters, seconds)
 
 
-def why(root: Path, step: Step, wanted: Parts) -> list[str]:
-    """The parts of the key that differ from the most similar entry; empty if the step never ran."""
-    known = []
+def why(known: Iterable[tuple[Parts, float]], wanted: Parts) -> list[str]:
+    """The parts of the key that differ from the most similar entry; empty if the step never ran.
+
+    Args:
+        known: the parts of each entry of the step, and its age in seconds.
+        wanted: the parts of the one that is missing.
+    """
+    differing = list[tuple[int, float, list[str]]]()
+    for old, age in known:
+        changed = [part for part in {**old, **wanted} if old.get(part) != wanted.get(part)]
+        differing.append((len(changed), age, [explained(part, old, wanted) for part in changed]))
+    return min(differing)[2] if differing else []
+
+
+def entries_of(root: Path, step: Step) -> Iterator[tuple[Parts, float]]:
+    """The parts of each entry of a step, and its age in seconds."""
     for path in (root / step.name).glob("*/entry.json"):
         try:
-            old = files.read_json(path)["parts"]
+            yield files.read_json(path)["parts"], _age(path.parent)
         except (OSError, ValueError, KeyError):
             continue
-        changed = [part for part in {**old, **wanted} if old.get(part) != wanted.get(part)]
-        known.append((len(changed), -path.parent.stat().st_mtime, [_say(part, old, wanted) for part in changed]))
-    return min(known)[2] if known else []
 
 
-def _say(part: str, old: Parts, new: Parts) -> str:
-    if part.startswith("input ") or part in environment() or part == "data outside":
-        return part
-    return f"{part} {old.get(part)} -> {new.get(part)}"
+def local_folder(location: str) -> Path:
+    """The folder of the cache on this machine: `target.cache`, or the one beside a shared cache at a URL."""
+    return Path(".tapeline/cache" if "://" in location else location)
+
+
+class Known(dict[str, str]):
+    """Digests of objects in object storages, by URL and ETag, as far as this machine computed them."""
+
+    def __init__(self, root: Path) -> None:
+        """Read them from the cache; a damaged file is as none."""
+        self.path = root / OBJECTS
+        with suppress(OSError, ValueError, TypeError):
+            super().__init__(files.read_json(self.path))
+
+    def __setitem__(self, key: str, value: str) -> None:
+        """Write one, and let the oldest go where there are too many."""
+        super().__setitem__(key, value)
+        files.write_json(self.path, dict(list(self.items())[-MOST_OBJECTS:]))

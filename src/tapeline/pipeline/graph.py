@@ -77,6 +77,11 @@ class Step:
         """Names of all artifacts that it takes."""
         return tuple(name.removesuffix("?") for name in self.takes)
 
+    @property
+    def data(self) -> bool:
+        """Whether all that it makes is data: no model, and nothing that was computed with one."""
+        return all(made.kind == "data" for made in self.makes)
+
     def module(self) -> ModuleType:
         """The step's program."""
         return importlib.import_module(f"{self.package}.{self.name}")

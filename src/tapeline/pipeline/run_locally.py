@@ -24,7 +24,7 @@ from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
 from tapeline.errors import Refused
-from tapeline.pipeline import cache, mlflow_runs
+from tapeline.pipeline import cache, cache_key, mlflow_runs, shared_cache
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
@@ -50,6 +50,8 @@ class Progress:
     parameters: Parameters = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     """The record of each step for run.json."""
+    shared: shared_cache.Shared | None = None
+    """The cache at a URL, if `target.cache` is one."""
 
 
 def run(
@@ -81,7 +83,7 @@ def run(
             files.write_bytes(folder / "config.yaml", _yaml(conf.plain(config)))
             begin(folder, config, started, overrides, machine)
             _say_what_it_is(config, machine)
-            progress = Progress(folder)
+            progress = Progress(folder, shared=shared_cache.connect(config.target))
             for step in pipeline(config):
                 take(step, config, progress, why=why, publish=publish)
             finish(config, progress, started)
@@ -157,14 +159,16 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         return _note(step, progress, "skipped", f"{step.when} is {progress.parameters.get(step.when)}")
     if step.store == "write" and not publish:
         return _note(step, progress, "skipped", "publish=false")
-    wanted = cache.parts(step, config, _taken(step, progress.digests))
-    root = Path(config.target.cache)
+    root, shared = cache.local_folder(config.target.cache), progress.shared
+    wanted = cache_key.parts(step, config, _taken(step, progress.digests), _known(root, shared))
     if wanted is not None:
         cache.claim(root, step, wanted, progress.folder)
     if wanted is not None and (entry := cache.find(root, step, wanted)):
         return _settle(step, progress, entry, "cached")
+    if wanted is not None and shared and (entry := _shared(root, shared, step, wanted)):
+        return _settle(step, progress, entry, "cached")
     if why and wanted is not None:
-        changed = cache.why(root, step, wanted)
+        changed = cache.why([*cache.entries_of(root, step), *(shared.entries_of(step) if shared else ())], wanted)
         LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
 
     work = cache.unfinished(root, step, wanted, progress.folder) if wanted is not None and step.resumes else None
@@ -176,13 +180,38 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
         return parameters, time.perf_counter() - begun
 
     if wanted is not None:
-        return _settle(step, progress, cache.make(root, step, wanted, build), "ran")
+        entry = cache.make(root, step, wanted, build)
+        if shared:
+            made = {each.name: entry.folder / each.file for each in step.makes if each.name in entry.digests}
+            shared.offer(step, wanted, made, entry.parameters, entry.seconds)
+        return _settle(step, progress, entry, "ran")
     with files.scratch(progress.folder, step.name) as scratch:
         parameters, seconds = build({made.name: scratch / made.file for made in step.makes})
         digests = cache.digests_of(step, scratch)
         for made in (each for each in step.makes if each.name in digests):
             os.replace(scratch / made.file, progress.folder / made.file)
     return _settle(step, progress, cache.Entry(progress.folder, digests, parameters, seconds), "ran")
+
+
+def _known(root: Path, shared: shared_cache.Shared | None) -> dict[str, str]:
+    """Digests of objects in object storages that are known, by URL and ETag."""
+    here = cache.Known(root)
+    return shared.known(here) if shared else here
+
+
+def _shared(root: Path, shared: shared_cache.Shared, step: Step, wanted: cache_key.Parts) -> cache.Entry | None:
+    """The entry for these parts from the shared cache, copied to the cache of this machine."""
+    with files.scratch(root / step.name, "shared") as scratch:
+        found = shared.fetch(step, wanted, scratch)
+        if not found:
+            return None
+
+        def move(outputs: dict[str, Path]) -> tuple[Parameters, float]:
+            for each in (made for made in step.makes if made.name in found.digests):
+                os.replace(scratch / each.file, outputs[each.name])
+            return found.parameters, found.seconds
+
+        return cache.make(root, step, wanted, move)
 
 
 def _about(step: Step) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tapeline import files
 from tapeline.config.schema import Dataset
+from tapeline.datasets.sources import Known
 from tapeline.errors import Finding, Refused
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import observed, source
@@ -21,9 +22,14 @@ class Reads:
     dataset: Dataset
 
 
-def seen(config: Reads) -> str | None:
-    """A digest of what `run` would read, or None where only reading tells."""
-    return source(config.dataset).seen(config.dataset)
+def seen(config: Reads, known: Known | None = None) -> str | None:
+    """A digest of what `run` would read, or None where only reading tells.
+
+    Args:
+        config: what the step reads.
+        known: digests of objects in object storages, by URL and ETag; new ones are added.
+    """
+    return source(config.dataset).seen(config.dataset, known)
 
 
 def space(config: Reads) -> int:

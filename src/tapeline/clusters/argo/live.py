@@ -17,8 +17,8 @@ OVERLAYS = {
     "imagePullPolicy": ("target.pull_policy",),
     "imagePullSecrets": ("target.pull_secret",),
     "serviceAccountName": ("target.runner", "target.publisher"),
-    "claimName": ("target.models_claim", "target.data_claim"),
-    "secretKeyRef.name": ("target.store_secret", "target.data_secret"),
+    "claimName": ("target.models_claim", "target.data_claim", "target.cache_claim"),
+    "secretKeyRef.name": ("target.store_secret", "target.data_secret", "target.cache_secret"),
     "configMapKeyRef.name": ("target.semaphore",),
 }
 """Fields that Kustomize changes, and the keys of the configuration that set them."""

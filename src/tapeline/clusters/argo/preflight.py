@@ -43,8 +43,8 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 def _names(plan: Plan) -> dict[str | None, str]:
     """The key of the configuration that names an object."""
     claims, secrets = (
-        ("models_claim", "data_claim"),
-        ("store_secret", "store_read_secret", "data_secret", "pull_secret"),
+        ("models_claim", "data_claim", "cache_claim"),
+        ("store_secret", "store_read_secret", "data_secret", "cache_secret", "pull_secret"),
     )
     keys = (*claims, *secrets, "runner", "publisher", "executor", "semaphore")
     return {getattr(plan.target, key, None): f"target.{key}" for key in keys}

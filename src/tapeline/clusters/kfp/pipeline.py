@@ -169,7 +169,7 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
     for mount in task.mounts:
         k8s.mount_pvc(placed, mount.claim, mount.path)
     for secret in task.secrets:
-        k8s.use_secret_as_env(placed, secret.name, {key: key for key in secret.keys}, optional=True)
+        k8s.use_secret_as_env(placed, secret.name, {key: f"{secret.prefix}{key}" for key in secret.keys}, optional=True)
     k8s.set_image_pull_policy(placed, target.pull_policy)
     if target.pull_secret:
         k8s.set_image_pull_secrets(placed, [target.pull_secret])

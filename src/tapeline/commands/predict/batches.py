@@ -19,6 +19,7 @@ from tapeline.config.schema import Config
 from tapeline.datasets.sources import csv as text
 from tapeline.datasets.sources import fetch
 from tapeline.lookup import dataset as kind
+from tapeline.pipeline import cache
 from tapeline.serving import client
 from tapeline.serving.client import Endpoint, Response
 from tapeline.tables import writing
@@ -48,7 +49,7 @@ def of_raw(config: Config, path: Path) -> Iterator[Rows]:
         Refused: everything that is wrong with the file, by column and row.
     """
     module: Any = kind(config.dataset)
-    with files.scratch(Path(config.target.cache), "predict") as folder:
+    with files.scratch(cache.local_folder(config.target.cache), "predict") as folder:
         frame = text.scan(fetch.local(str(path), "rows", folder), str(path))
         writing.write(folder / "rows", *module.unlabelled(config.dataset, frame, str(path)))
         table = open_table(folder / "rows")

@@ -21,6 +21,7 @@ from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import dataset as kind
 from tapeline.lookup import signatures, source, spec
+from tapeline.pipeline import cache
 from tapeline.serving.signatures import DEFAULT, PREDICTORS
 from tapeline.tables import splits, writing
 from tapeline.tables.spec import Manifest, format_time
@@ -112,7 +113,7 @@ def chosen_rows(config: Config, options: Mapping[str, str], model: Served) -> Ro
     if chosen == ["rows"]:
         return from_file(Path(options["rows"]), model, missing=module.SPEC.missing_features)
     newest = getattr(module, "newest", module.table)
-    with files.scratch(Path(config.target.cache), "predict") as folder:
+    with files.scratch(cache.local_folder(config.target.cache), "predict") as folder:
         frame, origin = source(config.dataset).read(config.dataset, module.simulate, folder)
         raw: Any = module.ingest(config.dataset, frame, origin)
         if module.SPEC.partition:

@@ -29,7 +29,7 @@ def remove(options: Mapping[str, str], target: Target) -> None:
     Raises:
         Refused: no such run, a process is at work on it, or a key says nothing that can be done.
     """
-    folder, root = Path(target.runs), Path(target.cache)
+    folder, root = Path(target.runs), cache.local_folder(target.cache)
     known = past.runs(folder)
     going = _named(options["remove"], folder) if "remove" in options else _old(options, known, past.latest(folder))
     lines = [f"  {printable(run.name)}  {run.decision if run.metrics else run.problem}" for run in going]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tapeline.config.schema import Config
 from tapeline.console import LOG, logged
 from tapeline.errors import Finding, Refused
 from tapeline.lookup import configure
+from tapeline.pipeline import cache, cache_key, shared_cache
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import Parameters, Step, artifacts, present
 
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
     paths = {**call.inputs, **{name: path for name, path in call.optional.items() if path.exists()}}
-    parameters = Parameters()
+    parameters, shared = Parameters(), shared_cache.connect(config.target)
     with logged(), ExitStack() as stack:
         unnamed = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for step in steps:
@@ -75,10 +77,41 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
             for made in step.makes:
                 path = None if made.optional else call.outputs.get(made.name)
                 outputs[made.name] = stack.enter_context(files.atomic_path(path)) if path else unnamed / made.file
-            parameters |= execute(step, config, paths, outputs)
+            parameters |= _one(step, config, paths, outputs, shared)
             paths |= {name: path for name, path in outputs.items() if path.exists()}
         for made in artifacts(steps).values():
             if made.optional and made.name in call.outputs and made.name in paths:
                 target = stack.enter_context(files.atomic_path(call.outputs[made.name]))
                 shutil.copy(paths[made.name], target)
+    return parameters
+
+
+def _one(
+    step: Step,
+    config: Config,
+    paths: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    shared: shared_cache.Shared | None,
+) -> Parameters:
+    """Take a step from the shared cache, or run it and add it there."""
+    as_files = any(made.folder and outputs[made.name].suffix for made in step.makes)
+    if shared is None or as_files:
+        return execute(step, config, paths, outputs)
+    inputs = {name: files.digest_path(paths[name]) for name in step.inputs if name in paths}
+    known = shared.known(cache.Known(cache.local_folder(config.target.cache)))
+    wanted = cache_key.parts(step, config, inputs, known)
+    if wanted is None:
+        return execute(step, config, paths, outputs)
+    with tempfile.TemporaryDirectory() as folder:
+        if found := shared.fetch(step, wanted, Path(folder)):
+            for made in (each for each in step.makes if each.name in found.digests):
+                shutil.move(Path(folder) / made.file, outputs[made.name])
+            LOG.info("  %-10s cached", step.name)
+            return found.parameters
+    changed = cache.why(shared.entries_of(step), wanted)
+    LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
+    begun = time.perf_counter()
+    parameters = execute(step, config, paths, outputs)
+    ready = {made.name: outputs[made.name] for made in step.makes if outputs[made.name].exists()}
+    shared.offer(step, wanted, ready, parameters, time.perf_counter() - begun)
     return parameters

@@ -26,7 +26,7 @@ from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.evaluation import metrics_file
-from tapeline.pipeline import cache
+from tapeline.pipeline import cache, cache_key
 from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import METRICS, pipeline
@@ -204,11 +204,12 @@ def _job(composed: Any, folder: Path) -> float | None:
 def _key(config: Config) -> str | None:
     """The digest of everything that the job's result depends on; None if only reading the data shows it."""
     watching = [step for step in pipeline(config) if step.world == "watched"]
-    outside = [step.module().seen(view(config, step.view)) for step in watching]
+    known = cache.Known(cache.local_folder(config.target.cache))
+    outside = [step.module().seen(view(config, step.view), known) for step in watching]
     if None in outside:
         return None
     used = [conf.plain(view(config, step.view), places=False) for step in pipeline(config)]
-    return files.digest(used, outside, cache.environment())
+    return files.digest(used, outside, [cache_key.environment(step, config) for step in pipeline(config)])
 
 
 def _score(record: dict[str, Any]) -> float | None:

@@ -2,7 +2,7 @@
 
     READS                             keys of dataset that it alone, or with other sources, reads: ("path",)
     read(dataset, simulate, folder)   a polars LazyFrame, and the name of the source for error messages
-    seen(dataset)                     a digest of the data that `read` would read; None if that needs reading it
+    seen(dataset, known)              a digest of the data that `read` would read; None if that needs reading it
     check(dataset)                    findings about keys that it needs and that are not set
     size(dataset)                     optional: bytes of the data, decompressed, about
 
@@ -13,7 +13,7 @@ files and sql return one column for each market, joined by date, with types and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+Known = MutableMapping[str, str]
+"""Digests of objects in object storages, by URL and ETag."""
 Simulate = Callable[..., Any]
 """The `simulate` of a dataset: a seed, and `dataset.simulation` by name, to raw data, a polars frame."""
 
@@ -43,8 +45,13 @@ class Source(Protocol):
             folder: takes temporary files; it must exist while the data is used.
         """
 
-    def seen(self, dataset: Dataset) -> str | None:
-        """A digest of the data; None if only reading the data shows whether it changed."""
+    def seen(self, dataset: Dataset, known: Known | None = None) -> str | None:
+        """A digest of the data; None if only reading the data shows whether it changed.
+
+        Args:
+            dataset: its keys say what to read.
+            known: digests of objects in object storages, by URL and ETag; new ones are added.
+        """
 
     def check(self, dataset: Dataset) -> Iterable[Finding]:
         """Findings about its keys."""

@@ -5,16 +5,20 @@ A path may also name a folder or a zip archive with several files, where the dat
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tapeline import files
 from tapeline.config.schema import Dataset
+from tapeline.datasets.sources import Known
 from tapeline.datasets.sources.archives import CHUNK, Bounds, bounds, decompressed, new_name, too_large
 from tapeline.errors import Finding, Refused, refuse
+from tapeline.objects import Objects
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,6 +30,8 @@ PROBLEMS = {
     "ClientConnectorDNSError": "there is no such host",
 }
 """What exceptions mean whose own text is no sentence."""
+IDENTIFIED = ("s3://", "gs://", "gcs://")
+"""URLs whose objects have an ETag, or a generation, that changes with each write."""
 DECOMPRESSED = 5
 """Size of decompressed text for each byte of a compressed file, about."""
 
@@ -176,24 +182,58 @@ def _member(path: str, name: str) -> bytes | None:
         raise refuse(path, "is not a complete zip archive", "download it again") from None
 
 
-def seen(dataset: Dataset) -> str | None:
-    """The digest of the file at `dataset.path` and of the files that belong to it; None for a URL."""
+def seen(dataset: Dataset, known: Known | None = None) -> str | None:
+    """The digest of the file at `dataset.path` and of the files that belong to it; None for a URL without an ETag."""
     if findings := list(check(dataset)):
         raise Refused(*findings)
     path = dataset.path or ""
-    whole = digest(path, "dataset.path", dataset.FILE)
+    whole = digest(path, "dataset.path", dataset.FILE, known)
     others = [content for name in dataset.BESIDE if whole and (content := beside(path, name)) is not None]
     return files.digest(whole, *others) if others else whole
 
 
-def digest(name: str, key: str, member: str | None = None) -> str | None:
-    """The digest of a file's content; None for a URL, which must be read each time."""
+def digest(name: str, key: str, member: str | None = None, known: Known | None = None) -> str | None:
+    """The digest of a file's or object's content; None for other URLs, which must be read each time."""
     if "://" in name:
-        return None
+        return digest_of_object(name, {} if known is None else known)
     try:
         return files.digest_path(_file(name, key, member))
     except PermissionError:
         return None
+
+
+def digest_of_object(url: str, known: Known) -> str | None:
+    """The digest of an object's content; it is downloaded where no digest is known for its ETag.
+
+    Args:
+        url: of the object.
+        known: digests by URL and ETag; the new one is added.
+
+    Returns:
+        None where the URL is not in an object storage, or it cannot be read: who reads it as data says why.
+    """
+    if not url.startswith(IDENTIFIED):
+        return None
+    try:
+        objects = Objects.from_url(url, "dataset.path")
+        with objects.translated_errors():
+            etag = _etag(objects)
+            name = files.digest(url, etag)
+            with suppress(KeyError):
+                return known[name]
+            with objects.fs.open(objects.root, "rb") as handle:
+                content = hashlib.file_digest(handle, "sha256").hexdigest()
+            if _etag(objects) != etag:  # it was replaced meanwhile
+                return None
+    except (Refused, OSError, KeyError):
+        return None
+    known[name] = content
+    return content
+
+
+def _etag(objects: Objects) -> str:
+    info = objects.fs.info(objects.root)
+    return str(info.get("ETag") or info["generation"])
 
 
 def size(dataset: Dataset) -> int:

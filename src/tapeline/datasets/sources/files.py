@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tapeline import files
 from tapeline.config.schema import Dataset
 from tapeline.datasets.parsing import DATE_NAMES
-from tapeline.datasets.sources import csv, fetch, parquet, series
+from tapeline.datasets.sources import Known, csv, fetch, parquet, series
 from tapeline.datasets.sources.archives import bounds
 from tapeline.errors import Finding, Refused
 
@@ -64,15 +64,15 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("dataset.files", f"has no file for {', '.join(rest)}", fix)
 
 
-def seen(dataset: Dataset) -> str | None:
-    """A digest of the content of all files, by market; None if one is a URL."""
+def seen(dataset: Dataset, known: Known | None = None) -> str | None:
+    """A digest of the content of all files, by market; None if one is a URL without an ETag."""
     section = series.section(dataset)
     if findings := list(check(section)):
         raise Refused(*findings)
     paths = {f"dataset.files.{market}": file.path for market, file in section.files.items()}
     if section.path and _rest(section):
         paths["dataset.path"] = section.path
-    digests = {key: fetch.digest(name, key) for key, name in paths.items()}
+    digests = {key: fetch.digest(name, key, known=known) for key, name in paths.items()}
     return None if None in digests.values() else files.digest(digests)
 
 

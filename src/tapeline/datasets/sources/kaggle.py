@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapeline import files
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources import csv
+from tapeline.datasets.sources import Known, csv
 from tapeline.datasets.sources.archives import bounds, decompressed
 from tapeline.errors import Finding, Refused, refuse
 
@@ -61,7 +61,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(WHERE, f"dataset {dataset.name} is in no competition of Kaggle's", fix)
 
 
-def seen(dataset: Dataset) -> str | None:
+def seen(dataset: Dataset, known: Known | None = None) -> str | None:
     """A digest of the competition's and the file's name: the data of an ended competition does not change."""
     return files.digest("kaggle", dataset.COMPETITION, dataset.FILE)
 

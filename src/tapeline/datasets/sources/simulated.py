@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapeline.config.schema import Dataset
-from tapeline.datasets.sources import Simulate
+from tapeline.datasets.sources import Known, Simulate
 from tapeline.errors import Finding
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ def check(dataset: Dataset) -> tuple[Finding, ...]:
     return ()
 
 
-def seen(dataset: Dataset) -> str | None:
+def seen(dataset: Dataset, known: Known | None = None) -> str | None:
     """A constant: the result depends on the configuration and our code only."""
     return ""

@@ -17,8 +17,8 @@ from urllib.parse import quote, quote_plus
 
 from tapeline.config.schema import Dataset
 from tapeline.config.secrets import password as reference
+from tapeline.datasets.sources import Known, series
 from tapeline.datasets.sources import query as single
-from tapeline.datasets.sources import series
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.redaction import scrub
 
@@ -73,7 +73,7 @@ def check(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("dataset.query", f"there is no query for {', '.join(missing)}", fix)
 
 
-def seen(dataset: Dataset) -> str | None:
+def seen(dataset: Dataset, known: Known | None = None) -> str | None:
     """None: only a query shows whether a database changed."""
     return None
 

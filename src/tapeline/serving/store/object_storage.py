@@ -13,19 +13,17 @@ abandoned. Both markers are conditional puts: either the publisher completes the
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from tapeline import files
 from tapeline.errors import Refused, refuse
-from tapeline.objects import DRIVERS, NO_ETAG, Driver, NoSuchBucket, PreconditionFailed
+from tapeline.objects import NO_ETAG, Objects, PreconditionFailed
 from tapeline.serving.models_config import version_number
 from tapeline.serving.store.backend import ATTEMPTS, Conflict, retry_on_conflict
 
@@ -34,77 +32,18 @@ ABANDONED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class ObjectStorageBackend:
+class ObjectStorageBackend(Objects):
     """The objects under a URL."""
 
-    url: str
-    driver: Driver
-    fs: Any
-    """fsspec's file system."""
-    root: str
-    """The URL without its scheme: bucket/prefix."""
     has_lock: bool = False
-
-    @classmethod
-    def from_url(cls, url: str) -> ObjectStorageBackend:
-        """The backend for a URL.
-
-        Raises:
-            Refused: the scheme is not supported, or its driver is not installed.
-        """
-        scheme, _, path = url.partition("://")
-        path = path.strip("/")
-        if scheme not in DRIVERS or not path:
-            fix = "write a folder, s3://bucket/prefix or gs://bucket/prefix"
-            raise refuse(url, "is not the location of a store", fix)
-        driver = DRIVERS[scheme]
-        try:
-            import fsspec
-
-            filesystem = fsspec.filesystem(scheme, **driver.options)
-        except ImportError:
-            fix = f"pip install 'tapeline[{driver.extra}]'" if driver.extra else "pip install fsspec"
-            raise refuse(url, "the driver of this object storage is not installed", fix) from None
-        # They log every attempt with its traceback; the user gets one sentence about the last one.
-        for module in ("s3fs", "gcsfs"):
-            logging.getLogger(module).setLevel(logging.CRITICAL)
-        root = f"/{path}" if scheme == "memory" else path
-        return cls(f"{scheme}://{path}", driver, filesystem, root)
-
-    def __str__(self) -> str:
-        return self.url
 
     @property
     def base(self) -> str:
         return self.url
 
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Raise Refused for the errors of the drivers, but FileNotFoundError and PreconditionFailed unchanged."""
-        try:
-            yield
-        except (PreconditionFailed, FileNotFoundError):
-            raise
-        except NoSuchBucket as error:
-            fix = "create it, or set another serving.store=s3://BUCKET/PREFIX"
-            raise refuse(self.url, f"the bucket {error} does not exist", fix) from None
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"):
-                raise refuse(self.url, "the environment has no credentials", self.driver.credentials) from None
-            if isinstance(error, PermissionError) or "Forbidden" in reason:
-                raise refuse(self.url, f"access is denied ({reason})", self.driver.credentials) from None
-            fix = "check the URL, the network and the credentials"
-            raise refuse(self.url, f"the request failed ({reason})", fix) from None
-
-    def read(self, path: str) -> tuple[bytes, str]:
-        with self._translated_errors():
-            return self.driver.read(self.fs, f"{self.root}/{path}")
-
     def put(self, path: str, content: bytes, etag: str) -> str:
         try:
-            with self._translated_errors():
-                return self.driver.put(self.fs, f"{self.root}/{path}", content, etag)
+            return self.put_once(path, content, etag)
         except (PreconditionFailed, Refused) as error:
             # The response may be lost, and the driver then sends the put again: our own content may be there already.
             try:
@@ -139,7 +78,7 @@ class ObjectStorageBackend:
 
     def models(self) -> list[str]:
         try:
-            with self._translated_errors():
+            with self.translated_errors():
                 entries = self.fs.ls(self.root, detail=True)
         except FileNotFoundError:
             return []
@@ -151,13 +90,7 @@ class ObjectStorageBackend:
 
     def _list(self, model: str) -> dict[str, int]:
         """The sizes of all objects of a model, by their path below the model's."""
-        with self._translated_errors():
-            try:
-                found = self.fs.find(f"{self.root}/{model}", detail=True)
-            except FileNotFoundError:
-                return {}
-        prefix = len(f"{self.root}/{model}/")
-        return {path[prefix:]: int(each["size"]) for path, each in found.items()}
+        return {path[len(model) + 1 :]: each.size for path, each in self.found(model).items()}
 
     def problem(self, model: str, version: int, *, thorough: bool = False) -> str:
         if not thorough:  # the marker of a version that is listed was written when all was complete
@@ -193,7 +126,7 @@ class ObjectStorageBackend:
             build(folder)
             paths = _files_in(folder)
             version = self._claim(model, above)
-            with self._translated_errors():
+            with self.translated_errors():
                 for path in paths:
                     self.fs.pipe_file(f"{self.root}/{model}/{version}/{path}", (folder / path).read_bytes())
             sizes = {path: ((folder / path).stat().st_size, files.digest_path(folder / path)) for path in paths}
@@ -234,19 +167,11 @@ class ObjectStorageBackend:
                     self.put(f"{model}/{marker}", b"", NO_ETAG)
                 except Conflict:
                     continue
-            self._delete(f"{model}/{path}" for path in listed if path.startswith(f"{version}/"))
-
-    def _delete(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            with self._translated_errors():
-                try:
-                    self.fs.rm_file(f"{self.root}/{path}")
-                except FileNotFoundError:
-                    continue
+            self.remove_all(f"{model}/{path}" for path in listed if path.startswith(f"{version}/"))
 
     def remove(self, model: str, version: int) -> None:
         paths = [path for path in self._list(model) if path.startswith(f"{version}/")]
-        self._delete(f"{model}/{path}" for path in [f"{version}.whole", *paths, f"{version}.claim"])
+        self.remove_all(f"{model}/{path}" for path in [f"{version}.whole", *paths, f"{version}.claim"])
 
     def download(self, model: str, version: int, folder: Path) -> None:
         try:
@@ -264,7 +189,7 @@ class ObjectStorageBackend:
                 problem = f"its completion marker names a file outside of the version ({path})"
                 raise refuse(f"{self.url}/{model}/{version}", problem, "remove this version from the bucket")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with self._translated_errors():
+            with self.translated_errors():
                 content = self.fs.cat_file(f"{self.root}/{model}/{version}/{path}")
             target.write_bytes(content)
             if (target.stat().st_size, files.digest_path(target)) != (size, digest):
