@@ -25,13 +25,13 @@ from tapeline.config.schema import (
     Gate,
     Hardware,
     Model,
-    Section,
     Serving,
     Split,
     Target,
     Track,
-    Tune,
 )
+from tapeline.config.search import Tune
+from tapeline.config.section import Section
 from tapeline.datasets import DatasetModule
 from tapeline.datasets.sources import Source
 from tapeline.errors import Finding, Refused, choose, nearest, refuse

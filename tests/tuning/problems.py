@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tapeline import lookup
-from tapeline.config.schema import Tune
+from tapeline.config.search import Tune
 from tapeline.models.device import Device
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import STEPS, TABLE, until

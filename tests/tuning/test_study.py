@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapeline.config.schema import Tune
+from tapeline.config.search import Tune
 from tapeline.errors import Refused
 from tapeline.lookup import configure
 from tapeline.tasks import Metric

@@ -16,7 +16,8 @@ import yaml
 
 from tapeline import files
 from tapeline.config.overrides import Override, parse
-from tapeline.config.schema import NO_KEYS, Config, Section
+from tapeline.config.schema import NO_KEYS, Config
+from tapeline.config.section import Section
 from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.redaction import holds_secret, remember
 

@@ -182,8 +182,8 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
     if wanted is not None:
         entry = cache.make(root, step, wanted, build)
         if shared:
-            made = {each.name: entry.folder / each.file for each in step.makes if each.name in entry.digests}
-            shared.offer(step, wanted, made, entry.parameters, entry.seconds)
+            there = {each.name: entry.folder / each.file for each in step.makes if each.name in entry.digests}
+            shared.offer(step, wanted, there, entry.parameters, entry.seconds)
         return _settle(step, progress, entry, "ran")
     with files.scratch(progress.folder, step.name) as scratch:
         parameters, seconds = build({made.name: scratch / made.file for made in step.makes})

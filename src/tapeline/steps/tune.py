@@ -9,7 +9,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapeline.config.schema import Model, Split, Tune
+from tapeline.config.schema import Model, Split
+from tapeline.config.search import Tune
 from tapeline.models.device import Device
 from tapeline.tuning import coordinator, database, results, trials
 from tapeline.tuning.coordinator import Tell

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tapeline import files
-from tapeline.config.schema import Tune
+from tapeline.config.search import Tune
 from tapeline.config.secrets import password
 from tapeline.errors import choose, refuse
 from tapeline.tables.table import open_table

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapeline import files
-from tapeline.config.schema import Tune
+from tapeline.config.search import Tune
 from tapeline.errors import refuse
 from tapeline.tables.spec import Array, parse_duration
 from tapeline.tables.table import Table

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tapeline.config.compose import flat
-from tapeline.config.schema import Tune
+from tapeline.config.search import Tune
 from tapeline.errors import refuse
 from tapeline.tuning import study as studies
 from tapeline.tuning.study import Proposal, Study, Trial

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tapeline.config.schema import Dimension, Model, Split, Tune
+from tapeline.config.schema import Model, Split
+from tapeline.config.search import Dimension, Tune
 from tapeline.errors import Finding, Refused, choose, nearest
 from tapeline.tables.spec import Spec, parse_duration
 from tapeline.tasks import Task

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapeline import files
-from tapeline.config.schema import Model, Tune
+from tapeline.config.schema import Model
+from tapeline.config.search import Tune
 from tapeline.tasks import Metric
 from tapeline.tuning import space
 from tapeline.tuning.space import Values

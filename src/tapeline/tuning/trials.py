@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from tapeline import tasks
-from tapeline.config.schema import Model, Split, Tune
+from tapeline.config.schema import Model, Split
+from tapeline.config.search import Tune
 from tapeline.errors import Refused, refuse
 from tapeline.lookup import family, spec, task
 from tapeline.models import Rows, Training, device

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tapeline.config.compose import folder, options
-from tapeline.config.schema import Section
+from tapeline.config.section import Section
 from tapeline.errors import choose, refuse
 from tapeline.lookup import GROUPS, schema_of
 

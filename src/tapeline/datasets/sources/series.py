@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, field_validator
 
 from tapeline.config import schema
+from tapeline.config.section import Section as Keys
 from tapeline.datasets import parsing
 from tapeline.datasets.sources.query import PasswordFile
 from tapeline.errors import choose, refuse
@@ -23,7 +24,7 @@ JOINED = ("files", "sql")
 """Sources whose frames have a column `date` and one column for each market, with types."""
 
 
-class File(schema.Section):
+class File(Keys):
     """The file of one market: its path, and its column names and date format where they differ."""
 
     path: Annotated[str, Field(min_length=1)]
