@@ -139,7 +139,7 @@ class Tests:
             done = self.run(tests, LOADED * sum(traced.took[name] for name in tests) + SECONDS)
         finally:
             path.write_text(right, encoding="utf-8")
-        return done["code"] == 0
+        return bool(done["code"] == 0)
 
 
 def main(count: int, names: list[str]) -> int:
