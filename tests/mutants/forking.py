@@ -61,7 +61,7 @@ class Trace:
             return (yield)
         finally:
             sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
             self.took[item.nodeid] = time.monotonic() - begun
 
 

@@ -17,10 +17,11 @@ from tapeline.serving import saved_model
 from tapeline.serving.store import location, sync, versions
 from tests.conftest import Tapeline
 from tests.datasets.sources.test_files import closes, ingest
+from tests.datasets.sources.test_sql import QUERY
 from tests.servers.conftest import PASSWORD, Postgres, Program
 from tests.servers.test_bigquery import QUERY as OF_BIGQUERY
 from tests.servers.test_bigquery import account, fill
-from tests.servers.test_postgres import QUERY, VARIABLE, filled
+from tests.servers.test_postgres import VARIABLE, filled
 from tests.serving.conftest import s3
 from tests.serving.publishing import fake_servable, publish
 from tests.serving.test_object_storage import _no_verify, check_mirror
