@@ -282,6 +282,13 @@ class TestLook:
             assert now.images == {"ingest": "ghcr.io/tapeline/step:0.1.0@sha256:abc"}
         assert len([words for words in cluster.asked if "pods" in words]) == 1
 
+    def test_an_account_that_may_not_list_pods_follows_the_nodes(self, cluster: Cluster) -> None:
+        cluster.forbidden = {"pod"}
+        cluster.runs(
+            *task("ingest", "Succeeded", ("Succeeded", "")), *task("train", "Running", ("Pending", "PodInitializing"))
+        )
+        assert list(seen().parts) == [Part("ingest", "ran", 60.0), Part("train", "runs")]
+
     def test_a_stopped_run_is_said_to_be_stopped(self, cluster: Cluster) -> None:
         stopped = task("train", "Failed", ("Failed", "workflow shutdown with strategy:  Stop"))
         cluster.runs(*stopped, phase="Failed", spec={"shutdown": "Stop"})
