@@ -78,7 +78,7 @@ docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_buil
 	@echo 'open docs/_build/html/index.html'
 
 test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
-	@$(BIN)/python -m pytest -m docs tests/docs
+	@$(BIN)/python -m pytest -m docs -rs tests/docs
 
 test-faults: .venv/.dev ## kills, full disks, damaged stores, mutated files and requests; prints the results
 	@$(BIN)/python -m tests.faults

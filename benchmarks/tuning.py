@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROUNDS, TRIALS = 5, 16
+ROUNDS, TRIALS = 5, 24
 STEPS = 2_500
 """Of each training, which then takes a second or more."""
 MOST, LEAST = 1.05, 1.6

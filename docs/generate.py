@@ -1,7 +1,8 @@
 """The pages of the documentation that follow from the code: python docs/generate.py
 
 reference/commands.md from the commands, reference/configuration.md from conf/ and the schema, glossary.md from
-CONTRIBUTING.md, changelog.md from CHANGELOG.md. They are made by `make docs` and are not in the repository.
+CONTRIBUTING.md, changelog.md from CHANGELOG.md, and graph.html, the picture on the first page. They are made by
+`make docs` and are not in the repository.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ def pages() -> dict[str, str]:
     return {
         "reference/commands.md": "\n".join(_commands()),
         "reference/configuration.md": "\n".join(_configuration()),
+        "graph.html": picture(),
         "glossary.md": _section("CONTRIBUTING.md", "Glossary"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
+
+
+def picture() -> str:
+    """The graph of the default configuration as HTML; it scrolls on a narrow screen."""
+    return f'<div style="overflow-x: auto">{graph.svg(configure([]))}</div>'
 
 
 def _commands() -> Iterator[str]:
@@ -56,8 +63,8 @@ def _configuration() -> Iterator[str]:
                 yield from (_row(group, key) for key in choice.keys)
                 yield ""
     yield "## The graph of steps\n"
-    yield "`make config graph=true` prints it for any configuration.\n"
-    yield f"```mermaid\n{graph.mermaid(configure([]))}\n```"
+    yield "`make config graph=svg` prints this picture for any configuration, and `graph=true` a Mermaid diagram.\n"
+    yield f"```{{raw}} html\n{picture()}\n```"
 
 
 def _row(group: str, key: keys.Key) -> str:

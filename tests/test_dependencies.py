@@ -18,6 +18,7 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "grpc": "grpcio",
     "hydra": "hydra-core",
+    "mlflow": "mlflow-skinny",
     "PIL": "pillow",
     "pydantic_core": "pydantic",  # which needs exactly one release of it
     "sklearn": "scikit-learn",

@@ -29,6 +29,7 @@ from tapeline.config.schema import (
     Serving,
     Split,
     Target,
+    Track,
     Tune,
 )
 from tapeline.datasets import DatasetModule
@@ -51,9 +52,12 @@ GROUPS: dict[str, type[Section]] = {
     "gate": Gate,
     "serving": Serving,
     "target": Target,
+    "track": Track,
 }
 MODULES = {"dataset": ("name", "datasets"), "model": ("family", "models")}
 """Groups whose schema lies in a module: the key that names it, and the package."""
+OPTIONAL = {"tune": "optuna", "track": "mlflow"}
+"""Groups with the option none, for which there is no section, and an option that makes one."""
 
 
 def module(package: str, name: str, key: str) -> ModuleType:
@@ -188,7 +192,7 @@ def validate(composed: Composed) -> Config:
         findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
     for group in GROUPS:
         section = plain.get(group)
-        if group == "tune" and (section is None or section == {"name": "none"}):
+        if group in OPTIONAL and (section is None or section == {"name": "none"}):
             continue
         if not isinstance(section, dict):
             findings.append(Finding(group, "the section is missing", f"choose one of: {', '.join(options(group))}"))
@@ -205,6 +209,9 @@ def validate(composed: Composed) -> Config:
 
 
 def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> Section:
+    if group in OPTIONAL and section.get("name") == "none":
+        what, fix = f"is not read, since {group}=none", f"set {group}={OPTIONAL[group]} too"
+        raise Refused(*(Finding(f"{group}.{key}", what, fix) for key in section if key != "name"))
     if group == "serving" and section.get("name") is None:
         section = {**section, "name": model_name(plain.get("dataset") or {})}
     if group == "gate" and section.get("metric") is None:
@@ -215,15 +222,7 @@ def _section(group: str, section: dict[str, Any], plain: Mapping[str, Any]) -> S
 
 
 def _tune(section: dict[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with the task's primary metric and the family's ranges, where it leaves them open.
-
-    Raises:
-        Refused: keys of a search without a search.
-    """
-    if section.get("name") == "none":
-        keys = [key for key in section if key != "name"]
-        fix = "set tune=optuna too"
-        raise Refused(*(Finding(f"tune.{key}", "is not read, since tune=none", fix) for key in keys))
+    """The section with the task's primary metric and the family's ranges, where it leaves them open."""
     rest = {key: value for key, value in section.items() if key != "spaces"}
     if rest.get("metric") is None:
         rest["metric"] = _primary(plain.get("dataset") or {})
@@ -266,7 +265,7 @@ def schema_of(group: str, option: str) -> type[Section] | None:
     Raises:
         Refused: there is no such option.
     """
-    if group not in GROUPS or (group, option) == ("tune", "none"):
+    if group not in GROUPS or (group in OPTIONAL and option == "none"):
         return None
     if group == "split":
         return splits.section(compose([f"split={option}"]).values["split"]["name"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tapeline import checks, lookup
-from tapeline.checks import graph
+from tapeline.checks import configuration, graph
 from tapeline.checks import images as dockerfiles
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import RAW, STEPS, Step
@@ -33,9 +33,13 @@ TYPED: list[Planted] = [
             ["model=lightgbm", "tune=optuna", "tune.storage=sqlite:///study.db"],
             "tune.storage=sqlite: pods do not share this file; "
             "set tune.storage=postgresql://user@host/database, or tune.storage=null"),
+    Planted("cluster.runs_are_not_tracked", "target=kfp", ["track=mlflow"],
+            "track=mlflow: is not read, since target=kfp; leave it out; it is read by run and sweep on this machine"),
     Planted("configuration.search_fits_the_model", "target=argo",
             ["model=lightgbm", "tune=optuna", "tune.block=1w"],
             "tune.block=1w: is not read, since tune.rows=null; set tune.rows too"),
+    Planted("cluster.secrets_are_used", "target=tfjob", ["target.store_read_secret=keys"],
+            "target.store_read_secret=keys: is not read, since serving.store=/models; set serving.store=s3://..., or remove it"),
     Planted("configuration.family_uses_weights", "target=argo",
             ["dataset=gresearch", "dataset.weights=asset", "model=flat"],
             "dataset.weights=asset: model=flat trains all rows alike; choose model=lightgbm, or remove it"),
@@ -101,6 +105,16 @@ def test_a_mistake_in_a_configuration_is_one_line(planted: Planted, monkeypatch:
 
 def test_what_a_cluster_cannot_reach_is_no_matter_on_this_machine() -> None:
     assert lines(["serving.store=./store", "dataset.source=csv", "dataset.path=closes.csv"]) == []
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_starts(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "find_spec", lambda _: None)
+    code, out, err = tapeline("run", "model=flat", "track=mlflow")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "track=mlflow: mlflow is not installed; install " in err
+    assert list(folder.iterdir()) == []
 
 
 MISREAD = Step("misread", takes=(), makes=(), package="tests.pipeline.toy")

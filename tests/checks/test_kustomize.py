@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tapeline.checks import kustomize
+from tapeline.checks.exposure import INTERNAL
 from tests.checks.planting import DROP, WRONG_TYPES, Planted, forget, paths, plant, replaced
 from tests.conftest import ROOT
 
@@ -32,11 +33,11 @@ RENDERED = [
         f"{D}.containers[serving].envFrom[0].secretRef.name: there is no Secret objectstore; did you mean object-store?")),
     ("Deployment/serving", Planted(
         "references.names_are_found", f"{BOX} env",
-        [{"name": "ID", "valueFrom": {"secretKeyRef": {"name": "object-store", "key": "AWS_ACCESS_KEY"}}}],
-        f"{D}.containers[serving].env[ID].valueFrom.secretKeyRef.key: Secret object-store has no key AWS_ACCESS_KEY; "
+        [{"name": "ID", "valueFrom": {"secretKeyRef": {"name": "models-read", "key": "AWS_ACCESS_KEY"}}}],
+        f"{D}.containers[serving].env[ID].valueFrom.secretKeyRef.key: Secret models-read has no key AWS_ACCESS_KEY; "
         "did you mean AWS_ACCESS_KEY_ID?")),
     ("ConfigMap/artifact-repositories", Planted(
-        "references.names_are_found", "data default", lambda text: text.replace("name: object-store", "name: minio", 1),
+        "references.names_are_found", "data default", lambda text: text.replace("name: artifacts", "name: minio", 1),
         "deploy/kustomize/x: ConfigMap/artifact-repositories: data.default.s3.accessKeySecret.name: "
         "there is no Secret minio; declare it in outside.yaml")),
     ("RoleBinding/workflow-executor", Planted(
@@ -77,6 +78,26 @@ RENDERED = [
     ("Deployment/serving", Planted(
         "exposure.servers_are_probed", f"{BOX} readinessProbe", DROP,
         f"{D}.containers[serving].readinessProbe: is missing; add a probe, for example httpGet with a path and a port")),
+    ("Deployment/serving", Planted(
+        "exposure.servers_are_probed", f"{BOX} livenessProbe", {"tcpSocket": {"port": "grpc"}, "timeoutSeconds": 5},
+        f"{D}.containers[serving].livenessProbe.tcpSocket: does not ask the server, only whether its port is open; "
+        "use httpGet with a path")),
+    ("Deployment/serving", Planted(
+        "exposure.servers_cannot_write_the_store", "spec template spec volumes [models] persistentVolumeClaim readOnly", False,
+        f"{D}.volumes[models].persistentVolumeClaim.readOnly: the server could write the store; set it to true")),
+    ("Namespace/tapeline", Planted(
+        "exposure.images_are_digests", "metadata labels tapeline.dev/images", "digests",
+        "deploy/kustomize/x: Namespace/tapeline: metadata.labels.tapeline.dev/images: these images have none: "
+        "ghcr.io/tapeline/step:0.1.0, tensorflow/serving:2.20.0; "
+        "set their digests in components/with-pinned-images, which must be the last component")),
+    ("Service/serving-public", Planted(
+        "exposure.internal_balancers_stay_internal", "metadata annotations",
+        {key: value for key, value in INTERNAL.items() if key != "service.beta.kubernetes.io/aws-load-balancer-scheme"},
+        "deploy/kustomize/x: Service/serving-public: metadata.annotations.service.beta.kubernetes.io/aws-load-balancer-scheme: "
+        "is not internal, so a cloud may give a public address; write 'internal'")),
+    ("Deployment/serving", Planted(
+        "tokens.tokens_are_not_mounted", "spec template spec automountServiceAccountToken", True,
+        f"{D}.automountServiceAccountToken: the container would get a token of the API server; set it to false")),
     ("Deployment/serving", Planted(
         "resources.image_is_fixed", f"{BOX} image", "tensorflow/serving:latest",
         f"{D}.containers[serving].image: tensorflow/serving:latest has the mutable tag latest; "
@@ -172,6 +193,9 @@ def _copy(folder: Path) -> Path:
         ("resources []", "https://example.com/x.yaml",
          "resources[8]: https://example.com/x.yaml would be downloaded; keep a copy in the tree"),
         ("resources [0]", "namespaces.yaml", "resources[0]: namespaces.yaml does not exist; did you mean namespace.yaml?"),
+        ("namePrefix", "blue-",
+         "namePrefix: would rename what Argo, TF Serving's clients and tapeline's commands look for by its name; "
+         "use a namespace of your own instead, for example namespace: blue"),
         ("secretGenerator", [{"name": "kaggle", "literals": ["key=0123"]}],
          "secretGenerator[kaggle].literals: contains a secret in plain text; use envs with a file that Git ignores"),
     ],

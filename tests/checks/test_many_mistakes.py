@@ -20,7 +20,7 @@ from tests.checks.planting import DROP, plant, rules
 from tests.checks.test_kustomize import TREE
 
 LEAST = 54
-MODULES = ("api", "meaning", "programs", "runs")
+MODULES = ("api", "egress", "meaning", "programs", "runs")
 """Modules of rules that are tested here."""
 
 
@@ -51,6 +51,12 @@ def text(old: str, new: str) -> Callable[[str], str]:
         return content.replace(old, new)
 
     return change
+
+
+def reading(url: str) -> Callable[[list[str]], list[str]]:
+    """The arguments of a step that reads a database."""
+    words = ["dataset.source=sql", f"dataset.url={url}"]
+    return lambda given: [*given[:2], *words, *given[2:]]
 
 
 def step(name: str, key: str) -> str:
@@ -133,7 +139,12 @@ MISTAKES = [
     Mistake("ResourceQuota/tapeline", "spec hard limits.cpu", "1", "is above the quota 1"),
     Mistake("NetworkPolicy/workflow-to-dns", "spec podSelector matchExpressions [0] values", DROP, "In needs values"),
     Mistake("Service/serving", "spec ports [rest] port", 8500, "8500/TCP occurs 2 times"),
-    Mistake("WorkflowTemplate/snp-deep-gpu-t4", "spec serviceAccountName", "tapeline-serving", "may not write workflowtaskresults"),
+    Mistake("WorkflowTemplate/snp-deep-gpu-t4", "spec executor serviceAccountName", "tapeline-serving", "may not write workflowtaskresults"),
+    Mistake("WorkflowTemplate/snp-deep-gpu-t4", "spec serviceAccountName", "tapeline-executor", "may write the outputs of others"),
+    # what is connected to
+    Mistake("WorkflowTemplate/snp-deep-gpu-t4", step("ingest", "args"), reading("postgresql://reader@closes.data.svc/x"), "is on closes.data.svc:5432, and no NetworkPolicy"),
+    Mistake("WorkflowTemplate/snp-deep-gpu-t4", step("ingest", "args"), reading("postgresql://reader@10.1.2.3/x"), "is on 10.1.2.3:5432, and no NetworkPolicy"),
+    Mistake("ConfigMap/artifact-repositories", "data default", text("object-store:8333", "minio.storage.svc:9000"), "no NetworkPolicy lets steps connect"),
 ]  # fmt: skip
 # ruff: noqa: E501  # a mistake stays one line
 

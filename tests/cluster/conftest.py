@@ -97,6 +97,21 @@ def image() -> Image:
     return built
 
 
+@pytest.fixture(scope="session")
+def laptop(
+    kubectl: Kubectl, image: Image, closing_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The overlay laptop, applied in a namespace of its own: a tree.Laptop."""
+    from tests.cluster import tree
+
+    image("cpu")
+    volumes: list[str] = []
+    for made in tree.laptop(kubectl, tmp_path_factory.mktemp("laptop"), closing_data):
+        volumes = tree.volumes(kubectl)
+        yield made
+    tree.free(kubectl, volumes)
+
+
 STUCK = ("ErrImagePull", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
 
 

@@ -20,6 +20,8 @@ ENDPOINT = {
     "AWS_ENDPOINT_URL": f"http://{REPOSITORY['endpoint']}",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+EXECUTOR = "tapeline-executor"
+"""The account of Argo's own containers."""
 OUTSIDE = {
     "AWS_ENDPOINT_URL": "http://10.250.0.1:7070",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -33,8 +35,10 @@ STORE = "s3://tapeline/stores"
 
 def workplace() -> Object:
     """Accounts, rights, secrets and the artifact repository, as one List."""
-    accounts = [_object("v1", "ServiceAccount", name) for name in ("tapeline-runner", "tapeline-publisher")]
-    subjects = [{"kind": "ServiceAccount", "name": each["metadata"]["name"]} for each in accounts]
+    accounts = [_object("v1", "ServiceAccount", name) for name in ("tapeline-runner", "tapeline-publisher", EXECUTOR)]
+    subjects = [{"kind": "ServiceAccount", "name": EXECUTOR}]
+    token = _object("v1", "Secret", f"{EXECUTOR}.service-account-token", type="kubernetes.io/service-account-token")
+    token["metadata"]["annotations"] = {"kubernetes.io/service-account.name": EXECUTOR}
     rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     rbac, reference = "rbac.authorization.k8s.io", {"kind": "Role", "name": "tapeline"}
     repositories = _object("v1", "ConfigMap", "artifact-repositories", data={"s3": json.dumps({"s3": REPOSITORY})})
@@ -43,6 +47,7 @@ def workplace() -> Object:
     store = {"AWS_ACCESS_KEY_ID": "tapeline", "AWS_SECRET_ACCESS_KEY": "tapeline-local", **ENDPOINT}
     items = [
         *accounts,
+        token,
         _object(f"{rbac}/v1", "Role", "tapeline", rules=rules),
         _object(f"{rbac}/v1", "RoleBinding", "tapeline", roleRef={"apiGroup": rbac, **reference}, subjects=subjects),
         _object("v1", "Secret", "object-store", stringData=keys),

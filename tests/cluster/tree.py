@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-import secrets
 import shutil
 import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import s3fs
 
@@ -22,23 +24,18 @@ from tests.cluster.conftest import Kubectl, ended
 from tests.conftest import subprocess_tapeline
 from tests.deploy.rendering import TREE, overlay
 
-NAMESPACE = "tapeline"
+NAMESPACE = "tapeline-own"
+"""Not that of the tree: whoever has one of their own does the same as the others."""
 LAPTOP = TREE / "overlays" / "laptop"
-STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedfs:4.47"}
+STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedfs:4.47", "nginx": "nginx:1.28.0"}
 """Folders of stand_ins, and the images of the tree that they take the place of."""
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "tapeline",
-    "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ENDPOINT_URL": "http://object-store:8333",
-}
-"""Of the Secret that with-object-store asks for."""
-CLOSES = "s3://tapeline/tests/closing_data.csv"
-SMALL = (
-    *("target=argo", "dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=object-store"),
-    *("hw.requests.cpu=250m", "target.requests.cpu=100m", "target.granularity=fused"),
-)
-"""Real data, and requests for which a node of two processors has room."""
+CLOSES = "s3://data/closes.csv"
+QUICK = ("model.steps=300", "gate.threshold=0.1", "gate.baseline_margin=null")
+"""A short training whose model is accepted."""
+SMALL = (*("target=argo", "target.granularity=fused", "hw.requests.cpu=250m", "target.requests.cpu=100m"),)
+"""Requests for which a node of two processors has room."""
+OF_CSV = ("dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=data")
+KEYS = str(TREE / "components" / "with-object-store" / "keys.py")
 CONNECT = """
 import json, socket, sys, time
 time.sleep(15)  # policies may reach a new pod some seconds late
@@ -53,6 +50,17 @@ print(json.dumps({place: open_to(place) for place in sys.argv[1:]}))
 """
 
 
+class Laptop(NamedTuple):
+    """The overlay that is applied."""
+
+    folder: Path
+    table: Path
+    day: str
+    """A day of the table."""
+    keys: dict[str, dict[str, str]]
+    """Content of the Secrets of the object store."""
+
+
 def build_stand_ins(scratch: Path) -> None:
     """Where images come from a builder of one's own, none can be pulled."""
     if not os.environ.get(images.VARIABLE):
@@ -60,30 +68,41 @@ def build_stand_ins(scratch: Path) -> None:
     for name, tag in STAND_INS.items():
         folder = scratch / name
         shutil.copytree(Path(__file__).parent / "stand_ins" / name, folder)
-        if name == "weed":
-            shutil.copy(Path(os.environ["KUBECONFIG"]).parent / "bin" / "versitygw", folder)
         words = images.command("", folder, folder / "Dockerfile", tag)
         assert subprocess.run(words, check=False).returncode == 0, tag
 
 
+def a_day(table: Path) -> str:
+    """A day of the table on which the S&P was traded, not one of the last."""
+    with open(table, newline="") as file:
+        return [row["Date"] for row in csv.DictReader(file) if row["snp_close"]][-50]
+
+
+def keys(kubectl: Kubectl, namespace: str = NAMESPACE) -> dict[str, dict[str, str]]:
+    """Make the Secrets of with-object-store as its README says; their content by name."""
+    made = subprocess.run([sys.executable, KEYS], capture_output=True, text=True, check=True).stdout
+    kubectl("-n", namespace, "create", "-f", "-", stdin=made)
+    return {each["metadata"]["name"]: each["stringData"] for each in json.loads(made)["items"]}
+
+
 @contextmanager
-def store(kubectl: Kubectl) -> Iterator[s3fs.S3FileSystem]:
-    """The namespace's object store, seen from this machine."""
-    kubectl("-n", NAMESPACE, "rollout", "status", "deployment/object-store", "--timeout=120s")
+def store(kubectl: Kubectl, keys: Mapping[str, str]) -> Iterator[s3fs.S3FileSystem]:
+    """The namespace's object store, seen from this machine with the keys of a Secret."""
+    kubectl("-n", NAMESPACE, "rollout", "status", "deployment/object-store", "--timeout=180s")
     words = ["kubectl", "-n", NAMESPACE, "port-forward", "service/object-store", ":8333"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
         try:
             assert forward.stdout
             port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
-            keys = {"key": KEYS["AWS_ACCESS_KEY_ID"], "secret": KEYS["AWS_SECRET_ACCESS_KEY"]}
-            yield s3fs.S3FileSystem(**keys, endpoint_url=f"http://127.0.0.1:{port}")
+            own = {"key": keys["AWS_ACCESS_KEY_ID"], "secret": keys["AWS_SECRET_ACCESS_KEY"]}
+            yield s3fs.S3FileSystem(**own, endpoint_url=f"http://127.0.0.1:{port}", use_listings_cache=False)
         finally:
             forward.terminate()
 
 
-def own_volumes(kubectl: Kubectl) -> None:
+def own_volumes(kubectl: Kubectl, namespace: str = NAMESPACE) -> None:
     """Hand folders of this machine to the pods' user: for hostPath, Kubernetes does not do it."""
-    bound = wait(lambda: _bound(kubectl), "claims are not bound")
+    bound = wait(lambda: _bound(kubectl, namespace), "claims are not bound")
     for name in bound:
         path = json.loads(kubectl("get", "pv", name, "-o", "json"))["spec"].get("hostPath", {}).get("path")
         if path and Path(path).parent.is_dir():
@@ -91,9 +110,9 @@ def own_volumes(kubectl: Kubectl) -> None:
             os.chown(path, 10001, 10001)
 
 
-def volumes(kubectl: Kubectl) -> list[str]:
+def volumes(kubectl: Kubectl, namespace: str = NAMESPACE) -> list[str]:
     """Names of the volumes that the namespace holds."""
-    return [each for each in _bound(kubectl) if each]
+    return [each for each in _bound(kubectl, namespace) if each]
 
 
 def free(kubectl: Kubectl, names: Sequence[str]) -> None:
@@ -107,16 +126,16 @@ def free(kubectl: Kubectl, names: Sequence[str]) -> None:
             kubectl("patch", "pv", name, "--type=json", '-p=[{"op":"remove","path":"/spec/claimRef"}]')
 
 
-def _bound(kubectl: Kubectl) -> list[str]:
-    claims = json.loads(kubectl("-n", NAMESPACE, "get", "pvc", "-o", "json"))["items"]
+def _bound(kubectl: Kubectl, namespace: str) -> list[str]:
+    claims = json.loads(kubectl("-n", namespace, "get", "pvc", "-o", "json"))["items"]
     names = [each["spec"].get("volumeName", "") for each in claims]
     return names if all(names) else []
 
 
 def with_components(folder: Path, *components: str, **more: Any) -> Path:
-    """The laptop's overlay with components."""
+    """The laptop's overlay with components, in a namespace of its own."""
     folder.mkdir()
-    return overlay(folder, components, base=LAPTOP, **more)
+    return overlay(folder, components, base=LAPTOP, **{"namespace": NAMESPACE, **more})
 
 
 def ready(kubectl: Kubectl, seconds: int = 180) -> None:
@@ -132,7 +151,7 @@ def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
 
 def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
     """Build a template, apply it, and run it on the cluster; the run's metrics.json."""
-    typed = [*SMALL, *overrides]
+    typed = [*SMALL, f"target.namespace={NAMESPACE}", *overrides]
     built = subprocess_tapeline("build", *typed, f"target.folder={folder}/built", cwd=folder)
     assert built.returncode == 0, built.stderr
     (template,) = (each for each in (folder / "built").glob("*.yaml") if not each.name.endswith(".run.yaml"))
@@ -142,6 +161,34 @@ def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     record: dict[str, Any] = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
     return record
+
+
+def short_template(folder: Path, namespace: str = NAMESPACE) -> Path:
+    """A template of simulated markets, with a short training whose model is accepted."""
+    typed = [*SMALL, *QUICK, "model=flat", f"target.namespace={namespace}", f"target.folder={folder}/built"]
+    built = subprocess_tapeline("build", *typed, cwd=folder)
+    assert built.returncode == 0, built.stderr
+    return folder / "built" / "indices-flat-cpu.yaml"
+
+
+def restarts(kubectl: Kubectl) -> list[tuple[str, int]]:
+    return [
+        (each["metadata"]["name"], each["status"]["containerStatuses"][0]["restartCount"]) for each in servers(kubectl)
+    ]
+
+
+def job(kubectl: Kubectl, command: str, **values: str) -> str:
+    """Run a command on the store as jobs.yaml says; its output, when the server has seen the change."""
+    name = f"{command}-{uuid.uuid4().hex[:4]}"
+    made = kubectl(
+        "-n", NAMESPACE, "create", "job", f"--from=cronjob/{command}", name, "--dry-run=client", "-o", "yaml"
+    )
+    words = [f"{key}={value}" for key, value in values.items()]
+    made = kubectl("set", "env", "--local", "-f", "-", "-o", "yaml", *words, stdin=made)
+    kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=made)
+    kubectl("-n", NAMESPACE, "wait", f"job/{name}", "--for=condition=complete", "--timeout=180s")
+    time.sleep(10)  # two looks of the server's
+    return kubectl("-n", NAMESPACE, "logs", f"job/{name}")
 
 
 def pod(name: str, labels: Mapping[str, str], words: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -160,14 +207,14 @@ def reach(kubectl: Kubectl, name: str, labels: Mapping[str, str], places: Sequen
     return record
 
 
-def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
-    """What a client in the cluster gets as the answer for 2014-08-12."""
+def ask(kubectl: Kubectl, name: str, date: str) -> dict[str, Any]:
+    """What a client in the cluster gets as the answer for a day of the table."""
     words = [
         "predict",
         "json=true",
-        "date=2014-08-12",
+        f"date={date}",
         "dataset.source=csv",
-        "dataset.path=/data/closing_data.csv",
+        "dataset.path=/data/closes.csv",
         "host=serving:8501",
     ]
     about = pod(name, verify.CLIENT, [*pods.COMMAND, *words])
@@ -176,6 +223,22 @@ def ask(kubectl: Kubectl, name: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240).splitlines()[-1])
     kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
     return record
+
+
+def laptop(kubectl: Kubectl, scratch: Path, table: Path) -> Iterator[Laptop]:
+    """The overlay in a namespace of its own, its Secrets, and a table in the object store; all goes in the end."""
+    build_stand_ins(scratch)
+    folder = with_components(scratch / "overlay")
+    kubectl("apply", "-k", str(folder))
+    made = keys(kubectl)
+    kubectl("-n", NAMESPACE, "create", "configmap", "closes", f"--from-file=closes.csv={table}")
+    own_volumes(kubectl)
+    with store(kubectl, made["object-store"]) as objects:
+        for bucket in ("data", "models"):
+            objects.mkdir(bucket)
+        objects.put(str(table), CLOSES)
+    yield Laptop(folder, table, a_day(table), made)
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=300s")
 
 
 Probe = Callable[[], Any]

@@ -94,6 +94,9 @@ def test_every_pod_meets_restricted_and_has_no_shell_and_no_mutable_tag(typed: t
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
         assert context["capabilities"] == {"drop": ["ALL"]}
+    assert spec["automountServiceAccountToken"] is False
+    accounts = {spec["serviceAccountName"], *(each.get("serviceAccountName") for each in pods(*typed).values())}
+    assert spec["executor"]["serviceAccountName"] not in accounts
     for each in pods(*typed).values():
         container = each["container"]
         assert container["command"] == ["python3", "-m", "tapeline"]

@@ -105,6 +105,31 @@ def test_a_price_forecast_gives_the_same_bytes(
     assert scalars["metadata"]["rmse.low"] < scalars["metadata"]["rmse"] < scalars["metadata"]["rmse.high"]
 
 
+OTHERS = {
+    "bitcoin-tuned-cpu.yaml": ["experiment=bitcoin_tuned", "tune.trials=2", "model.steps=20", "gate.confidence=null"],
+    "gresearch-sample-cpu.yaml": [
+        *("experiment=gresearch_sample", "dataset.rows=178000", "split.train=5d", "split.test=2d"),
+        *("model.steps=60", "model.report_every=20"),
+    ],
+}
+"""A search before training; ten days of minute bars in partitions."""
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("name", "built"), OTHERS.items(), ids=OTHERS.keys())
+def test_a_search_and_partitions_give_the_same_bytes(
+    tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, built: list[str]
+) -> None:
+    made = engine_of(built, name, folder, monkeypatch)()
+    assert tapeline("run", *built)[0] == 0
+    latest = folder / "runs" / "latest"
+    assert (made / "gate" / "metrics").read_bytes() == (latest / "metrics.json").read_bytes()
+    assert (made / "report" / "report").read_text() == without_run((latest / "report.html").read_text())
+    if "tune" in name:
+        assert (made / "tune" / "best").read_bytes() == (latest / "best.json").read_bytes()
+
+
 def _shows(run: Path, record: dict[str, Any]) -> None:
     """What the pages of KFP would show."""
     (scalars,) = _artifacts(run / "gate")["metrics"]

@@ -180,12 +180,33 @@ def test_its_objects_hold_the_same_and_another_version_another_name() -> None:
     assert pipeline["kind"] == "Pipeline"
     assert version["kind"] == "PipelineVersion"
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == spec["pipelineInfo"]["name"]
-    assert {each["metadata"]["namespace"] for each in (pipeline, version)} == {"tapeline"}
+    assert not any("namespace" in each["metadata"] for each in (pipeline, version)), "kubectl -n chooses it"
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == platform
     again = emitter.emit(_plan())["indices-deep-cpu.k8s.yaml"]
     assert list(yaml.safe_load_all(again)) == [pipeline, version]
     assert _files("model.steps=7")[1][1]["metadata"]["name"] != version["metadata"]["name"]
+
+
+def test_fused_two_pods_run_the_whole_graph() -> None:
+    whole = plan(lookup.configure(["target=kfp"]), ["target=kfp"], fused=True)
+    spec, _ = yaml.safe_load_all(emitter.emit(whole)["indices-deep-cpu.yaml"])
+    containers = {name: each["container"]["args"][1] for name, each in spec["deploymentSpec"]["executors"].items()}
+    assert containers == {
+        "exec-run": ",".join(step.name for step in whole.steps if not step.when),
+        "exec-publish": "publish",
+    }
+    tasks = _tasks(spec)
+    decision = tasks["publish-if-accepted"]["inputs"]["parameters"]["accepted"]
+    assert decision == {"taskOutputParameter": {"producerTask": "run", "outputParameterKey": "accepted"}}
+
+
+def test_what_kfp_does_in_another_way_is_said() -> None:
+    said = " ".join(emitter.limits(_plan()))
+    assert "pipeline-runner" in said
+    assert "fsGroup" in said
+    assert "fsGroup" not in " ".join(emitter.limits(_plan("serving.store=s3://b/models")))
+    assert "all its pods have mine" in " ".join(emitter.limits(_plan("target.account=mine")))
 
 
 def test_a_resource_that_kfp_has_no_word_for_is_refused() -> None:

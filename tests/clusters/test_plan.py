@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tapeline import lookup
-from tapeline.clusters.plan import SUBMITTED, Mount, Plan, Secret, plan
+from tapeline.clusters.mounts import Mount
+from tapeline.clusters.plan import SUBMITTED, Plan, Secret, plan, split
 from tapeline.config import compose as conf
-from tapeline.config.overrides import check_plain
+from tapeline.config.overrides import check_plain, parse
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import STEPS
 from tests.conftest import Tapeline
@@ -96,6 +97,32 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
     assert tasks[-1].account == "tapeline-publisher"
 
 
+@pytest.mark.parametrize(
+    ("typed", "claims"),
+    [
+        (["dataset.source=csv", "dataset.path=/data/closes.csv"], ["data"]),
+        (["dataset.source=sql", "dataset.url=sqlite:////data/x.db"], ["data"]),
+        (["dataset.source=sql", "dataset.url='${oc.env:URL}'"], []),
+        (["dataset.source=files", "dataset.files.snp=/data/snp.csv"], ["data"]),
+        (["dataset.source=csv", "dataset.path=s3://bucket/closes.csv"], []),
+        (["dataset.source=csv"], []),
+        (["dataset.source=csv", "dataset.path=/database/closes.csv"], []),
+    ],
+    ids=" ".join,
+)
+def test_the_claim_for_data_is_mounted_for_a_file_on_it_alone(typed: list[str], claims: list[str]) -> None:
+    ingest = _plan("target=argo", *typed).tasks[0]
+    assert [mount.claim for mount in ingest.mounts] == claims
+
+
+def test_a_submitted_file_on_the_claim_for_data_is_built_into_the_graph() -> None:
+    keys = ("dataset.path", "model.steps")
+    built, submitted = split(parse(["dataset.path=/data/a.csv", "model.steps=7"]), keys)
+    assert (built, submitted) == (["dataset.path=/data/a.csv"], {"model.steps": "7"})
+    built, submitted = split(parse(["dataset.path=s3://b/a.csv", "model.steps=7"]), keys)
+    assert (built, submitted) == ([], {"dataset.path": "s3://b/a.csv", "model.steps": "7"})
+
+
 def test_one_secret_may_serve_both_the_data_and_the_store() -> None:
     both = _plan(*TYPED[2], "target.data_secret=keys", fused=True).tasks[0].secrets
     assert [each.name for each in both] == ["keys"]
@@ -167,3 +194,11 @@ def test_a_step_takes_plain_values_only_behind_the_word_that_says_so(tapeline: T
     arguments = _plan("target=argo", "model=flat").tasks[0].arguments
     assert (arguments[:2], arguments[-1]) == (("step", "ingest"), SUBMITTED)
     assert SUBMITTED not in next(task for task in _plan("target=argo").tasks if not task.parameters).arguments
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_only_the_step_that_writes_the_store_has_its_key(fused: bool) -> None:
+    typed = ["target=argo", "serving.store=s3://b/m", "target.store_secret=writes", "target.store_read_secret=reads"]
+    tasks = _plan(*typed, fused=fused).tasks
+    given = {task.name: {secret.name for secret in task.secrets} for task in tasks if task.secrets}
+    assert given == ({"run": {"reads"}, "publish": {"writes"}} if fused else {"gate": {"reads"}, "publish": {"writes"}})

@@ -9,6 +9,8 @@ import yaml
 
 from tapeline.clusters import providers
 from tapeline.clusters.argo import template
+from tapeline.clusters.pod_spec import USER
+from tapeline.clusters.releases import KFP
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.conftest import ROOT, Tapeline
@@ -38,8 +40,9 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
     record = (overlay / "gke-cpu" / "kustomization.yaml").read_text() + (
         overlay / "gke-cpu" / "artifacts.yaml"
     ).read_text()
-    assert "tapeline@my-project.iam.gserviceaccount.com" in record
-    assert "tapeline@my-project.iam.gserviceaccount.com" in out
+    for account in ("tapeline-runner", "tapeline-publisher"):
+        assert f"{account}@my-project.iam.gserviceaccount.com" in record
+        assert f"{account}@my-project.iam.gserviceaccount.com" in out
     assert "bucket: my-project-tapeline" in record
     assert "gs://my-project-tapeline" in out
     lifecycle = next(line for line in out.splitlines() if "lifecycle" in line).partition("--lifecycle-file=")[2]
@@ -57,8 +60,14 @@ def test_every_card_that_gke_sells_has_a_machine() -> None:
 
 def test_kfp_takes_the_place_of_argo(tapeline: Tapeline) -> None:
     _, out, _ = tapeline("cluster", "provider=kind", "engine=kfp")
-    assert "kubeflow/pipelines" in out
     assert "argo-workflows" not in out
+    (source,) = (line for line in out.splitlines() if "/env/" in line)
+    assert f"/env/platform-agnostic?ref={KFP}" in source, "env/dev has images of the main branch"
+    (patch,) = (line for line in out.splitlines() if providers.PATCH in line)
+    name, _, value = shlex.split(patch)[-1].partition("=")
+    assert name == "COMPILED_PIPELINE_SPEC_PATCH"
+    assert json.loads(json.loads(value)["podSpecPatch"]) == {"securityContext": {"fsGroup": USER}}
+    assert "make submit target=kfp" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
 from tapeline.commands.config import keys
-from tapeline.pipeline.graph import STEPS
+from tapeline.lookup import configure
+from tapeline.pipeline.graph import STEPS, pipeline
 from tests.conftest import ROOT, Tapeline
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_every_key_of_every_group_has_its_type(tapeline: Tapeline) -> None:
@@ -21,7 +26,7 @@ def test_every_key_of_every_group_has_its_type(tapeline: Tapeline) -> None:
         ]
     missing = [
         f"{group}={choice.name}: {key.name}"
-        for group in ("dataset", "gate", "model", "serving", "split", "hw")
+        for group in ("dataset", "gate", "model", "serving", "split", "hw", "track")
         for choice in keys.choices(group)
         for key in choice.keys
         if not key.kind and "." not in key.name
@@ -48,6 +53,30 @@ def test_the_graph_has_every_step_and_artifact(tapeline: Tapeline) -> None:
         for name in step.needs:
             assert any(f"| {step.name}" in line and name in line for line in out.splitlines()), (step.name, name)
     assert 'gate -.->|"if accepted"| publish' in out
+
+
+@pytest.mark.parametrize("overrides", [[], ["model=lightgbm", "tune=optuna"]], ids=["default", "search"])
+def test_the_picture_of_the_graph_connects_makers_and_takers(tapeline: Tapeline, overrides: list[str]) -> None:
+    code, out, err = tapeline("config", "graph=svg", *overrides)
+    assert (code, err) == (0, "")
+    drawn = ElementTree.fromstring(out)
+    steps = pipeline(configure(overrides))
+    places = {(each.get("x"), each.get("y")): each.text for each in drawn.iter(f"{SVG}text")}
+    assert set(places.values()) == {
+        *(step.name for step in steps),
+        *(made.name for step in steps for made in step.makes),
+        "if accepted",
+    }
+    dots = [(int(each.attrib["cx"]), int(each.attrib["cy"]), each.get("r")) for each in drawn.iter(f"{SVG}circle")]
+    lines = [re.fullmatch(r"M(\d+) (\d+) V(\d+)", each.attrib["d"]) for each in drawn.iter(f"{SVG}path")]
+    ends = [tuple(map(int, found.groups())) for found in lines if found]
+    taken = [dot for dot in dots if dot[2] == "3"]
+    assert len(taken) == sum(len(step.inputs) for step in steps)
+    for x, y, _ in taken:  # on the line of one artifact
+        assert len([end for end in ends if end[0] == x and end[1] < y <= end[2]]) == 1
+    for x, top, bottom in ends:  # from the dot of its maker to that of its last taker
+        assert (x, top, "4") in dots
+        assert (x, bottom, "3") in dots
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not here")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+import runpy
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,14 @@ import yaml
 from tapeline.checks import kustomize
 from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
+from tapeline.clusters.kfp import needs
 from tapeline.config import compose as conf
 from tapeline.lookup import configure as compose
 from tests.deploy.rendering import BASE, COMBINATIONS, COMPONENTS, OVERLAYS, TREE, Document, one, overlay, render
+
+PINNED = "with-pinned-images"
+"""The component that must be the last one."""
+ALL = [*(name for name in COMPONENTS if name != PINNED), PINNED]
 
 
 def cases() -> Iterator[Any]:
@@ -27,8 +34,8 @@ def cases() -> Iterator[Any]:
         yield pytest.param((TREE / "tests" / name, None), id=name)
     for name in COMPONENTS:
         yield pytest.param((None, [name]), id=name)
-    yield pytest.param((None, COMPONENTS), id="all components")
-    yield pytest.param((None, COMPONENTS[::-1]), id="all components, backwards")
+    yield pytest.param((None, ALL), id="all components")
+    yield pytest.param((None, [*ALL[-2::-1], PINNED]), id="all components, backwards")
 
 
 @pytest.fixture(params=cases(), scope="module")
@@ -88,7 +95,7 @@ def test_no_remote_bases_no_deprecated_fields_no_folder_without_a_readme() -> No
     for name in COMPONENTS:
         text = (TREE / "components" / name / "README.md").read_text()
         assert text.startswith(f"# {name}\n"), name
-        assert all(word in text for word in ("Needs", "Add it", "Result:")) or name == "ready-with-indices", name
+        assert all(word in text for word in ("Needs", "Add it", "Result:")), name
 
 
 def test_a_digest_reaches_every_pod_templates_of_workflows_included(tmp_path: Path) -> None:
@@ -102,7 +109,7 @@ def test_a_digest_reaches_every_pod_templates_of_workflows_included(tmp_path: Pa
 def test_one_component_pins_what_the_others_brought(tmp_path: Path) -> None:
     listed = yaml.safe_load((TREE / "components" / "with-pinned-images" / "kustomization.yaml").read_text())["images"]
     known = {each["name"] for each in listed}
-    assert {image.partition(":")[0] for image in _images(render(overlay(tmp_path, COMPONENTS)))} <= known
+    assert {re.split("[:@]", image)[0] for image in _images(render(overlay(tmp_path, ALL)))} <= known
 
 
 def _images(node: Any) -> Iterator[str]:
@@ -119,22 +126,6 @@ def test_another_namespace_reaches_accounts_and_workflows(tmp_path: Path) -> Non
     assert {each["namespace"] for each in one(documents, "RoleBinding", "workflow-executor")["subjects"]} == {"other"}
 
 
-def test_a_prefix_reaches_what_workflow_templates_refer_to(tmp_path: Path) -> None:
-    documents = render(overlay(tmp_path, namePrefix="blue-"))
-    accounts = {each["metadata"]["name"] for each in documents if each["kind"] == "ServiceAccount"}
-    claims = {each["metadata"]["name"] for each in documents if each["kind"] == "PersistentVolumeClaim"}
-    template = one(documents, "WorkflowTemplate", "blue-snp-deep-gpu")["spec"]
-    named = {each.get("serviceAccountName", template["serviceAccountName"]) for each in template["templates"]}
-    volumes = [volume for each in template["templates"] for volume in each.get("volumes", ())]
-    mounted = {each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each}
-    assert named == {"blue-tapeline-runner", "blue-tapeline-publisher"}
-    assert named <= accounts
-    assert mounted == claims == {"blue-models"}
-    semaphores = [lock["configMapKeyRef"]["name"] for each in template["templates"] if "synchronization" in each
-                  for lock in each["synchronization"]["semaphores"]]  # fmt: skip
-    assert set(semaphores) == {"blue-gpu-limits"}
-
-
 def test_changed_monitoring_is_a_rollout_and_a_changed_limit_is_not() -> None:
     documents = render(BASE)
     volumes = one(documents, "Deployment", "serving")["spec"]["template"]["spec"]["volumes"]
@@ -148,3 +139,127 @@ def test_every_profile_with_a_card_has_a_component_and_they_stand_beside_each_ot
     profiles = [name for name in conf.options("hw") if compose([f"hw={name}"]).hw.accelerator]
     limits = one(render(TREE / "tests" / "all-cards"), "ConfigMap", "gpu-limits")["data"]
     assert limits == dict.fromkeys(profiles, "1")
+
+
+ALLOWED = (
+    (r".*/image", r"image"),
+    (r"Namespace//tapeline/metadata/labels/tapeline\.dev/images", "image"),
+    (r"StorageClass//tapeline-models", "storage class"),
+    (r"PersistentVolumeClaim/tapeline/models/spec/storageClassName", "storage class"),
+    (r"ServiceAccount/tapeline/tapeline-(runner|publisher)/metadata/annotations", "account"),
+    (r"ConfigMap/tapeline/artifact-repositories/data/default", "object store"),
+    (r"NetworkPolicy/tapeline/workflow-to-aws", "object store"),
+    (r"\w+/tapeline/(tapeline-|workflow-to-)?object-store", "object store"),
+)
+"""Paths in which the test overlay may differ from production, and what each is."""
+
+
+def test_production_on_a_test_cluster_is_production_but_for_four_things() -> None:
+    production, here = (_by_name(render(TREE / folder)) for folder in (
+        "overlays/production", "tests/production-on-a-test-cluster"))  # fmt: skip
+    paths = set(_differences(production, here))
+    kinds = {
+        path: next((kind for pattern, kind in ALLOWED if re.fullmatch(pattern, path)), "not allowed") for path in paths
+    }
+    assert {path: kind for path, kind in kinds.items() if kind == "not allowed"} == {}
+    assert set(kinds.values()) == {kind for _, kind in ALLOWED}
+
+
+def _by_name(documents: Sequence[Document]) -> dict[str, Document]:
+    places = (
+        (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"], each) for each in documents
+    )
+    return {f"{kind}/{namespace}/{name}": each for kind, namespace, name, each in places}
+
+
+def _differences(one_: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Paths at which two values differ."""
+    if isinstance(one_, dict) and isinstance(other, dict):
+        for key in one_.keys() | other.keys():
+            yield from _differences(one_.get(key), other.get(key), f"{path}/{key}" if path else key)
+    elif isinstance(one_, list) and isinstance(other, list) and len(one_) == len(other):
+        for number, (left, right) in enumerate(zip(one_, other, strict=True)):
+            yield from _differences(left, right, f"{path}/{number}")
+    elif one_ != other:
+        yield path
+
+
+def test_no_step_has_a_token_and_no_account_of_a_step_has_rights() -> None:
+    documents = render(BASE)
+    templates = [each["spec"] for each in documents if each["kind"] == "WorkflowTemplate"]
+    assert len(templates) > 10
+    accounts = {each["serviceAccountName"] for spec in templates for each in [spec, *spec["templates"]]
+                if "serviceAccountName" in each}  # fmt: skip
+    executors = {spec["executor"]["serviceAccountName"] for spec in templates}
+    with_rights = {
+        each["name"] for binding in documents if binding["kind"] == "RoleBinding" for each in binding["subjects"]
+    }
+    assert {spec["automountServiceAccountToken"] for spec in templates} == {False}
+    assert executors == with_rights
+    assert not accounts & with_rights
+    secret = one(documents, "Secret", f"{executors.pop()}.service-account-token")
+    assert (secret["type"], secret.get("data")) == ("kubernetes.io/service-account-token", None)
+
+
+def test_no_container_of_the_server_writes_the_store(tmp_path: Path) -> None:
+    for components in ([], ["with-models-from-object-store", "with-object-store"]):
+        pod = one(render(overlay(tmp_path, components)), "Deployment", "serving")["spec"]["template"]["spec"]
+        claims = [each["persistentVolumeClaim"] for each in pod["volumes"] if "persistentVolumeClaim" in each]
+        assert all(each["readOnly"] for each in claims)
+        secrets = {source["secretRef"]["name"] for each in (*pod["initContainers"], *pod["containers"])
+                   for source in each.get("envFrom", ())}  # fmt: skip
+        assert (len(claims), secrets) == ((0, {"models-read"}) if components else (1, set()))
+
+
+def test_each_identity_of_the_object_store_has_one_bucket(tmp_path: Path) -> None:
+    made = runpy.run_path(str(TREE / "components" / "with-object-store" / "keys.py"))["made"]()
+    content = {each["metadata"]["name"]: each["stringData"] for each in made["items"]}
+    identities = {each["name"]: each for each in json.loads(content["object-store"]["s3.json"])["identities"]}
+    assert identities.keys() == content.keys()
+    buckets = {name: {action.partition(":")[2] for action in each["actions"]} for name, each in identities.items()}
+    assert {name: found.pop() for name, found in buckets.items() if len(found) == 1 and name != "object-store"} == {
+        "artifacts": "artifacts", "models-read": "models", "models-write": "models", "data": "data"}  # fmt: skip
+    assert not [action for action in identities["models-read"]["actions"] if not action.startswith(("Read:", "List:"))]
+    for name, each in identities.items():
+        assert each["credentials"][0]["secretKey"] == content[name]["AWS_SECRET_ACCESS_KEY"]
+    assert len({each["AWS_SECRET_ACCESS_KEY"] for each in content.values()}) == len(content)
+    outside = yaml.safe_load((TREE / kustomize.OUTSIDE).read_text())
+    listed = [each for each in outside if "with-object-store" in each.get("readme", "")]
+    assert all(set(each["keys"]) <= content[each["name"]].keys() for each in listed)
+    assert len(listed) == len(content)
+
+
+def test_the_notebook_is_open_to_the_gateway_and_its_controller_only(tmp_path: Path) -> None:
+    policy = one(render(overlay(tmp_path, ["with-notebook"])), "NetworkPolicy", "notebook-from-kubeflow")
+    (rule,) = policy["spec"]["ingress"]
+    assert all(each["podSelector"]["matchLabels"] and each["namespaceSelector"] for each in rule["from"])
+
+
+def test_an_update_starts_the_new_server_before_it_stops_the_old_one() -> None:
+    spec = one(render(BASE), "Deployment", "serving")["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert spec["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]
+
+
+def test_tls_closes_what_is_not_encrypted(tmp_path: Path) -> None:
+    documents = render(overlay(tmp_path, ["with-tls"]))
+    ports = {each["port"] for rule in one(documents, "NetworkPolicy", "serving-from-clients")["spec"]["ingress"]
+             for each in rule["ports"]}  # fmt: skip
+    assert ports == {8500, 8443}
+    assert {each["name"]: each["port"] for each in one(documents, "Service", "serving")["spec"]["ports"]}[
+        "https"
+    ] == 8443
+
+
+def test_kfp_gets_the_rights_of_its_driver_and_launcher_and_nothing_else(tmp_path: Path) -> None:
+    rendered = render(overlay(tmp_path, ["with-kfp"]))
+    role, binding = one(rendered, "Role", "kfp-runs"), one(rendered, "RoleBinding", "kfp-runs")
+    named = {(rule["resources"][0], *rule["resourceNames"], *rule["verbs"]) for rule in role["rules"]}
+    rights = {(resource, name, verb) for verb, _, resource, name in needs.RIGHTS if name}
+    assert named == rights == {("configmaps", "kfp-launcher", "get"), ("secrets", "mlpipeline-minio-artifact", "get")}
+    (account,) = binding["subjects"]
+    assert account == {"kind": "ServiceAccount", "name": "tapeline-kfp", "namespace": "tapeline"}
+    assert one(rendered, "RoleBinding", "kfp-results")["subjects"] == [account], "it reports results, too"
+    templates = [each["spec"] for each in rendered if each["kind"] == "WorkflowTemplate"]
+    assert "tapeline-kfp" not in json.dumps(templates), "no step of Argo's has its rights"
+    assert {each["kind"] for each in rendered} >= {"Pipeline", "PipelineVersion"}

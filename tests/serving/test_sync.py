@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -197,6 +198,8 @@ def test_init_keeps_what_is_served(models: dict[str, Path], store: Location) -> 
             "follow=yes: is not a value of this option; choose one of: true, false",
         ),
         (["store", "sync", "a", "b", "tail=1"], "tail=1: is not an option of store sync"),
+        (["store", "wait"], "store wait: is not an action"),
+        (["store", "wait", "a", "follow=true"], "follow: is not an option of store wait"),
         (["store", "sync", "a", "b"], "a: has no models.config; publish a model, or: tapeline store init a"),
     ],
 )
@@ -249,3 +252,26 @@ def test_protobuf_parses_our_text_and_we_parse_its_text() -> None:
 def test_a_text_that_is_no_model_config_list_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         pins.parse(text)
+
+
+def test_wait_ends_when_the_store_serves_a_model(models: dict[str, Path], tmp_path: Path) -> None:
+    """An empty store, or none at all, is waited for; SIGTERM ends it, too."""
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "tapeline", "store", "wait", str(store)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        assert "waiting for the first model" in waiting.stderr.readline()
+        state.init(str(store), 1)
+        assert waiting.poll() is None
+        publish(store, models["a"])
+        assert waiting.wait(60) == 0
+        assert "serves m version 1" in waiting.stderr.read()
+
+
+def test_a_signal_ends_the_wait(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tapeline", "store", "wait", str(tmp_path / "store")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        waiting.stderr.readline()
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(60) == 0

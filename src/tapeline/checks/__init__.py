@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
-from tapeline.checks.configuration import study_can_be_shared, target_is_local
+from tapeline.checks.configuration import study_can_be_shared, target_is_local, tracker_is_installed
 from tapeline.checks.registry import rules
 from tapeline.config.overrides import section_of
 from tapeline.config.schema import Cluster, Config
@@ -25,7 +25,7 @@ def before_run(config: Config) -> None:
     Raises:
         Refused: all findings at once.
     """
-    extra = (target_is_local, study_can_be_shared)
+    extra = (target_is_local, tracker_is_installed, study_can_be_shared)
     _refuse(finding for rule in (*rules("configuration"), *extra) for finding in rule(config))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tapeline.checks.resources import ACCELERATORS, GKE, KINDS
 from tapeline.checks.syntax import invalid_schedule, is_label_key, is_label_value, is_zone, mutable_image, quantity
-from tapeline.clusters.plan import DATA, MODELS
+from tapeline.clusters.mounts import DATA, MODELS, file_of, is_file_url
 from tapeline.config.compose import flat, plain
 from tapeline.config.schema import Cluster, Config
 from tapeline.errors import Finding, nearest
@@ -27,26 +27,18 @@ def store_can_be_reached(config: Config, target: Cluster) -> Iterator[Finding]:
 def data_can_be_reached(config: Config, target: Cluster) -> Iterator[Finding]:
     """Data comes from a URL or from the volume at /data."""
     for key, value in flat(plain(config)["dataset"], "dataset").items():
-        is_path = key.endswith((".path", ".password_file")) or (key == "dataset.url" and _is_file(value))
+        is_path = key.endswith((".path", ".password_file")) or (key == "dataset.url" and is_file_url(value))
         if (
             is_path
             and isinstance(value, str)
-            and not _under(_file(value), DATA)
-            and (_is_file(value) or "://" not in value)
+            and not _under(file_of(value), DATA)
+            and (is_file_url(value) or "://" not in value)
         ):
-            fix = f"copy it to the volume claim {target.data_claim} and write {DATA}/{_file(value).rpartition('/')[2]}"
+            name = file_of(value).rpartition("/")[2]
+            fix = f"copy it to the volume claim {target.data_claim} and write {DATA}/{name}"
             if key.endswith("password_file"):
                 fix = "use dataset.password_env, with target.data_secret"
             yield Finding(f"{key}={value}", "pods cannot read this file", fix)
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("sqlite:", "duckdb:", "file:"))
-
-
-def _file(value: str) -> str:
-    """The path in the URL of a file; sqlite:////data/x.db has four slashes."""
-    return value.partition("://")[2].removeprefix("/") if _is_file(value) else value
 
 
 def _under(path: str, folder: str) -> bool:
@@ -73,11 +65,22 @@ def study_is_within_reach(config: Config, target: Cluster) -> Iterator[Finding]:
         yield Finding("tune.storage=sqlite", "pods do not share this file", fix)
 
 
+def runs_are_not_tracked(config: Config, target: Cluster) -> Iterator[Finding]:
+    """Runs on a cluster are in no file of this machine."""
+    if config.track:
+        fix = "leave it out; it is read by run and sweep on this machine"
+        yield Finding(f"track={config.track.name}", f"is not read, since target={target.name}", fix)
+
+
 def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     """A Secret that no pod reads means that another key is wrong."""
     if target.store_secret and not config.serving.store.startswith(OBJECTS):
         problem = f"is not read, since serving.store={config.serving.store}"
         yield Finding(f"target.store_secret={target.store_secret}", problem, "set serving.store=s3://..., or remove it")
+    if target.store_read_secret and not config.serving.store.startswith(OBJECTS):
+        problem = f"is not read, since serving.store={config.serving.store}"
+        fix = "set serving.store=s3://..., or remove it"
+        yield Finding(f"target.store_read_secret={target.store_read_secret}", problem, fix)
     if target.data_secret and config.dataset.source == "simulated":
         problem = "is not read, since dataset.source=simulated"
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or remove it")
@@ -149,6 +152,7 @@ RULES: tuple[Rule, ...] = (
     data_can_be_reached,
     password_has_its_secret,
     study_is_within_reach,
+    runs_are_not_tracked,
     secrets_are_used,
     quantities_are_valid,
     requests_are_within_limits,

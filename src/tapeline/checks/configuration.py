@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from tapeline.config.compose import options
@@ -169,6 +170,13 @@ def target_is_local(config: Config) -> Iterator[Finding]:
             "does not run on this machine",
             "use target=local, or make build and make submit",
         )
+
+
+def tracker_is_installed(config: Config) -> Iterator[Finding]:
+    """`track` needs a package that is in no lock file of a run."""
+    if config.track and find_spec(config.track.name) is None:
+        where, fix = f"track={config.track.name}", "install tapeline[mlflow], as in .venv/bin/pip install mlflow-skinny"
+        yield Finding(where, f"{config.track.name} is not installed", fix)
 
 
 def study_can_be_shared(config: Config) -> Iterator[Finding]:

@@ -138,9 +138,9 @@ def _composed(option: str) -> Config | Sequence[Finding]:
 
 
 def _moved(config: Config, cluster: Config) -> Config:
-    """The configuration with the target and the store of a cluster."""
+    """The configuration with the target and the store of a cluster, where runs are not tracked."""
     serving = config.serving.model_copy(update={"store": cluster.serving.store})
-    return replace(config, target=cluster.target, serving=serving)
+    return replace(config, target=cluster.target, serving=serving, track=None)
 
 
 def _placed(findings: Iterable[Finding], option: str) -> Iterator[Finding]:
@@ -216,3 +216,7 @@ def _deployed(checked: Checked, deploy: Path) -> None:
                 "kubernetes-validate is not installed, so the fields of Kubernetes' own kinds were not checked: "
                 "install tapeline[check] to check these too"
             )
+        checked.left_out += [
+            f"deploy/kustomize/{file} has zeros for digests: set those of your images before you apply it"
+            for file in kustomize.placeholders(tree)
+        ]

@@ -10,6 +10,16 @@ from tapeline.checks.references import Rule, Tree
 from tapeline.errors import Finding
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
+INTERNAL = {
+    "networking.gke.io/load-balancer-type": "Internal",
+    "service.beta.kubernetes.io/aws-load-balancer-type": "external",
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+    "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
+}
+"""Annotations that keep a balancer inside the network: of GKE, of EKS' two controllers, and of AKS."""
+PINNED = "tapeline.dev/images"
+"""Label of a namespace; with the value `digests`, which with-pinned-images sets, tags are refused."""
 FORBIDDEN = ("secrets", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "pods/exec")
 """Access to these resources allows privilege escalation."""
 
@@ -64,8 +74,10 @@ def roles_are_minimal(tree: Tree) -> Iterator[Finding]:
             for side in ("apiGroups", "resources", "verbs"):
                 if "*" in rule.at(side).sequence:
                     yield rule.at(side).wrong("* allows everything", "list only what is needed")
+            # one named Secret can be read without the right to read others
+            named = rule.at("resourceNames").value and rule.at("verbs").value == ["get"]
             for name in rule.at("resources").sequence:
-                if name in FORBIDDEN:
+                if name in FORBIDDEN and not (name == "secrets" and named):
                     yield rule.at("resources").wrong(f"access to {name} allows privilege escalation", "remove it")
 
 
@@ -93,8 +105,44 @@ def traffic_is_denied_by_default(tree: Tree) -> Iterator[Finding]:
         )
 
 
+def internal_balancers_stay_internal(tree: Tree) -> Iterator[Finding]:
+    """A balancer that is internal on one cloud is so on each: EKS makes public ones where an annotation is missing."""
+    for service in tree.of("Service"):
+        annotations = service.at("metadata", "annotations")
+        given = {key: annotations.at(key).value for key in INTERNAL}
+        if service.at("spec", "type").value != "LoadBalancer" or not any(given.values()):
+            continue
+        for key, value in INTERNAL.items():
+            if given[key] != value:
+                yield annotations.at(key).wrong(
+                    f"is not {value}, so a cloud may give a public address", f"write {value!r}"
+                )
+
+
+def servers_cannot_write_the_store(tree: Tree) -> Iterator[Finding]:
+    """A SavedModel is code: who can write the store runs code in every server, so the server itself cannot."""
+    for template in tree.templates:
+        if template.at("metadata", "labels", "tapeline.dev/role").value != "serving":
+            continue
+        for volume in template.at("spec", "volumes").each():
+            claim = volume.at("persistentVolumeClaim")
+            if claim.value is not None and claim.at("readOnly").value is not True:
+                yield claim.at("readOnly").wrong("the server could write the store", "set it to true")
+
+
+def images_are_digests(tree: Tree) -> Iterator[Finding]:
+    """In a namespace that is labelled so, every image has a digest: a tag can be moved to another image."""
+    for namespace in tree.of("Namespace"):
+        label = namespace.at("metadata", "labels", PINNED)
+        nodes = (node for document in tree.documents for node in document.walk() if node.key == "image")
+        tags = sorted({node.text for node in nodes if node.text and "@sha256:" not in node.text})
+        if label.value == "digests" and tags:
+            fix = "set their digests in components/with-pinned-images, which must be the last component"
+            yield label.wrong(f"these images have none: {', '.join(tags)}", fix)
+
+
 def servers_are_probed(tree: Tree) -> Iterator[Finding]:
-    """Servers have readiness and liveness probes."""
+    """Servers have readiness and liveness probes, and the second asks the server: a port is open in a hung one, too."""
     for document in tree.of("Deployment", "StatefulSet", "DaemonSet"):
         for container in document.at("spec", "template", "spec", "containers").each():
             for probe in ("readinessProbe", "livenessProbe") if container.at("ports").value else ():
@@ -102,6 +150,9 @@ def servers_are_probed(tree: Tree) -> Iterator[Finding]:
                     yield container.at(probe).wrong(
                         "is missing", "add a probe, for example httpGet with a path and a port"
                     )
+            port = container.at("livenessProbe", "tcpSocket")
+            if port.value is not None:
+                yield port.wrong("does not ask the server, only whether its port is open", "use httpGet with a path")
 
 
 ABOUT = "tree"
@@ -110,5 +161,8 @@ RULES: tuple[Rule, ...] = (
     roles_are_minimal,
     namespaces_enforce_restricted,
     traffic_is_denied_by_default,
+    internal_balancers_stay_internal,
+    servers_cannot_write_the_store,
+    images_are_digests,
     servers_are_probed,
 )

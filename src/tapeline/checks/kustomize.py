@@ -29,8 +29,10 @@ OLD = {
     "imageTags": "images",
 }
 """Deprecated fields of kustomize, and their replacements."""
+RENAMING = ("namePrefix", "nameSuffix")
+"""Argo has a fixed name for ConfigMap artifact-repositories, and names stand in URLs, flags, Secrets and templates."""
 FIELDS = (
-    *("apiVersion", "kind", "metadata", "resources", "components", "namespace", "namePrefix", "nameSuffix", "labels"),
+    *("apiVersion", "kind", "metadata", "resources", "components", "namespace", "labels"),
     *("patches", "replacements", "images", "replicas", "configMapGenerator", "secretGenerator", "generatorOptions"),
     *("configurations", "openapi", "buildMetadata", "commonAnnotations", "sortOptions"),
 )
@@ -93,6 +95,9 @@ def check_kustomization(document: Node, folder: Path) -> Iterator[Finding]:
     for node in document.each():
         if node.key in OLD:
             yield node.wrong("is deprecated in kustomize", f"use {OLD[node.key]}")
+        elif node.key in RENAMING:
+            problem = "would rename what Argo, TF Serving's clients and tapeline's commands look for by its name"
+            yield node.wrong(problem, "use a namespace of your own instead, for example namespace: blue")
         elif node.key not in FIELDS:
             yield node.wrong("is not a field of kustomize", nearest(node.key, FIELDS, otherwise="remove it"))
     for key in LISTED:
@@ -150,6 +155,12 @@ def render(folder: Path, root: Path) -> tuple[str, str]:
             folder = Path(name)
         done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)  # noqa: S607
     return done.stdout, " ".join(done.stderr.split())
+
+
+def placeholders(root: Path) -> list[str]:
+    """Files of a tree in which digests of images are still the zeros that the tree has at first."""
+    found = (path for path in sorted(root.rglob(FILE)) if f"sha256:{'0' * 64}" in path.read_text())
+    return [path.relative_to(root).as_posix() for path in found]
 
 
 def can_render() -> bool:

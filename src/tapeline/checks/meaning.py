@@ -240,7 +240,7 @@ def services_reach_ports(tree: Tree) -> Iterator[Finding]:
 
 
 def accounts_may_be_used(tree: Tree) -> Iterator[Finding]:
-    """The accounts of workflows can report: a binding gives them the rights of Argo's executor."""
+    """Argo's executor can report: a binding gives its account the rights, and steps have an account without them."""
     roles = {
         str(role.at("metadata", "name").value)
         for role in tree.of("Role")
@@ -252,9 +252,16 @@ def accounts_may_be_used(tree: Tree) -> Iterator[Finding]:
     for document in tree.documents if bound else ():
         if document.at("kind").value in ("WorkflowTemplate", "Workflow"):
             for node in document.walk():
-                if node.key == "serviceAccountName" and node.text and node.value not in bound:
+                executes = "executor" in node.keys[-2:-1]
+                if node.key != "serviceAccountName" or not node.text or executes == (node.value in bound):
+                    continue
+                if executes:
                     fix = nearest(node.text, [str(each) for each in bound], otherwise="bind the role to it")
                     yield node.wrong(f"{node.value} may not write workflowtaskresults", fix)
+                else:
+                    yield node.wrong(
+                        f"the step's account {node.value} may write the outputs of others", "use another one"
+                    )
 
 
 ABOUT = "tree"

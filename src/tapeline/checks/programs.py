@@ -34,6 +34,7 @@ FLAGS = (
 )
 """Of TF Serving 2.20, main.cc."""
 PORT_FLAGS = {SERVER: ("--port", "--rest_api_port"), STORAGE: ("-s3.port",)}
+METRICS = "/monitoring/prometheus/metrics"
 PATH = re.compile(r"(?:^|=)(/[\w.\-]+(?:/[\w.\-]+)*)/?$")
 MODEL_PATH = re.compile(r"/v1/models/[^/:]+(/versions/\d+)?(/metadata)?")
 
@@ -91,8 +92,8 @@ def _is_complete(word: str) -> bool:
 def _of_step(folder: str, given: tuple[str, ...]) -> tuple[Finding, ...]:
     """What `tapeline step` says of arguments, without a look at files."""
     try:
-        call = _call(given)
-        config = _configured(folder, call.overrides)
+        call = called(given)
+        config = configured(folder, call.overrides)
         steps = call.steps(present(config))
         if call.built is not None:
             built.check(call.built, config, (), steps)
@@ -108,7 +109,7 @@ def _of_step(folder: str, given: tuple[str, ...]) -> tuple[Finding, ...]:
 
 
 @lru_cache(maxsize=128)
-def _configured(folder: str, overrides: tuple[str, ...]) -> Config:
+def configured(folder: str, overrides: tuple[str, ...]) -> Config:
     """The configuration of the folder; steps of one build have the same overrides."""
     del folder
     return configure(overrides)
@@ -118,7 +119,7 @@ def _is_key(key: str, keys: dict[str, object]) -> bool:
     return conf.is_group(key) or any(each == key or each.startswith(f"{key}.") for each in keys)
 
 
-def _call(given: Sequence[str]) -> Call:
+def called(given: Sequence[str]) -> Call:
     """The arguments as the step reads them; what a run fills in is left open."""
     kept, rest = [], iter(given)
     for word in rest:
@@ -137,7 +138,7 @@ def artifacts_lie_where_steps_look(pod: Pod) -> Iterator[Finding]:
         if not found or found[0] != "step" or template.at("inputs").value is None:
             continue
         try:
-            call = _call(found[1:])
+            call = called(found[1:])
         except Refused:
             continue
         taken = {str(path) for path in (*call.inputs.values(), *call.optional.values())}
@@ -231,8 +232,8 @@ def _probes(container: Node, listening: dict[int, str], declared: dict[object, o
             if how == "httpGet" and listening.get(number) == "--port":  # type: ignore[call-overload]
                 yield port.wrong("the server answers gRPC there, not HTTP", "use the port of --rest_api_port")
         path = http.at("path")
-        if program(container) == SERVER and path.text and not MODEL_PATH.fullmatch(path.text):
-            yield path.wrong(f"{SERVER} has no such path", "write as in /v1/models/NAME/metadata")
+        if program(container) == SERVER and path.text and path.text != METRICS and not MODEL_PATH.fullmatch(path.text):
+            yield path.wrong(f"{SERVER} has no such path", f"write {METRICS}, which answers when all models are loaded")
 
 
 ABOUT = "pod"

@@ -64,7 +64,12 @@ def laid_out(config: Config, overrides: Sequence[str]) -> Plan:
     Raises:
         Refused: as `emit`.
     """
-    return planning.plan(config, overrides, fused=getattr(config.target, "granularity", "step") == "fused")
+    return planning.plan(config, overrides, fused=fused(config))
+
+
+def fused(config: Config) -> bool:
+    """Whether the target runs all steps up to the report in one pod."""
+    return getattr(config.target, "granularity", "step") == "fused"
 
 
 def write(config: Config, texts: Mapping[str, str]) -> list[Path]:

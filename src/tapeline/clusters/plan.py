@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from tapeline.clusters import built
+from tapeline.clusters.mounts import MODELS, Mount, mounts, on_data, store_of, under
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Cluster, Config
@@ -20,9 +21,6 @@ from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import GROUPS, module, source
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
-
-MODELS, DATA = "/models", "/data"
-"""Mount paths of the volume claims, the same in every pod."""
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 """Keys of a Secret for object storage: environment variables that the drivers read."""
@@ -43,15 +41,6 @@ class Parameter:
     def name(self) -> str:
         """The name on the cluster, for example model_steps: names there have no dots."""
         return self.key.replace(".", "_")
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A volume claim mounted in a pod."""
-
-    claim: str
-    path: str
-    read_only: bool
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ class Task:
     @property
     def name(self) -> str:
         """The step's name; for several steps: run."""
-        return self.steps[0].name if len(self.steps) == 1 else "run"
+        return task_name(self.steps)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -174,7 +163,7 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     known = conf.flat(conf.plain(config))
     offered = [key for key in target.parameters if key in known or not _of_other_dataset(key)]
     parameters = tuple(_parameter(key, config) for key in offered)
-    groups = _fused(steps) if fused else [(step,) for step in steps]
+    groups = grouped(steps, fused=fused)
     tasks = tuple(_task(each, config, target, carried, parameters) for each in groups)
     return Plan(name(config), config, steps, carried, parameters, tasks)
 
@@ -187,12 +176,14 @@ def whole(plan: Plan) -> Task:
 def split(overrides: Iterable[Override], parameters: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The overrides of the template, and by key the values that are submitted with a run.
 
+    A path on the claim for data stays in the template: only a pod that mounts the claim can read it.
+
     Raises:
         Refused: a value that a run cannot be given.
     """
     built, submitted = list[str](), dict[str, str]()
     for each in overrides:
-        if each.key in parameters:
+        if each.key in parameters and not on_data(each.key, each.value):
             check_plain(each.text)
             submitted[each.key] = each.value_text
         else:
@@ -206,8 +197,16 @@ def name(config: Config) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{what}-{config.hw.name}".lower()).strip("-")[:50]
 
 
-def _fused(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
+def grouped(steps: Sequence[Step], *, fused: bool) -> list[tuple[Step, ...]]:
+    """The steps of each task: one, or all before the first conditional one."""
+    if not fused:
+        return [(step,) for step in steps]
     return [tuple(step for step in steps if not step.when), *((step,) for step in steps if step.when)]
+
+
+def task_name(steps: Sequence[Step]) -> str:
+    """The name of the task of these steps: the step's name; for several steps, run."""
+    return steps[0].name if len(steps) == 1 else "run"
 
 
 LAID_OUT = (
@@ -297,7 +296,7 @@ def _task(
         limits=config.hw.limits if trains else target.limits,
         accelerator=config.hw.accelerator if trains else None,
         account=target.publisher if "write" in store else target.runner,
-        mounts=tuple(_mounts(config, target, fetches=fetches, store=store)),
+        mounts=tuple(mounts(config, target, fetches=fetches, store=store)),
         secrets=tuple(_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads)),
         cached=all(_cached(step, config) for step in steps),
     )
@@ -310,35 +309,13 @@ def _cached(step: Step, config: Config) -> bool:
     return step.world == "none" or (step.world == "watched" and config.dataset.source == "simulated")
 
 
-def _mounts(config: Config, target: Cluster, *, fetches: bool, store: set[str]) -> Iterable[Mount]:
-    if store and _under(MODELS, _store(config)):
-        yield Mount(target.models_claim, MODELS, read_only="write" not in store)
-    if fetches and _reads_data_claim(config):
-        yield Mount(target.data_claim, DATA, read_only=True)
-
-
-def _store(config: Config) -> str:
-    return str(conf.plain(config)["serving"]["store"])
-
-
-def _reads_data_claim(config: Config) -> bool:
-    whole = conf.flat(conf.plain(config)["dataset"], "dataset")
-    paths = [value for key, value in whole.items() if key.endswith("path") and isinstance(value, str)]
-    # a submitted run may name a path of its own
-    return any(_under(DATA, path) for path in paths) or (not paths and config.dataset.source != "simulated")
-
-
-def _under(folder: str, path: str) -> bool:
-    """Whether a path is in the folder; true if only the pod's environment has its value."""
-    return path == folder or path.startswith((f"{folder}/", "${"))
-
-
 def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str], searches: bool) -> Iterable[Secret]:
     """The environment variables of a task; store and data may share one Secret."""
     keys: dict[str, tuple[str, ...]] = {}
-    where = _store(config)
-    if store and target.store_secret and (where.startswith("${") or not _under(MODELS, where)):
-        keys[target.store_secret] = S3_KEYS
+    where = store_of(config)
+    of_store = target.store_secret if "write" in store else target.store_read_secret or target.store_secret
+    if store and of_store and (where.startswith("${") or not under(MODELS, where)):
+        keys[of_store] = S3_KEYS
     if fetches and target.data_secret:
         password = getattr(config.dataset, "password_env", None)
         credentials = getattr(source(config.dataset), "KEYS", ())

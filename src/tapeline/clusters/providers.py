@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tapeline.clusters.pod_spec import USER
 from tapeline.clusters.releases import ARGO, KFP
 from tapeline.config import compose as conf
 from tapeline.config.schema import Hardware
 from tapeline.errors import refuse
 
+PATCH = "COMPILED_PIPELINE_SPEC_PATCH"
+SPEC_PATCH = json.dumps({"podSpecPatch": json.dumps({"securityContext": {"fsGroup": USER}})})
+"""Variable of KFP's API server, and its value: all pods of runs get this group, which may write to claims."""
 OVERLAYS = Path("deploy") / "kustomize" / "overlays"
 MACHINES = {
     "nvidia-tesla-t4": "n1-standard-4",
@@ -27,8 +32,8 @@ GOOGLE = "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11"
 """private.googleapis.com, which overlay gke-cpu lets the steps reach."""
 
 
-def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], Path]:
-    """The commands that create a cluster, and the overlay to apply.
+def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], str]:
+    """The commands that create a cluster, and the one that comes next.
 
     Args:
         hardware: says which card, and which image of the steps.
@@ -40,7 +45,10 @@ def make(hardware: Hardware, options: Mapping[str, str]) -> tuple[list[str], Pat
     provider = _provider(options)
     commands = _kind(hardware) if provider == "kind" else _gke(hardware, options)
     overlay = "laptop" if provider == "kind" else "gke-gpu" if hardware.accelerator else "gke-cpu"
-    return [*commands, *_engine(options)], OVERLAYS / overlay
+    after = f"kubectl apply -k {OVERLAYS / overlay}"
+    if options.get("engine") == "kfp":
+        after = "kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80 & make submit target=kfp"
+    return [*commands, *_engine(options)], after
 
 
 def remove(options: Mapping[str, str]) -> tuple[list[str], str]:
@@ -89,7 +97,7 @@ def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
     """A cluster with NetworkPolicies, Workload Identity, Filestore, a bucket, and a node pool with the GPU."""
     project, where = _place(options)
     pool = _pool(hardware, where)
-    account, bucket = f"tapeline@{project}.iam.gserviceaccount.com", f"gs://{project}-tapeline"
+    bucket = f"gs://{project}-tapeline"
     return [
         f"gcloud container clusters create tapeline {where} --num-nodes=2 --machine-type=e2-standard-4"
         f" --enable-dataplane-v2 --workload-pool={project}.svc.id.goog --addons=GcpFilestoreCsiDriver",
@@ -98,16 +106,21 @@ def _gke(hardware: Hardware, options: Mapping[str, str]) -> list[str]:
         f"gcloud storage buckets create {bucket} --project={project} --uniform-bucket-level-access"
         f" --location={options.get('zone', ZONE).rpartition('-')[0]}",
         f"gcloud storage buckets update {bucket} --lifecycle-file={LIFECYCLE}",
-        f"gcloud iam service-accounts create tapeline --project={project}",
+        *(line for role in ("runner", "publisher") for line in _account(project, f"tapeline-{role}", bucket)),
+        *_private_access(project),
+    ]
+
+
+def _account(project: str, name: str, bucket: str) -> list[str]:
+    """Google's account of a service account of the overlay, with its right on the bucket of artifacts."""
+    account = f"{name}@{project}.iam.gserviceaccount.com"
+    return [
+        f"gcloud iam service-accounts create {name} --project={project}",
         f"gcloud storage buckets add-iam-policy-binding {bucket} --role=roles/storage.objectUser"
         f" --member=serviceAccount:{account}",
-        *(
-            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
-            f" --role=roles/iam.workloadIdentityUser"
-            f" --member='serviceAccount:{project}.svc.id.goog[tapeline/tapeline-{role}]'"
-            for role in ("runner", "publisher")
-        ),
-        *_private_access(project),
+        f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project}"
+        f" --role=roles/iam.workloadIdentityUser"
+        f" --member='serviceAccount:{project}.svc.id.goog[tapeline/{name}]'",
     ]
 
 
@@ -157,12 +170,7 @@ def _place(options: Mapping[str, str]) -> tuple[str, str]:
 def _engine(options: Mapping[str, str]) -> list[str]:
     """Argo, or Kubeflow Pipelines, which includes Argo: two of them would run each other's workflows."""
     if options.get("engine") == "kfp":
-        source = "github.com/kubeflow/pipelines/manifests/kustomize"
-        return [
-            f"kubectl apply -k '{source}/cluster-scoped-resources?ref={KFP}'",
-            "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
-            f"kubectl apply -k '{source}/env/dev?ref={KFP}'",
-        ]
+        return _kfp()
     release = f"https://github.com/argoproj/argo-workflows/releases/download/v{ARGO}/install.yaml"
     return [
         "kubectl create namespace argo",
@@ -170,6 +178,19 @@ def _engine(options: Mapping[str, str]) -> list[str]:
         # Argo looks at a run every 10 s unless told otherwise, and a run has nine pods one after the other
         f"kubectl -n argo set env deployment/workflow-controller DEFAULT_REQUEUE_TIME={REQUEUE}",
         "kubectl -n argo rollout status deployment/workflow-controller --timeout=300s",
+    ]
+
+
+def _kfp() -> list[str]:
+    """A plain KFP whose images have its version, and whose pods may write to claims."""
+    source = "github.com/kubeflow/pipelines/manifests/kustomize"
+    return [
+        f"kubectl apply -k '{source}/cluster-scoped-resources?ref={KFP}'",
+        "kubectl wait --for=condition=established --timeout=60s crd/applications.app.k8s.io",
+        # env/dev has the images of the main branch
+        f"kubectl apply -k '{source}/env/platform-agnostic?ref={KFP}'",
+        f"kubectl -n kubeflow set env deployment/ml-pipeline {shlex.quote(f'{PATCH}={SPEC_PATCH}')}",
+        "kubectl -n kubeflow rollout status deployment/ml-pipeline --timeout=600s",
     ]
 
 

@@ -54,6 +54,9 @@ class Seen:
 class Place(Protocol):
     """The interface of a cluster system."""
 
+    def check(self, config: Config, overrides: Sequence[str]) -> list[str]:
+        """Sentences about where a run would be; nothing is started, and what is missing there is refused."""
+
     def begin(self, config: Config, overrides: Sequence[str], *, apply: bool) -> str:
         """Start a run; return its name on the cluster."""
 

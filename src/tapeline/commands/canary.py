@@ -32,6 +32,8 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
 
     config, why = configure(overrides), options.get("why", "")
     number = operations.number(options.get("version"))
+    if number is None and "version" in options:
+        raise refuse("version", "is empty", "write one that tapeline versions lists, for example version=3")
     if number is None:
         folder, serving = accepted(options.get("run", "latest"), config)
         check_name(overrides, config, serving.name)

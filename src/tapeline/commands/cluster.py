@@ -32,6 +32,6 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     from tapeline.clusters import providers
     from tapeline.lookup import configure
 
-    commands, overlay = providers.make(configure(overrides).hw, options)
+    commands, after = providers.make(configure(overrides).hw, options)
     providers.execute(commands, run=options.get("run") == "true")
-    print(f"# next: kubectl apply -k {overlay}")
+    print(f"# next: {after}")

@@ -1,6 +1,7 @@
 """The store itself.
 
 tapeline store init [STORE]    tapeline store base_path=/models    tapeline store sync URL DIR follow=true seconds=10
+tapeline store wait STORE
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from tapeline.commands import Option
 from tapeline.errors import refuse
 
 GROUP = "serve"
-HELP = "make an empty store, say where servers see it, or mirror a store of object storage in a folder"
-WORDS = "[init [STORE] | sync URL DIR]"
+HELP = "make an empty store, say where servers see it, mirror one of object storage, or wait for its first model"
+WORDS = "[init [STORE] | sync URL DIR | wait STORE]"
 OPTIONS = (
     Option("base_path", "PATH", "write this path of the store, as servers see it, into models.config"),
     Option("follow", "true|false", "sync: repeat until SIGTERM or Ctrl-C", "false"),
@@ -24,6 +25,7 @@ EXAMPLES = (
     ("tapeline store init s3://models/store", "makes an empty store in a bucket"),
     ("tapeline store base_path=/models", "lets servers read the store ./store at /models, where they see it"),
     ("tapeline store sync s3://models/store models follow=true seconds=10", "mirrors a store in the folder models"),
+    ("tapeline store wait /models", "ends when a model is published; a server's pod begins with it"),
 )
 SECONDS = 10
 """Seconds to wait for a lock, and between two checks of a store."""
@@ -33,7 +35,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """Run the action that the first argument names.
 
     Raises:
-        Refused: the words are not those of init or sync, or what they name is refused.
+        Refused: the words are not those of init, sync or wait, or what they name is refused.
     """
     words = [word for word in overrides if "=" not in word.partition("://")[0] and not word.startswith("~")]
     keys = [word for word in overrides if word not in words]
@@ -49,9 +51,13 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
         if keys:
             raise refuse(keys[0], "is not an option of store sync", "its options are follow=true and seconds=10")
         _sync(words[1], Path(words[2]), options)
+    elif words[:1] == ["wait"] and len(words) == 2:
+        if unread := [*keys, *options]:
+            raise refuse(unread[0], "is not an option of store wait", "remove it")
+        _wait(words[1])
     else:
         said = " ".join(["store", *words])
-        fix = "write store init [STORE], store base_path=PATH, or store sync URL DIR"
+        fix = "write store init [STORE], store base_path=PATH, store sync URL DIR, or store wait STORE"
         raise refuse(said, "is not an action", fix)
 
 
@@ -97,3 +103,11 @@ def _sync(url: str, folder: Path, options: Mapping[str, str]) -> None:
             sync.follow(url, folder, seconds)
         elif not sync.once(url, folder):
             print(f"{folder} is up to date")
+
+
+def _wait(store: str) -> None:
+    from tapeline.console import logged
+    from tapeline.serving.store import sync
+
+    with logged():
+        sync.wait(store, SECONDS / 5)

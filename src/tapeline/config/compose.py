@@ -27,7 +27,7 @@ PLACES = (
     *("target", "dataset.path", "dataset.files.*.path", "dataset.url", "dataset.password_*"),
     *("serving.store", "serving.lock_seconds", "serving.keep", "serving.engine"),
     *("serving.host", "serving.grpc_port", "serving.rest_port", "serving.poll_seconds", "serving.reload"),
-    *("tune.storage", "tune.password_*"),
+    *("tune.storage", "tune.password_*", "track"),
 )
 """Keys of paths, ports and this machine; they are in no cache key and not in metrics.json."""
 

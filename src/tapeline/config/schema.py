@@ -10,15 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -232,6 +224,15 @@ class Tune(Section):
     """By key of the configuration. In conf/ null stands for the family's entry in `spaces`."""
 
 
+class Track(Section):
+    """Where a finished run of this machine is also written; `track=none` is nowhere."""
+
+    name: Literal["mlflow"]
+    uri: Annotated[str, Field(min_length=1)]
+    experiment: str | None
+    """The name in MLflow; null: `serving.name`."""
+
+
 class Serving(Section):
     """Where an accepted model goes."""
 
@@ -289,6 +290,8 @@ class Cluster(Target):
     models_claim: Name
     data_claim: Name
     store_secret: Name | None
+    store_read_secret: Name | None
+    """Of the steps that only read the store; null: `store_secret`."""
     data_secret: Name | None
     retries: Annotated[int, Field(ge=0)]
     backoff_seconds: Annotated[int, Field(ge=1)]
@@ -305,6 +308,8 @@ class Argo(Cluster):
     schedule: str
     """Of the CronWorkflow: minute, hour, day of the month, month, weekday."""
     timezone: str
+    executor: Name
+    """Service account of Argo's own containers in each pod, the only one with rights and a token."""
     semaphore: Name
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
     gpu_wait_seconds: Annotated[int, Field(ge=0)]
@@ -316,10 +321,13 @@ class Argo(Cluster):
 class Kfp(Cluster):
     """Keys of `target=kfp`."""
 
+    granularity: Literal["step", "fused"]
+    account: Name | None
+    """Of all pods of a run; null: KFP's own."""
     address: str
     """Of the API, for `submit`."""
     artifacts: str | None
-    """The root of KFP's artifacts, from which `submit` copies files; null: the API returns them."""
+    """The URL of KFP's artifacts, from which `submit` copies files; null: it prints the decision only."""
 
 
 TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}
@@ -340,6 +348,7 @@ class Config:
     serving: Serving
     target: Target
     tune: Tune | None = None
+    track: Track | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Keys, dotted, whose value comes from the environment, and the text that says so: what is written is the text."""
     linked: bool = False

@@ -24,7 +24,7 @@ from tapeline.config.schema import Config
 from tapeline.config.schema import Target as Section
 from tapeline.console import LOG, logged, running
 from tapeline.errors import Refused
-from tapeline.pipeline import cache
+from tapeline.pipeline import cache, mlflow_runs
 from tapeline.pipeline import tensorboard_events as events
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import METRICS, PROFILE, PUBLISHED, REPORT, Parameters, Step, pipeline
@@ -72,7 +72,7 @@ def run(
         machine: the files of conf/local that some of them are from.
 
     Raises:
-        Refused, OSError: by a step; then no folder is left.
+        Refused, OSError: by a step, and no folder is left; or the run cannot be tracked, and its folder is complete.
     """
     started = datetime.now(UTC)
     folder = new_folder(config, started)
@@ -91,6 +91,9 @@ def run(
     except KeyboardInterrupt:
         files.write_json(folder / cache.RECORD, {**files.read_json(folder / cache.RECORD), "state": "stopped"})
         raise
+    if config.track:
+        with logged(folder / "log.txt", shown=shown):
+            mlflow_runs.write(folder, config, config.track)
     return folder
 
 

@@ -20,13 +20,14 @@ def write(metrics: Mapping[str, Any], folder: Path) -> None:
     now, content = time.time(), io.BytesIO()
     records = RecordWriter(content)
     records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-    for step, name, value in _scalars(metrics):
+    for step, name, value in scalars(metrics):
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
         records.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
     files.write_bytes(folder / f"events.out.tfevents.{int(now)}.tapeline", content.getvalue())
 
 
-def _scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
+def scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
+    """Step, name and value of each point of the trace and of each score."""
     trace = metrics["train"]["trace"]
     last = trace[-1]["step"] if trace else 0
     for point in trace:

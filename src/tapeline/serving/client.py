@@ -5,9 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +35,8 @@ class Endpoint:
     model: str
     """The model's name on the server."""
     api: Literal["rest", "grpc"]
+    tls: str | None = None
+    """A PEM file with the certificates of the authorities that the server's certificate may be of; None: no TLS."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -69,12 +74,14 @@ class Client(Protocol):
         """The outputs of a version for arrays [rows, ...] by the names of the signature's inputs."""
 
 
-def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint:
+def endpoint(host: str, ports: dict[str, int], model: str, api: str, tls: str | None = None) -> Endpoint:
     """The endpoint for `host` or `host:port`; `ports` has the default port of each API.
 
     Raises:
-        Refused: `host` is not a valid address.
+        Refused: `host` is not a valid address, or `tls` no file with certificates.
     """
+    if tls is not None:
+        _trusting(tls)
     try:
         parts = urlsplit(f"//{host}")
         port = parts.port or ports[api]
@@ -83,7 +90,17 @@ def endpoint(host: str, ports: dict[str, int], model: str, api: str) -> Endpoint
     if not parts.hostname or parts.path or parts.query or parts.username:
         fix = "write HOST or HOST:PORT without http://, for example host=127.0.0.1:8501"
         raise refuse(f"host={host}", "is not a valid address", fix)
-    return Endpoint(parts.hostname, port, model, "grpc" if api == "grpc" else "rest")
+    return Endpoint(parts.hostname, port, model, "grpc" if api == "grpc" else "rest", tls)
+
+
+def _trusting(tls: str) -> ssl.SSLContext:
+    """What checks a server's certificate against the authorities of a PEM file, and no others."""
+    try:
+        return ssl.create_default_context(cafile=tls)
+    except (OSError, ValueError) as error:
+        problem = "is no PEM file with certificates" if isinstance(error, ssl.SSLError) else f"cannot be read ({error})"
+        fix = "name the certificate of the server's authority, for example tls=ca.pem"
+        raise refuse(f"tls={tls}", problem, fix) from None
 
 
 def client_of(server: Endpoint) -> Client:
@@ -151,10 +168,28 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
     if status in ("404", "NOT_FOUND"):
         fix = "check serving.name and version=N; tapeline versions lists what the store has"
         return NotFound(*refuse(model, f"is not served on {server} ({message})", fix).findings)
+    if status == "UNAVAILABLE" and server.tls and re.search(r"(?i)ssl|handshake|certificate|verif", message):
+        found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
+        reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
+        return _not_encrypted(server, reason, certificate=bool(found and "verif" in reason))
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         reason = message.rpartition("last error: ")[2][:150]
-        return refuse(server, f"no server answers gRPC there ({reason})", "start one: tapeline serve")
+        return refuse(server, f"no server answers gRPC there ({reason})", _start(server))
     return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
+
+
+def _not_encrypted(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
+    """The exception where both sides do not agree on an encrypted connection; `certificate`: because of it."""
+    if certificate:
+        fix = f"tls={server.tls} must have the certificate of its authority, and host must be a name in it"
+        return refuse(server, f"the certificate of the server is not accepted ({reason})", fix)
+    fix = "give the port that is encrypted, for example host=serving:8443, or leave tls out"
+    return refuse(server, f"the server there does not speak TLS ({reason})", fix)
+
+
+def _start(server: Endpoint) -> str:
+    """What to do where no server answers; an encrypted one ends connections that are not."""
+    return "start one: tapeline serve" + ("" if server.tls else "; if it is encrypted, add tls=ca.pem")
 
 
 class RestClient:
@@ -189,18 +224,23 @@ class RestClient:
         return f"/v1/models/{quote(self._server.model)}" + ("" if version is None else f"/versions/{version}")
 
     def _call(self, method: str, path: str, body: str | None, version: int | None) -> Any:
-        connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=TIMEOUT_SECONDS)
+        connection = self._connection()
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
+        except ssl.SSLCertVerificationError as error:
+            raise _not_encrypted(self._server, error.verify_message, certificate=True) from None
+        except ssl.SSLError as error:
+            reason = str(error.reason or error).replace("_", " ").lower()
+            raise _not_encrypted(self._server, reason, certificate=False) from None
         except http.client.HTTPException:
-            fix = "give the port of REST, for example 8501, or set api=grpc"
+            fix = "give the port of REST, for example 8501, or set api=grpc; tls=ca.pem if it is encrypted"
             raise refuse(self._server, "the server there does not answer HTTP", fix) from None
         except OSError as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             problem = f"no server answers REST there ({reason})"
-            raise refuse(self._server, problem, "start one: tapeline serve") from None
+            raise refuse(self._server, problem, _start(self._server)) from None
         finally:
             connection.close()
         try:
@@ -211,6 +251,12 @@ class RestClient:
             message = content.get("error", text) if isinstance(content, dict) else text
             raise _refusal(self._server, str(response.status), str(message), version)
         return content
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._server.host, self._server.port
+        if self._server.tls is None:
+            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=_trusting(self._server.tls))
 
 
 class GrpcClient:
@@ -253,7 +299,7 @@ class GrpcClient:
             request.model_spec.version.value = version
         options = [(f"grpc.max_{direction}_message_length", -1) for direction in ("send", "receive")]
         options.append(("grpc.enable_http_proxy", 0))
-        with grpc.insecure_channel(str(self._server), options=options) as channel:
+        with self._channel(options) as channel:
             path = f"/tensorflow.serving.PredictionService/{method}"
             call = channel.unary_unary(path, type(request).SerializeToString, response_type.FromString)
             try:
@@ -261,6 +307,14 @@ class GrpcClient:
             except grpc.RpcError as error:
                 message = " ".join(error.details().split())
                 raise _refusal(self._server, error.code().name, message, version) from None
+
+    def _channel(self, options: list[tuple[str, int]]) -> Any:
+        import grpc
+
+        if self._server.tls is None:
+            return grpc.insecure_channel(str(self._server), options=options)
+        authorities = grpc.ssl_channel_credentials(Path(self._server.tls).read_bytes())
+        return grpc.secure_channel(str(self._server), authorities, options=options)
 
 
 def _not_tf_serving(server: Endpoint) -> Refused:

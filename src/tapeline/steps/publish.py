@@ -5,6 +5,7 @@ tapeline step publish serving.store=./store --in servable=... --in metrics=... -
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def run(config: Reads, *, servable: Path, metrics: Path, store: str, published: 
     A model that was rolled back stays out, and that is a result, too: a nightly run goes on.
 
     Raises:
-        Refused: the gate did not accept this model.
+        Refused: the gate did not accept this model, or its user may not write to the store.
     """
     decided = files.read_json(metrics)
     if not decided["gate"]["accepted"]:
@@ -38,6 +39,11 @@ def run(config: Reads, *, servable: Path, metrics: Path, store: str, published: 
     except RolledBack as error:
         files.write_json(published, {"written": False, "sentence": f"not published: {error}"})
         return
+    except PermissionError:
+        fix = (
+            "let it write there (in Kubeflow Pipelines by fsGroup, see docs/guide/clusters.md), or choose another store"
+        )
+        raise refuse(f"serving.store={store}", f"user {os.getuid()} may not write there", fix) from None
     sentence = (
         f"published: {version} is live in {store}" if written else f"{version} is live already; nothing was written"
     )

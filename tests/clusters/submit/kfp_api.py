@@ -1,14 +1,12 @@
-"""The few endpoints of Kubeflow Pipelines' v2beta1 API that a run needs, on loopback, in its own models."""
+"""The endpoints of Kubeflow Pipelines' API that a run needs, on loopback, in its own models and with its omissions."""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -16,24 +14,43 @@ from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api as api
 
-RUN, BEGUN = "6b1c8f2e-0d3a-4f57-9f0b-2f7c5d1e9a34", datetime(2026, 11, 21, 12, tzinfo=UTC)
+from tests.clusters.submit.kfp_workflow import Cache, Graph
+
+RUN = "6b1c8f2e-0d3a-4f57-9f0b-2f7c5d1e9a34"
+NO_ARTIFACT = {"error_message": "Failed to read artifact: artifact not found: <nil>"}
+
+
+@dataclass
+class Look:
+    """What a look at the run shows."""
+
+    state: str
+    graph: Graph = field(default_factory=Graph)
+    tasks: Graph | None = None
+    """The graph of its tasks, where KFP has stored the run's state and not yet theirs."""
 
 
 @dataclass
 class Backend:
     """What it knows, and what it was asked."""
 
-    looks: list[tuple[str, dict[str, str]]]
-    """What each look at the run shows: its state, and its tasks' by name; the last one stays."""
-    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    """What it hands out, by node and artifact."""
+    looks: list[Look]
+    """The last one stays."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """Of the pods that are there, by name."""
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     """Other answers than its own, by a part of the path; each once."""
     multi_user: bool = False
+    cache: Cache | None = None
+    """If set, a run that is created succeeds at once, with this cache."""
+    stops: bool = True
+    """Whether a run that is terminated ends."""
     address: str = ""
     experiments: list[api.V2beta1Experiment] = field(default_factory=list)
     created: list[api.V2beta1Run] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    """The paths, without those of the run's state."""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         """Status and content."""
@@ -48,13 +65,34 @@ class Backend:
             return 200, self._experiments(method, query, body)
         if (method, what) == ("POST", "runs"):
             self.created.append(api.V2beta1Run(**body))
+            if self.cache is not None:
+                spec = body["pipeline_spec"]["pipeline_spec"]
+                self.looks = [Look("SUCCEEDED", self.cache.run(spec, body["runtime_config"]["parameters"]))]
             return 200, self._run()
         if what == f"runs/{RUN}":
+            if len(self.looks) > 1:
+                self.looks.pop(0)
             return 200, self._run()
-        if found := re.fullmatch(rf"runs/{RUN}/nodes/([^/]+)/artifacts/([^/]+):read", what):
-            content = self.files.get((found[1], found[2]))
-            missing = {"error_message": "Failed to read artifact: artifact not found: <nil>"}
-            return (200, {"data": base64.b64encode(content).decode()}) if content else (404, missing)
+        self.asked.append(path)
+        return self._old(method, path)
+
+    def _old(self, method: str, path: str) -> tuple[int, Any]:
+        """Stopping, and what only older paths have."""
+        if (method, path) == ("POST", f"/apis/v2beta1/runs/{RUN}:terminate"):
+            graph = self.looks[-1].graph
+            graph.stopped = True
+            for each in graph.nodes.values():
+                each["phase"] = "Failed" if each["phase"] in ("Running", "Pending") else each["phase"]
+            self.looks = [Look("FAILED", graph)] if self.stops else self.looks
+            return 200, {}
+        if path == f"/apis/v1beta1/runs/{RUN}":
+            runtime = {"workflow_manifest": self.looks[0].graph.manifest()} if self.looks[0].graph.nodes else {}
+            return 200, {"run": {"id": RUN}, "pipeline_runtime": runtime}
+        if found := re.fullmatch(rf"/apis/v1alpha1/runs/{RUN}/nodes/([^/]+)/log", path):
+            gone = {"error_message": f"Failed to read logs from pod {found[1]} due to error opening log stream"}
+            return (200, self.logs[found[1]]) if found[1] in self.logs else (500, gone)
+        if ":read" in path:
+            return 404, NO_ARTIFACT
         return 404, {"message": "Not Found"}
 
     def _experiments(self, method: str, query: dict[str, list[str]], body: Any) -> Any:
@@ -67,24 +105,10 @@ class Backend:
         return api.V2beta1ListExperimentsResponse(experiments=same)
 
     def _run(self) -> api.V2beta1Run:
-        state, tasks = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        name = self.created[0].display_name if self.created else "snp-flat-cpu"
-        error = api.GoogleRpcStatus(message="the run failed") if state == "FAILED" else None
-        details = api.V2beta1RunDetails(task_details=[_task(*each) for each in tasks.items()])
-        return api.V2beta1Run(run_id=RUN, display_name=name, state=state, run_details=details, error=error)
-
-
-def _task(name: str, state: str) -> api.V2beta1PipelineTaskDetail:
-    done = state not in ("PENDING", "RUNNING")
-    return api.V2beta1PipelineTaskDetail(
-        display_name=name,
-        pod_name=f"run-{name}",
-        state=state,
-        create_time=BEGUN,
-        start_time=BEGUN,
-        end_time=BEGUN + timedelta(seconds=12) if done else None,
-        error=api.GoogleRpcStatus(message="tapeline: no\nsuch file") if state == "FAILED" else None,
-    )
+        look = self.looks[0]
+        name = self.created[-1].display_name if self.created else "snp-flat-cpu"
+        details = api.V2beta1RunDetails(task_details=(look.tasks or look.graph).details())
+        return api.V2beta1Run(run_id=RUN, display_name=name, state=look.state, run_details=details)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def ready() -> dict[tuple[str, str], Object]:
         ("namespace", "tapeline"): {},
         ("serviceaccount", "tapeline-runner"): {},
         ("serviceaccount", "tapeline-publisher"): {},
+        ("serviceaccount", "tapeline-executor"): {},
         ("persistentvolumeclaim", "models"): claim,
         ("persistentvolumeclaim", "data"): claim,
         ("storageclass", "standard"): {"volumeBindingMode": "Immediate"},

@@ -123,7 +123,7 @@ class TestBegin:
         [finding] = findings(*TYPED, key, apply=False)
         assert "another" in finding
 
-    @pytest.mark.parametrize("text", ["seed=${model.steps}", "model='flat'", 'dataset.path="/data/a b.csv"'])
+    @pytest.mark.parametrize("text", ["seed=${model.steps}", "model='flat'", 'dataset.path="s3://b/a b.csv"'])
     def test_a_parameter_that_is_not_plain_is_refused(self, cluster: Cluster, text: str) -> None:
         source = ("dataset.source=csv", "dataset.path=/data/x.csv")
         has(cluster, *TYPED, *source[:1])
@@ -137,6 +137,7 @@ class TestWhatIsMissing:
         for gone in (
             ("persistentvolumeclaim", "models"),
             ("serviceaccount", "tapeline-publisher"),
+            ("serviceaccount", "tapeline-executor"),
             ("configmap", "gpu-limits"),
             ("secret", "object-store"),
         ):
@@ -146,6 +147,7 @@ class TestWhatIsMissing:
             "configmap gpu-limits",
             "persistentvolumeclaim models",
             "serviceaccount tapeline-publisher",
+            "serviceaccount tapeline-executor",
             "secret object-store",
         }
         whole = "\n".join(shown)
@@ -215,10 +217,11 @@ class TestWhatIsMissing:
         cluster.objects, cluster.forbidden = {}, kinds
         assert begin(*TYPED, "hw=gpu", apply=True)
 
-    def test_what_the_template_mounts_also_where_this_run_would_not_need_it(self, cluster: Cluster) -> None:
+    def test_the_claim_for_data_for_a_path_on_it_alone(self, cluster: Cluster) -> None:
         del cluster.objects[("persistentvolumeclaim", "data")]
         has(cluster, *TYPED, "dataset.source=csv")
-        [finding] = findings(*TYPED, "dataset.source=csv", "dataset.path=s3://bucket/closes.csv", apply=False)
+        assert begin(*TYPED, "dataset.source=csv", "dataset.path=s3://bucket/closes.csv", apply=False)
+        [finding] = findings(*TYPED, "dataset.source=csv", "dataset.path=/data/closes.csv", apply=True)
         assert finding.startswith("persistentvolumeclaim data: is not in namespace tapeline")
 
 

@@ -37,6 +37,17 @@ LIMIT = 300
 _PODS = status.Pods()
 
 
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be; nothing is started.
+
+    Raises:
+        Refused: something is missing there.
+    """
+    plan = build.laid_out(config, overrides)
+    preflight.check(plan, argo.template(plan).to_dict()["spec"])
+    return [f"namespace {plan.target.namespace} lacks nothing that the run needs"]
+
+
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     """Start a run of the template of these overrides, with some of them as parameters.
 

@@ -251,11 +251,14 @@ def _summary(target: Argo) -> m.Template:
 
 
 def _rights(target: Argo) -> dict[str, Any]:
-    """Account and security context of each workflow."""
+    """Accounts and security context of each workflow."""
     from hera.workflows import models as m
 
     return {
         "service_account_name": target.runner,
+        # only Argo's own containers get a token: with one, a step could write the outputs of another
+        "automount_service_account_token": False,
+        "executor": m.ExecutorConfig(service_account_name=target.executor),
         "security_context": m.PodSecurityContext.model_validate(pods.POD_SECURITY),
         "pod_spec_patch": EXECUTOR_SECURITY,
         "image_pull_secrets": [m.LocalObjectReference(name=target.pull_secret)] if target.pull_secret else None,

@@ -5,7 +5,7 @@ task stands in a pipeline of its own that takes the decision as its input: kfp's
 resolve no other condition on a named output.
 
 What KFP has no words for: an account for each task (a run has one), a claim that is mounted to be
-read only, which failures are worth a retry, a root file system that is read only.
+read only or with a group that may write, which failures are worth a retry, a root file system that is read only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from tapeline import files
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.plan import Plan, Task
+from tapeline.config.schema import Kfp
 from tapeline.errors import refuse
 from tapeline.pipeline.graph import Artifact, artifacts
 
+OWN_ACCOUNT = "KFP's own account (pipeline-runner, or default-editor in a profile)"
+FS_GROUP = (
+    f"set COMPILED_PIPELINE_SPEC_PATCH in KFP's API server so that user {pods.USER} can write to claims "
+    "(docs/guide/clusters.md), or use serving.store=s3://bucket/models"
+)
 TYPES = {
     "data": "Dataset",
     "model": "Model",
@@ -47,7 +53,7 @@ def emit(plan: Plan) -> dict[str, str]:
         pipeline_name=plan.name,
         # a version never changes, so what has changed is another version
         pipeline_version_name=f"{plan.name}-{files.digest(text)[:8]}",
-        namespace=plan.target.namespace,
+        # without a namespace: they are applied to KFP's own, or to that of a profile
         include_pipeline_manifest=True,
     )
     objects = _compiled(kfp, pipeline, kubernetes_manifest_format=True, kubernetes_manifest_options=options)
@@ -56,11 +62,14 @@ def emit(plan: Plan) -> dict[str, str]:
 
 def limits(plan: Plan) -> list[str]:
     """What KFP cannot do with the graph, and what happens instead."""
-    writers = [task.name for task in plan.tasks if task.account == plan.target.publisher]
+    target = cast(Kfp, plan.target)
+    claims = ", ".join(sorted({mount.claim for task in plan.tasks for mount in task.mounts}))
     return [
-        f"{', '.join(writers)}: a run has one account, so all its pods have {plan.target.publisher}",
-        "claims are mounted with the right to write, and root file systems can be written to",
-        f"a task is tried again {plan.target.retries} times whatever its failure was, also where tapeline refused",
+        f"a run has one account, so all its pods have {target.account or OWN_ACCOUNT}",
+        "root file systems can be written to",
+        f"a task is tried again {target.retries} times if its pod was lost; not after a refusal or out of memory",
+        "a finished run stays for one hour, as KFP sets it; target.ttl_seconds holds where KFP sets nothing",
+        *([f"{claims}: mounted with the right to write, and without fsGroup: {FS_GROUP}"] if claims else []),
     ]
 
 

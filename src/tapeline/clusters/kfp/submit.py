@@ -1,33 +1,30 @@
-"""Runs of a pipeline through the API of Kubeflow Pipelines at `target.address`.
+"""Runs of a pipeline in Kubeflow Pipelines.
 
-Whoever is let in is for KFP's own client to say: its variables (KF_PIPELINES_SA_TOKEN_PATH names a file
-with a token) and ~/.config/kfp hold. Files come from `target.artifacts` where it is set. Without it the
-API is asked, which in 2.17 hands out artifacts of Argo's only, and so none of ours.
+The states of tasks come from KFP's present API. When one of them changes, or none does for a while, the Argo Workflow
+of the run is read as well: it alone has attempts, results from the cache, and the reasons of waiting and failing.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import logging
-import os
-import warnings
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from tapeline.clusters import emit, plan
+from tapeline.clusters.kfp import api, artifacts, needs
 from tapeline.clusters.kfp import pipeline as emitter
-from tapeline.clusters.plan import plan, split
+from tapeline.clusters.kfp.workflow import Workflow, reason
 from tapeline.clusters.run_status import SECONDS, Part, Seen, State
 from tapeline.config.overrides import parse
-from tapeline.config.schema import Config, Kfp
-from tapeline.errors import Refused, refuse
+from tapeline.config.schema import Config
+from tapeline.errors import refuse
 from tapeline.lookup import configure as compose
-from tapeline.pipeline.graph import FETCHED, Artifact, Step, pipeline
+from tapeline.pipeline.graph import FETCHED, pipeline
 
 STATES: dict[str, State] = {
     "SUCCEEDED": "ran",
@@ -38,61 +35,184 @@ STATES: dict[str, State] = {
 """Our status for each final state of a task."""
 ENDS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "failed"}
 """Our status for each final state of a run."""
-EXPERIMENT = "tapeline"
-"""The experiment of our runs in KFP."""
-TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 (the name of a variable)
 TRIES = 5
 """Failed status requests, with a doubled pause each time, before following ends."""
+STILL = 15.0
+"""Seconds without a change after which the reason is asked for."""
+LOOKS = 30
+"""Further status requests after the end of a run, until its tasks have ended, too: KFP stores them later."""
 
 
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     """Start a run; the request contains the pipeline, so there is nothing to apply.
 
     Raises:
-        Refused: KFP does not answer, does not let us in or takes no such pipeline, or a parameter is not plain.
+        Refused: KFP does not answer, does not let us in or takes no such pipeline, its namespace lacks something,
+            the artifacts cannot be read, or a parameter is not plain.
     """
-    built, submitted = split(parse(overrides), _section(config).parameters)
-    general = plan(compose(built), built)
+    target = api.section(config)
+    built, submitted = plan.split(parse(overrides), target.parameters)
+    general = emit.laid_out(compose(built), built)
     names = {each.key: each.name for each in general.parameters}
-    pipeline, *platform = yaml.safe_load_all(emitter.emit(general)[f"{general.name}.yaml"])
-    client = _client(config)
-    models = client.api_models
-    run = models.V2beta1Run(
-        experiment_id=_experiment(config, client),
+    spec, *platform = yaml.safe_load_all(emitter.emit(general)[f"{general.name}.yaml"])
+    where, sentences = _ready(config, general)
+    print(*(f"kfp: {sentence}" for sentence in sentences), sep="\n")
+    client = api.client(config)
+    run = client.api_models.V2beta1Run(
+        experiment_id=api.experiment(config, multi_user=where.many_users),
         display_name=general.name,
-        pipeline_spec={"pipeline_spec": pipeline, "platform_spec": platform[0]},
-        runtime_config=models.V2beta1RuntimeConfig(parameters={names[key]: value for key, value in submitted.items()}),
-        service_account=_section(config).publisher,
+        pipeline_spec={"pipeline_spec": spec, "platform_spec": platform[0]},
+        runtime_config=client.api_models.V2beta1RuntimeConfig(
+            parameters={names[key]: value for key, value in submitted.items()}
+        ),
+        service_account=target.account,
     )
-    return str(_ask(config, client.runs.run_service_create_run, run).run_id)
+    try:
+        return str(api.ask(config, client.runs.run_service_create_run, run).run_id)
+    except api.Lost as error:
+        found = error.findings[0]
+        fix = f"look at {target.address.rstrip('/')}/#/runs before you submit again: the run may have been created"
+        raise refuse(found.where, found.problem, fix) from None
+
+
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be, and what is not certain there; nothing is started.
+
+    Raises:
+        Refused: as `begin`, but for what KFP says to the pipeline.
+    """
+    built, _ = plan.split(parse(overrides), api.section(config).parameters)
+    return _ready(config, emit.laid_out(compose(built), built))[1]
+
+
+def _ready(config: Config, general: plan.Plan) -> tuple[needs.Place, list[str]]:
+    """Where a run will be, and sentences about it.
+
+    Raises:
+        Refused: it cannot start there, or its files could not be read.
+    """
+    where = needs.place(api.section(config), many_users=api.many_users(config))
+    sentences = [str(where), *needs.check(general, where)]
+    artifacts.try_root(config)
+    if api.section(config).artifacts is None:
+        sentences.append("target.artifacts is not set: when the run ends, its files can be seen on KFP's page only")
+    return where, sentences
+
+
+@dataclass
+class Watch:
+    """What is known of a run that is followed."""
+
+    states: Any = None
+    """Of the run and its tasks, when they were last seen."""
+    asked: float = 0.0
+    """When the workflow was read."""
+    workflow: Workflow | None = None
+    late: int = 0
+    """Looks since the end of the run while tasks had not ended."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """By the name of a task that failed."""
+
+
+@cache
+def _watch(address: str, run: str) -> Watch:
+    return Watch()
 
 
 def look(config: Config, run: str) -> Seen:
-    """By the run's tasks."""
-    patient = Retrying(
-        retry=retry_if_exception_type(Lost),
+    """The status of each task.
+
+    Raises:
+        Refused: KFP does not answer for a while; the run goes on.
+    """
+    watch = _watch(api.section(config).address, run)
+    content = _patient(config, run, api.client(config).runs.run_service_get_run, run)
+    details = (content.run_details and content.run_details.task_details) or []
+    states = content.state, sorted((str(each.display_name), str(each.state), str(each.start_time)) for each in details)
+    if states != watch.states or time.monotonic() - watch.asked > STILL:
+        watch.states, watch.asked, watch.workflow = states, time.monotonic(), _workflow(config, run)
+    ended = ENDS.get(content.state or "", "")
+    parts = _parts(config, watch.workflow, details, ended)
+    if ended and not _settled(config, parts, ended) and watch.late < LOOKS:
+        watch.late, ended, watch.states = watch.late + 1, "", None
+    explained = [_with_reason(config, run, watch, part) for part in parts]
+    return Seen(explained, cast(Any, ended), _message(watch.workflow))
+
+
+def _patient(config: Config, run: str, call: Any, *arguments: Any) -> Any:
+    """An answer of the API, which may be away for a moment."""
+    tries = Retrying(
+        retry=retry_if_exception_type(api.Lost),
         wait=wait_exponential(multiplier=SECONDS),
         stop=stop_after_attempt(TRIES),
         reraise=True,
     )
-    content = patient(_ask, config, _client(config).runs.run_service_get_run, run)
-    details = {each.display_name: each for each in (content.run_details and content.run_details.task_details) or ()}
-    ended = ENDS.get(content.state or "", "")
-    parts = [part for step in pipeline(config) if (part := _part(step, details.get(step.name), ended))]
-    return Seen(parts, cast(Any, ended), _message(content))
+    try:
+        return tries(api.ask, config, call, *arguments)
+    except api.Missing:
+        raise refuse(f"run={run}", "KFP has no such run", "write the ID that make submit printed") from None
 
 
-def _part(step: Step, detail: Any, ended: str) -> Part | None:
-    if detail is None:
-        skipped = step.when and ended == "succeeded"
-        return Part(step.name, "skipped", note=f"{step.when} is not true") if skipped else None
-    state = STATES.get(detail.state or "", "runs")
+def _workflow(config: Config, run: str) -> Workflow | None:
+    """The workflow, or None as long as KFP has none or where it does not return it."""
+    try:
+        return Workflow.read(api.manifest(config, run))
+    except (api.Lost, api.Missing):
+        return None
+
+
+def tasks(config: Config) -> dict[str, str | None]:
+    """The tasks of the graph in KFP, each with its condition."""
+    groups = plan.grouped(pipeline(config), fused=emit.fused(config))
+    return {plan.task_name(steps): steps[0].when for steps in groups}
+
+
+def _parts(config: Config, workflow: Workflow | None, details: Sequence[Any], ended: str) -> list[Part]:
+    names = tasks(config)
+    if workflow is not None and workflow.nodes:
+        found = [part for name, when in names.items() for part in workflow.parts(name, when, ended)]
+        return [*found, *workflow.others(names, ended)]
+    newest = {each.display_name: each for each in sorted(details, key=lambda each: str(each.start_time))}
+    found = [part for name, when in names.items() if (part := _part(name, when, newest.get(name), ended))]
+    drivers = (newest.get(f"{name}-driver") for name in names)
+    return found + [Part(each.display_name, "failed") for each in drivers if each and each.state == "FAILED"]
+
+
+def _part(name: str, condition: str | None, detail: Any, ended: str) -> Part | None:
+    """The status of a task by its record in KFP; a task that never ran is of no state."""
+    if detail is None or detail.state in (None, "RUNTIME_STATE_UNSPECIFIED"):
+        skipped = condition and ended == "succeeded"
+        return Part(name, "skipped", note=f"{condition} is not true") if skipped else None
     begun, done = detail.start_time or detail.create_time, detail.end_time
-    return Part(step.name, state, (done - begun).total_seconds() if begun and done else 0.0, _message(detail))
+    return Part(name, STATES.get(detail.state, "runs"), (done - begun).total_seconds() if begun and done else 0.0)
 
 
-def _message(content: Any) -> str:
-    return " ".join((content.error.message or "").split()) if content.error else ""
+def _settled(config: Config, parts: Sequence[Part], ended: str) -> bool:
+    """Whether the tasks say how the run ended, too."""
+    if ended == "failed":
+        return any(part.state == "failed" for part in parts)
+    done = {part.name for part in parts if part.state in ("ran", "cached", "skipped")}
+    return set(tasks(config)) <= done
+
+
+def _with_reason(config: Config, run: str, watch: Watch, part: Part) -> Part:
+    if part.state != "failed":
+        return part
+    if watch.workflow and watch.workflow.stopped:
+        return replace(part, note="the run was stopped")
+    if part.name not in watch.reasons:
+        node = watch.workflow.failed(part.name) if watch.workflow else None
+        text = api.log(config, run, watch.workflow.pod(node)) if watch.workflow and node else ""
+        text = text or artifacts.log(config, run, part.name)
+        message = (node.message if node else "") or part.note
+        watch.reasons[part.name] = reason(message, text) or "KFP has no reason, and its pod no log any more"
+    return replace(part, note=watch.reasons[part.name])
+
+
+def _message(workflow: Workflow | None) -> str:
+    if workflow is None:
+        return ""
+    return "the run was stopped" if workflow.stopped else " ".join(workflow.message.split())
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
@@ -101,171 +221,30 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
     Raises:
         Refused: they are not to be had.
     """
-    ran = {part.name for part in look(config, run).parts if part.state == "ran"}
-    makers = {made.name: step for step in pipeline(config) for made in step.makes}
-    wanted = {made: makers[made.name] for made in FETCHED if makers[made.name].name in ran}
-    take = _stored if _section(config).artifacts else _handed
-    return {made.file: take(config, run, step, made) for made, step in wanted.items()}
-
-
-def _stored(config: Config, run: str, step: Step, made: Artifact) -> bytes:
-    """Read an artifact where KFP's launcher writes it: <root>/<pipeline>/<run>/<task>/<number>/<artifact>."""
-    content = _ask(config, _client(config).runs.run_service_get_run, run)
-    root = str(_section(config).artifacts).rstrip("/")
-    pattern = f"{root}/{content.display_name}/{run}/{step.name}/*/{made.name}"
-    try:
-        import fsspec
-
-        files, path = fsspec.core.url_to_fs(pattern)
-        found = files.glob(path)
-        if found:
-            return cast(bytes, files.cat_file(found[-1]))
-    except Exception as error:  # each file system raises its own kinds
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise refuse(f"target.artifacts={root}", f"cannot be read ({what})", "check the address and access") from None
-    raise refuse(f"target.artifacts={root}", f"has no {made.name} of {run}", "set it to the root of KFP's pipelines")
-
-
-def _handed(config: Config, run: str, step: Step, made: Artifact) -> bytes:
-    """Read an artifact through the API."""
-    client = _client(config)
-    content = _ask(config, client.runs.run_service_get_run, run)
-    (node,) = (each.pod_name for each in content.run_details.task_details if each.display_name == step.name)
-    try:
-        answer = _ask(
-            config,
-            client.runs.api_client.call_api,
-            "/apis/v2beta1/runs/{run_id}/nodes/{node_id}/artifacts/{artifact_name}:read",
-            "GET",
-            {"run_id": run, "node_id": node, "artifact_name": made.name},
-            header_params={"Accept": "application/json"},
-            response_type="object",
-            auth_settings=["Bearer"],
-            _return_http_data_only=True,
-        )
-        return base64.b64decode(answer["data"])
-    except Missing:
+    parts = look(config, run).parts
+    ran = {part.name for part in parts if part.state == "ran"}
+    if api.section(config).artifacts is None:
+        accepted = all(name in ran for name, when in tasks(config).items() if when)
+        problem = f"it succeeded, and the model was {'accepted' if accepted else 'rejected'}, but KFP returns no files"
         fix = (
             "set target.artifacts to the root of its artifacts, for example s3://mlpipeline/v2/artifacts, and add run="
-            + run
         )
-        raise refuse(run, f"{_decision(config, content)}, but this KFP does not return files", fix) from None
+        raise refuse(run, problem, fix + run)
+    groups = plan.grouped(pipeline(config), fused=emit.fused(config))
+    makers = {made.name: plan.task_name(steps) for steps in groups for step in steps for made in step.makes}
+    wanted = {made: makers[made.name] for made in FETCHED if makers[made.name] in ran}
+    return {made.file: artifacts.read(config, run, task, made.name) for made, task in wanted.items()}
 
 
-def _decision(config: Config, content: Any) -> str:
-    ran = {each.display_name for each in content.run_details.task_details if each.state == "SUCCEEDED"}
-    accepted = all(step.name in ran for step in pipeline(config) if step.when)
-    return f"it succeeded, and the model was {'accepted' if accepted else 'rejected'}"
+def stop(config: Config, run: str) -> None:
+    """End a run.
+
+    Raises:
+        Refused: KFP does not answer, has no such run, or says no.
+    """
+    _patient(config, run, api.client(config).runs.run_service_terminate_run, run)
 
 
 def hint(config: Config, run: str) -> str:
     """The run's page in KFP."""
-    return f"{_section(config).address.rstrip('/')}/#/runs/details/{run}"
-
-
-class Lost(Refused):
-    """KFP does not answer; a later request may succeed."""
-
-
-class Missing(Refused):
-    """KFP answered 404."""
-
-
-def _section(config: Config) -> Kfp:
-    return cast(Kfp, config.target)
-
-
-def _client(config: Config) -> Any:
-    return _connected(_section(config).address, _section(config).namespace, os.environ.get(TOKEN))
-
-
-@cache
-def _connected(address: str, namespace: str, path: str | None) -> Any:
-    """KFP's own client, which knows how to log in; this sends no request.
-
-    Args:
-        address: of the API.
-        namespace: where runs go, in a KFP with many users.
-        path: a file with a token.
-    """
-    try:
-        from kfp.client import Client
-        from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
-    except ImportError:
-        raise refuse("target=kfp", "kfp is not installed", "install tapeline[kfp]") from None
-    if path and not Path(path).is_file():
-        raise refuse(f"{TOKEN}={path}", "no such file", "write a token into it")
-    # it says each try that fails; the last one's sentence is what a person needs
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Client(
-            host=address,
-            # with a namespace it does not ask the server for one, five times if need be
-            namespace=namespace,
-            credentials=ServiceAccountTokenVolumeCredentials() if path else None,
-        )
-
-
-def _experiment(config: Config, client: Any) -> str:
-    """The id of our experiment, which is created if it does not exist; multi-user KFP needs a namespace."""
-    health = _ask(config, client.healthzs.healthz_service_get_healthz)
-    if health.multi_user is None:
-        address = f"target.address={_section(config).address}"
-        raise refuse(address, "is not the API of Kubeflow Pipelines, or needs a login", "check the address, and log in")
-    where = {"namespace": _section(config).namespace} if health.multi_user else {}
-    same = {"operation": "EQUALS", "key": "display_name", "stringValue": EXPERIMENT}
-    found = _ask(
-        config,
-        client.experiments.experiment_service_list_experiments,
-        filter=json.dumps({"predicates": [same]}),
-        **where,
-    ).experiments
-    if not found:
-        ours = client.api_models.V2beta1Experiment(display_name=EXPERIMENT, **where)
-        found = [_ask(config, client.experiments.experiment_service_create_experiment, ours)]
-    return str(found[0].experiment_id)
-
-
-def _ask(config: Config, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-    """One request to the API.
-
-    Raises:
-        Lost: it does not answer.
-        Missing: it has no such thing.
-        Refused: it says no.
-    """
-    from kfp_server_api import ApiException
-    from urllib3.exceptions import HTTPError
-
-    address = f"target.address={_section(config).address}"
-    try:
-        return call(*arguments, **more, _request_timeout=60)
-    except HTTPError as error:
-        what = " ".join(str(getattr(error, "reason", None) or error).split())
-        raise Lost(
-            *refuse(address, f"does not answer ({what})", "check the address and the port-forward").findings
-        ) from None
-    except ApiException as error:
-        if error.status in (401, 403):
-            fix = f"set {TOKEN} to a file with a token that has access"
-            raise refuse(address, f"denies access ({error.status}: {_said(error)})", fix) from None
-        if error.status == 404:
-            raise Missing(
-                *refuse(address, f"has no such resource ({_said(error)})", "check its version").findings
-            ) from None
-        if error.status and error.status >= 500:
-            raise Lost(*refuse(address, f"failed ({error.status}: {_said(error)})", "try again").findings) from None
-        raise refuse(
-            address, f"refuses the request ({_said(error)})", "check its version, which should be 2.17"
-        ) from None
-
-
-def _said(error: Any) -> str:
-    """The message of an answer."""
-    try:
-        content = json.loads(error.body)
-        text = str(content.get("message") or content.get("error_message") or content.get("error"))
-    except (ValueError, TypeError, AttributeError):
-        text = str(error.reason)
-    return " ".join(text.split())
+    return f"{api.section(config).address.rstrip('/')}/#/runs/details/{run}"

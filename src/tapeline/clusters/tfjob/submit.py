@@ -20,6 +20,17 @@ LINE = re.compile(r"^  (\w+) +(ran|cached|skipped) +(.*)$", re.MULTILINE)
 """The log line of `tapeline run` about a step."""
 
 
+def check(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Where a run would be; nothing is started.
+
+    Raises:
+        Refused: something is missing there.
+    """
+    plan = build.laid_out(config, overrides)
+    kubectl.need(plan.target.namespace, needs([whole(plan)], plan))
+    return [f"namespace {plan.target.namespace} lacks nothing that the run needs"]
+
+
 def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     """Create the job."""
     plan = build.laid_out(config, overrides)

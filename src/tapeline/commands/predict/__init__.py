@@ -27,6 +27,7 @@ OPTIONS = (
     Option("out", "FILE", "where an image with its points, or the answers to the rows of rows, are written"),
     Option("host", "HOST[:PORT]", "the server; without a port, serving.rest_port or serving.grpc_port", "127.0.0.1"),
     Option("api", "rest|grpc", "which of the server's two APIs is asked", "rest"),
+    Option("tls", "CA.pem", "encrypt, and accept certificates of the authorities in this file only"),
     Option("version", "N", "a version of the store", "the live one"),
     Option("json", "true|false", "print one JSON object instead of words", "false"),
 )
@@ -39,6 +40,7 @@ EXAMPLES = (
     ("tapeline predict date=2014-08-12 dataset.source=csv dataset.path=closes.csv", "asks about a day of a CSV file"),
     ("tapeline predict experiment=faces_conv image=face.jpg", "draws the points of a face into face-points.png"),
     ("tapeline predict rows=new.csv host=models:8500 api=grpc json=true", "sends features to another machine"),
+    ("tapeline predict host=models:8443 tls=ca.pem", "asks over an encrypted connection"),
 )
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts whose models lie in this machine's store."""
@@ -59,7 +61,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     config, number = configure(overrides), operations.number(options.get("version"))
     ports = {"rest": config.serving.rest_port, "grpc": config.serving.grpc_port}
     host, api = options.get("host", "127.0.0.1"), options.get("api", "rest")
-    server = client.endpoint(host, ports, config.serving.name, api)
+    server = client.endpoint(host, ports, config.serving.name, api, options.get("tls"))
     of_images = spec(config.dataset.name).feature_shape is not None
     if "image" in options:
         images.drawn(config, server, number, options)

@@ -50,14 +50,17 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
 
     Args:
         overrides: as typed.
-        own: apply=true allows a run without a template on the cluster; run=NAME follows one that was begun, and with
-            stop=true stops it.
+        own: check=true starts nothing, and refuses what a run would lack; apply=true allows a run without a template on
+            the cluster; run=NAME follows one that was begun, and with stop=true stops it.
 
     Raises:
         Refused: the configuration is, the cluster says no, the run fails, or it is of another configuration.
     """
     config, started = configured(overrides, before_build), datetime.now(UTC)
     place, name = _place(config), own.get("run", "")
+    if own.get("check") == "true":
+        print(*(f"{config.target.name}: {sentence}" for sentence in place.check(config, overrides)), sep="\n")
+        return None
     if own.get("stop") == "true":
         if not name:
             raise refuse("stop=true", "says not which run", "add run=NAME, as submit printed it")

@@ -13,6 +13,7 @@ from tapeline.serving import models_config, tensors
 from tapeline.serving.servers.manager import Manager, VersionStatus
 from tapeline.serving.servers.monitoring import Monitoring
 from tapeline.serving.servers.request_error import RequestError
+from tapeline.serving.servers.tls import Certificate
 from tapeline.serving.servers.work import Reservation, Work
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class GrpcServer:
         self._model = ModelService(manager, reload)
         self._server: Any = None
 
-    async def start(self, address: str) -> int:
-        """Start the server and return its port.
+    async def start(self, address: str, tls: Certificate | None = None) -> int:
+        """Start the server, encrypted if there is a certificate, and return its port.
 
         Raises:
             OSError: the address is in use, or not allowed.
@@ -68,7 +69,7 @@ class GrpcServer:
             name = f"tensorflow.serving.{service}"
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
         try:
-            port = server.add_insecure_port(address)
+            port = server.add_secure_port(address, tls.credentials()) if tls else server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(str(error)) from None
         await server.start()

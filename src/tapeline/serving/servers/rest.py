@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+import ssl
 import time
 import zlib
 from typing import Any
@@ -55,21 +56,21 @@ class RestServer:
         self._metrics_path = metrics_path
         self._runner: web.ServerRunner | None = None
 
-    def start(self, host: str, port: int) -> int:
-        """Start the server and return its port.
+    def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Start the server, encrypted if there is a certificate, and return its port.
 
         Raises:
             OSError: the address is in use, or not allowed.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=512)
-        event_loop.call(self._listen(listener))
+        event_loop.call(self._listen(listener, tls))
         return int(listener.getsockname()[1])
 
-    async def _listen(self, listener: socket.socket) -> None:
+    async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._runner = web.ServerRunner(HttpServer(self._handle), handle_signals=False, shutdown_timeout=10)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener, backlog=512).start()
+        await web.SockSite(self._runner, listener, backlog=512, ssl_context=tls).start()
 
     def stop(self) -> None:
         """Stop when the requests in flight are answered."""

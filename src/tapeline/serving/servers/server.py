@@ -29,6 +29,7 @@ from tapeline.serving.servers import event_loop, grpc_api
 from tapeline.serving.servers.manager import Manager
 from tapeline.serving.servers.monitoring import Monitoring
 from tapeline.serving.servers.rest import METRICS, RestServer
+from tapeline.serving.servers.tls import Certificate
 from tapeline.serving.servers.work import Work
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class ListenAddress:
     """The configuration keys of the ports, for messages."""
     metrics: str | None = METRICS
     """URL path of the Prometheus metrics; None: no metrics."""
+    tls: Certificate | None = None
+    """None: nothing is encrypted."""
     reload: bool = False
     """Whether HandleReloadConfigRequest is allowed also where others than this machine reach the server."""
 
@@ -69,7 +72,7 @@ class Server:
         reload = listen.reload or grpc_api.is_loopback(listen.host)
         self._grpc = grpc_api.GrpcServer(manager, monitoring, self._work, reload=reload)
         try:
-            self.grpc_port = event_loop.call(self._grpc.start(f"{address}:{listen.grpc_port}"))
+            self.grpc_port = event_loop.call(self._grpc.start(f"{address}:{listen.grpc_port}", listen.tls))
         except OSError:
             raise _refused_address(listen.host, listen.grpc_port, listen.keys[0]) from None
         self._rest: RestServer | None = None
@@ -77,21 +80,19 @@ class Server:
         if listen.rest_port is not None:
             rest = RestServer(manager, monitoring, self._work, listen.metrics)
             try:
-                self.rest_port = rest.start(listen.host, listen.rest_port)
+                self.rest_port = rest.start(listen.host, listen.rest_port, listen.tls.rest if listen.tls else None)
             except OSError:
                 event_loop.call(self._grpc.stop(None))
                 raise _refused_address(listen.host, listen.rest_port, listen.keys[1]) from None
             self._rest = rest
         rest_at = f", REST on {address}:{self.rest_port}" if self._rest else ""
-        log.info("gRPC on %s:%d%s; stop with Ctrl-C", address, self.grpc_port, rest_at)
+        encrypted = ", encrypted" if listen.tls else ""
+        log.info("gRPC on %s:%d%s%s; stop with Ctrl-C", address, self.grpc_port, rest_at, encrypted)
         self._poller.start()
 
     def _poll_store(self) -> None:
         while not self._stopped.is_set():
-            try:
-                self._poll(self.manager)
-            except Exception:
-                log.exception("unexpected error while new versions were loaded; the live versions stay live")
+            _load(self._poll, self.manager)
             self._stopped.wait(self._seconds if self._seconds > 0 else None)
 
     def stop(self) -> None:
@@ -104,6 +105,14 @@ class Server:
         self._work.close()
         self._poller.join()
         self.manager.close()
+
+
+def _load(poll: Callable[[Manager], None], manager: Manager) -> None:
+    """Load what the store names; an error of ours does not end the server."""
+    try:
+        poll(manager)
+    except Exception:
+        log.exception("unexpected error while new versions were loaded; the live versions stay live")
 
 
 def _raise_descriptor_limit() -> None:
@@ -182,8 +191,17 @@ def running(store: str, name: str, *, threads: int = 1, seconds: float = 30) -> 
         server.stop()
 
 
-def serve(listen: ListenAddress, poll: Callable[[Manager], None], *, seconds: float, threads: int) -> None:
+def serve(
+    listen: ListenAddress, poll: Callable[[Manager], None], *, seconds: float, threads: int, loaded: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        listen: where.
+        poll: loads what the store names.
+        seconds: between two polls.
+        threads: of TensorFlow.
+        loaded: listen only after the first poll, as TF Serving does: who connects then finds all models.
 
     Raises:
         Refused: a port cannot be used.
@@ -199,7 +217,10 @@ def serve(listen: ListenAddress, poll: Callable[[Manager], None], *, seconds: fl
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
         tf.load(threads)
-        server = Server(listen, Manager(threads), poll, seconds)
+        manager = Manager(threads)
+        if loaded:
+            _load(poll, manager)
+        server = Server(listen, manager, poll, seconds)
         while not stop.wait(0.2):
             pass  # in short waits, since the signal may be delivered to another thread
         log.info("stopping when the requests in flight are answered")

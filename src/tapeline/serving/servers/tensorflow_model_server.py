@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tapeline.errors import Refused, nearest, refuse
 from tapeline.serving.models_config import ModelConfig
-from tapeline.serving.servers import server
+from tapeline.serving.servers import server, tls
 from tapeline.serving.servers.manager import Manager
 from tapeline.serving.servers.rest import METRICS
 
@@ -47,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flags.rest_api_port or None,
             keys=("--port", "--rest_api_port"),
             metrics=metrics_path(flags.monitoring_config_file),
+            tls=tls.of_tf_serving(flags.ssl_config_file),
             reload=flags.allow_reload not in (None, "false"),
         )
         threads = flags.tensorflow_intra_op_parallelism or THREADS
-        server.serve(listen, poll_function(flags), seconds=poll_seconds(flags), threads=threads)
+        server.serve(listen, poll_function(flags), seconds=poll_seconds(flags), threads=threads, loaded=True)
     except Refused as error:
         print(*(f"tensorflow_model_server: {finding}" for finding in error.findings), sep="\n", file=sys.stderr)
         return 2
@@ -72,6 +73,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--model_base_path", default="")
     parser.add_argument("--file_system_poll_wait_seconds", type=float, default=1, help="0: read once")
     parser.add_argument("--monitoring_config_file", default="")
+    parser.add_argument("--ssl_config_file", default="", help="TLS of gRPC; REST is never encrypted")
     parser.add_argument("--tensorflow_intra_op_parallelism", type=int, default=0)
     parser.add_argument("--allow_reload", nargs="?", const="true", help="HandleReloadConfigRequest; not TF Serving's")
     for name in IGNORED:

@@ -25,12 +25,12 @@ RECORDS = 5000
 
 
 def number(text: str | None) -> int | None:
-    """The version number of an option version=N; None without it.
+    """The version number of an option version=N; None without it, or where it is empty.
 
     Raises:
         Refused: it is not a version number.
     """
-    if text is None:
+    if not text:
         return None
     if (found := version_number(text)) is None:
         fix = "write one that tapeline versions lists, for example version=3"

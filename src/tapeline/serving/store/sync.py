@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -117,8 +118,41 @@ def _remove(mirror: FolderBackend, name: str, number: int) -> bool:
     return True
 
 
+def wait(source: str, seconds: float) -> None:
+    """Look every `seconds` until the store serves a model, or until SIGTERM or SIGINT; what is wrong is logged once."""
+    said = ""
+    with _stopped_by_signal() as stop:
+        while not stop.is_set():
+            try:
+                pins = state.load(backend_at(source)).pins
+                if pins:
+                    log.info("%s serves %s", source, _listed(pins.items()))
+                    return
+                problem = "waiting for the first model; publish one, for example: make submit target=argo"
+            except (Refused, OSError) as error:
+                problem = " ".join(str(error).split())
+            if problem != said:
+                said = problem
+                log.info("%s: %s", source, problem)
+            _pause(stop, seconds)
+
+
 def follow(source: str, folder: Path, seconds: float) -> None:
     """Call `once` every `seconds` until SIGTERM or SIGINT; an error is logged in one line, and does not end it."""
+    log.info("following %s every %g s", source, seconds)
+    with _stopped_by_signal() as stop:
+        while not stop.is_set():
+            try:
+                once(source, folder)
+            except (Refused, OSError) as error:
+                log.warning("not synchronized: %s", " ".join(str(error).split()))
+            _pause(stop, seconds)
+    log.info("stopped")
+
+
+@contextmanager
+def _stopped_by_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -126,21 +160,14 @@ def follow(source: str, folder: Path, seconds: float) -> None:
         stop.set()
 
     previous = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
-    log.info("following %s every %g s", source, seconds)
     try:
-        while not stop.is_set():
-            try:
-                once(source, folder)
-            except (Refused, OSError) as error:
-                log.warning("not synchronized: %s", " ".join(str(error).split()))
-            _wait(stop, seconds)
+        yield stop
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
-    log.info("stopped")
 
 
-def _wait(stop: threading.Event, seconds: float) -> None:
+def _pause(stop: threading.Event, seconds: float) -> None:
     """Wait `seconds`, or until `stop`; in short waits, since the signal may be delivered to another thread."""
     for _ in range(max(1, round(seconds / 0.2))):
         if stop.wait(min(0.2, seconds)):
