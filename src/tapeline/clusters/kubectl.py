@@ -80,15 +80,15 @@ def get(namespace: str, kind: str, name: str, tries: int = 1) -> Object | None:
     return dict(json.loads(content)) if content.strip() else None
 
 
-def items(namespace: str, kind: str, label: str) -> list[Object]:
+def items(namespace: str, kind: str, label: str, tries: int = 1) -> list[Object]:
     """The objects with a label."""
-    return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o=json"))["items"])
+    return list(json.loads(run("-n", namespace, "get", kind, "-l", label, "-o=json", tries=tries))["items"])
 
 
-def events(namespace: str, pod: str) -> list[Object]:
+def events(namespace: str, pod: str, tries: int = 1) -> list[Object]:
     """The events of a pod, the oldest first."""
     which = f"--field-selector=involvedObject.kind=Pod,involvedObject.name={pod}"
-    found = json.loads(run("-n", namespace, "get", "events", which, "-o=json"))["items"]
+    found = json.loads(run("-n", namespace, "get", "events", which, "-o=json", tries=tries))["items"]
     return sorted(found, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""))
 
 

@@ -105,4 +105,5 @@ def from_events(pod: Object, events: Sequence[Object], now: datetime | None = No
         return ""
     if events:
         return str(events[-1].get("message", ""))
-    return f"its pod {pod['metadata']['name']} has not started, and there are no events about it"
+    name = pod["metadata"]["name"]
+    return f"its pod has not started, and nothing says why; see kubectl describe pod {name}"

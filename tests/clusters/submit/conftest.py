@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """A KFP on loopback for the tests of this folder."""
 
 from __future__ import annotations
@@ -45,3 +46,23 @@ def backend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     half = graph("ingest").task("features", ("Running", ""))
     with served(Backend([PENDING, Look("RUNNING", half), Look("SUCCEEDED", graph(*ALL))])) as made:
         yield made
+=======
+"""The stand-in of a cluster, in the place of kubectl."""
+
+from __future__ import annotations
+
+import pytest
+
+from tapeline.clusters import kubectl
+from tapeline.clusters.argo import status
+from tapeline.clusters.argo import submit as on_argo
+from tests.clusters.submit.stand_in import Cluster
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    stand_in = Cluster()
+    monkeypatch.setattr(kubectl, "run", stand_in)
+    monkeypatch.setattr(on_argo, "_PODS", status.Pods())
+    return stand_in
+>>>>>>> argo

@@ -181,3 +181,8 @@ def skipped(name: str, phase: str, message: str) -> Object:
     """The node of a task that did not run."""
     base = {"boundaryID": RUN, "id": f"{RUN}-{name}", "displayName": name, "type": "Skipped"}
     return {**base, "phase": phase, "message": message, **times()}
+
+
+def refusal(sentence: str) -> str:
+    """The message of a node whose step refused with a sentence."""
+    return f"main: Error (exit code 2): time=1 level=INFO\ntapeline: {sentence}\ntime=2"

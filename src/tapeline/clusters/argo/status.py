@@ -6,7 +6,7 @@ looks. The seconds of a task are those of its container, as long as its pod is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -14,6 +14,7 @@ from typing import Any, cast
 from tapeline.clusters import kubectl, pod_events
 from tapeline.clusters.argo import retries
 from tapeline.clusters.run_status import Part, Seen, State
+from tapeline.errors import Refused
 
 Object = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Pods:
         ended = [node["id"] for node in tries if node["phase"] in ENDS and node["id"] not in self.ended]
         if not pending and not ended:
             return
-        found = kubectl.items(namespace, "pods", f"workflows.argoproj.io/workflow={run}")
+        found = _allowed(kubectl.items, namespace, "pods", f"workflows.argoproj.io/workflow={run}")
         self.listed = {each["metadata"].get("annotations", {}).get(POD_OF_NODE, ""): each for each in found}
         self.ended |= {name: _ran(self.listed.get(name)) for name in ended}
 
@@ -64,7 +65,20 @@ class Pods:
         if pod is None or pod_events.at_work(pod):
             return ""
         said = pod_events.waiting(pod)
-        return pod_events.words(said or pod_events.from_events(pod, kubectl.events(namespace, pod["metadata"]["name"])))
+        if not said:
+            events = _allowed(kubectl.events, namespace, pod["metadata"]["name"])
+            said = pod_events.from_events(pod, events)
+        return pod_events.words(said)
+
+
+def _allowed(ask: Callable[..., list[dict[str, Any]]], *words: str) -> list[dict[str, Any]]:
+    """What the cluster answers, or nothing where this account may not ask: a run can be followed by its nodes alone."""
+    try:
+        return ask(*words, tries=kubectl.PATIENCE)
+    except Refused as error:
+        if "not allowed" in error.findings[0].problem:
+            return []
+        raise
 
 
 def _ran(pod: Object | None) -> Ran | None:
