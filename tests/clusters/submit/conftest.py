@@ -1,5 +1,4 @@
-<<<<<<< HEAD
-"""A KFP on loopback for the tests of this folder."""
+"""A KFP on loopback, and the stand-in of a cluster in the place of kubectl."""
 
 from __future__ import annotations
 
@@ -10,6 +9,8 @@ from typing import Any
 import pytest
 
 from tapeline.clusters import kubectl
+from tapeline.clusters.argo import status
+from tapeline.clusters.argo import submit as on_argo
 from tapeline.clusters.kfp import api, pipeline
 from tapeline.clusters.kfp import submit as place
 from tapeline.clusters.plan import Plan
@@ -17,6 +18,7 @@ from tapeline.commands.submit import follow as submit
 from tapeline.errors import refuse
 from tests.clusters.submit.kfp_api import Backend, Look, served
 from tests.clusters.submit.kfp_runs import ALL, PENDING, graph, keep
+from tests.clusters.submit.stand_in import Cluster
 
 TEXT = pipeline.text
 COMPILED: dict[str, str] = {}
@@ -46,23 +48,12 @@ def backend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     half = graph("ingest").task("features", ("Running", ""))
     with served(Backend([PENDING, Look("RUNNING", half), Look("SUCCEEDED", graph(*ALL))])) as made:
         yield made
-=======
-"""The stand-in of a cluster, in the place of kubectl."""
-
-from __future__ import annotations
-
-import pytest
-
-from tapeline.clusters import kubectl
-from tapeline.clusters.argo import status
-from tapeline.clusters.argo import submit as on_argo
-from tests.clusters.submit.stand_in import Cluster
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """What kubectl answers in these tests."""
     stand_in = Cluster()
     monkeypatch.setattr(kubectl, "run", stand_in)
     monkeypatch.setattr(on_argo, "_PODS", status.Pods())
     return stand_in
->>>>>>> argo
