@@ -75,7 +75,8 @@ def _emitted(target: str, experiment: str, more: More) -> dict[str, str]:
 
 def _main(target: str, experiment: str, more: More) -> Any:
     whole = lookup.configure([f"experiment={experiment}", *more])
-    return next(yaml.safe_load_all(_emitted(target, experiment, more)[f"{name(whole)}.yaml"]))
+    texts = {path.rpartition("/")[2]: text for path, text in _emitted(target, experiment, more).items()}
+    return next(yaml.safe_load_all(texts[f"{name(whole)}.yaml"]))
 
 
 def _arguments(words: list[str]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -152,7 +152,7 @@ def test_store_data_and_secrets_are_where_they_are_needed() -> None:
         "exec-gate": [("models", "/models")],
         "exec-publish": [("models", "/models")],
     }
-    (_, platform), _ = _files(*CASES[-1])
+    (_, platform), _ = _files(*CASES[-2])
     record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert [name for name, each in record.items() if "secretAsEnv" in each] == [
         "exec-gate",
