@@ -110,7 +110,10 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
     ],
     ids=" ".join,
 )
-def test_the_claim_for_data_is_mounted_for_a_file_on_it_alone(typed: list[str], claims: list[str]) -> None:
+def test_the_claim_for_data_is_mounted_for_a_file_on_it_alone(
+    typed: list[str], claims: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("URL", "postgresql://reader@db/prices")
     ingest = _plan("target=argo", *typed).tasks[0]
     assert [mount.claim for mount in ingest.mounts] == claims
 
