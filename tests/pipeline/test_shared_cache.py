@@ -216,7 +216,7 @@ def test_the_pod_of_a_step_and_a_laptop_take_each_others_entries(tapeline: Tapel
 
 
 def test_an_object_is_data_by_its_content_and_read_once_for_each_etag(
-    tapeline: Tapeline, folder: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+    tapeline: Tapeline, folder: Path, s3: str
 ) -> None:
     import fsspec
 
@@ -233,9 +233,9 @@ def test_an_object_is_data_by_its_content_and_read_once_for_each_etag(
     section = lookup.configure(["dataset.source=csv", f"dataset.path={path}"]).dataset
     known = connected(s3).known(cache.Known(folder / "another machine"))
     content = files.digest_path(folder / "closes.csv")
-    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("the object was downloaded"))
-    assert lookup.source(section).seen(section, known) == content
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hashlib.file_digest", lambda *_: pytest.fail("the object was downloaded"))
+        assert lookup.source(section).seen(section, known) == content
     frame.with_columns(dax=frame["dax"] * 2).write_csv(folder / "closes.csv")
     bucket.put_file(str(folder / "closes.csv"), path)
     assert "runs because data outside" in tapeline(*pod, "raw=d", f"dataset.path={path}")[1]
