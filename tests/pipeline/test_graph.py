@@ -100,6 +100,7 @@ RECORDS = {
     ("commands/sweep/leaderboard.py", "metrics"): "a job's record",
     ("commands/runs/list.py", "published"): "run.json",
     ("pipeline/run_locally.py", "published"): "run.json",
+    ("pipeline/mlflow_runs.py", "published"): "run.json",
     ("checks/api.py", "metrics"): "a key of a HorizontalPodAutoscaler",
     ("commands/runs/__init__.py", "predictions"): "an option",
     ("commands/versions.py", "published"): "run.json, and a column",

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -254,24 +254,32 @@ def test_a_text_that_is_no_model_config_list_is_refused(text: str) -> None:
         pins.parse(text)
 
 
+@contextmanager
+def waiting_for(store: Path) -> Iterator[subprocess.Popen[str]]:
+    """`tapeline store wait`, when it has said that it waits."""
+    command = [sys.executable, "-m", "tapeline", "store", "wait", str(store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert "waiting for the first model" in process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
 def test_wait_ends_when_the_store_serves_a_model(models: dict[str, Path], tmp_path: Path) -> None:
     """An empty store, or none at all, is waited for; SIGTERM ends it, too."""
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "tapeline", "store", "wait", str(store)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr
-        assert "waiting for the first model" in waiting.stderr.readline()
+    with waiting_for(store) as process:
         state.init(str(store), 1)
-        assert waiting.poll() is None
+        assert process.poll() is None
         publish(store, models["a"])
-        assert waiting.wait(60) == 0
-        assert "serves m version 1" in waiting.stderr.read()
+        assert process.wait(60) == 0
+        assert process.stdout
+        assert "serves m version 1" in process.stdout.read()
 
 
 def test_a_signal_ends_the_wait(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tapeline", "store", "wait", str(tmp_path / "store")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr
-        waiting.stderr.readline()
-        waiting.send_signal(signal.SIGTERM)
-        assert waiting.wait(60) == 0
+    with waiting_for(tmp_path / "store") as process:
+        process.terminate()
+        assert process.wait(60) == 0
