@@ -96,7 +96,7 @@ RENDERED = [
         "deploy/kustomize/x: Service/serving-public: metadata.annotations.service.beta.kubernetes.io/aws-load-balancer-scheme: "
         "is not internal, so a cloud may give a public address; write 'internal'")),
     ("Deployment/serving", Planted(
-        "tokens.tokens_are_not_mounted", "spec template spec automountServiceAccountToken", True,
+        "identities.tokens_are_not_mounted", "spec template spec automountServiceAccountToken", True,
         f"{D}.automountServiceAccountToken: the container would get a token of the API server; set it to false")),
     ("Deployment/serving", Planted(
         "resources.image_is_fixed", f"{BOX} image", "tensorflow/serving:latest",

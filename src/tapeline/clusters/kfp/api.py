@@ -41,16 +41,15 @@ def section(config: Config) -> Kfp:
 
 def client(config: Config) -> Any:
     """KFP's own client."""
-    return _connected(section(config).address, section(config).namespace, os.environ.get(TOKEN))
+    return _connected(section(config).address, os.environ.get(TOKEN))
 
 
 @cache
-def _connected(address: str, namespace: str, path: str | None) -> Any:
+def _connected(address: str, path: str | None) -> Any:
     """KFP's own client, which knows how to log in; this sends no request.
 
     Args:
         address: of the API.
-        namespace: where runs go, in a KFP with many users.
         path: a file with a token.
     """
     try:
@@ -66,8 +65,8 @@ def _connected(address: str, namespace: str, path: str | None) -> Any:
         warnings.simplefilter("ignore")
         return Client(
             host=address,
-            # with a namespace it does not ask the server for one, five times if need be
-            namespace=namespace,
+            # with any namespace but kubeflow it does not ask the server for one, five times if need be
+            namespace=EXPERIMENT,
             credentials=ServiceAccountTokenVolumeCredentials() if path else None,
         )
 

@@ -135,6 +135,7 @@ def look(config: Config, run: str) -> Seen:
     parts = _parts(config, watch.workflow, details, ended)
     if ended and not _settled(config, parts, ended) and watch.late < LOOKS:
         watch.late, ended, watch.states = watch.late + 1, "", None
+        parts = _parts(config, watch.workflow, details, ended)
     explained = [_with_reason(config, run, watch, part) for part in parts]
     return Seen(explained, cast(Any, ended), _message(watch.workflow))
 
