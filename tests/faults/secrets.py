@@ -1,4 +1,4 @@
-"""A secret planted in 24 places, and commands in processes of their own: it must be found nowhere.
+"""A secret planted in many places, and commands in processes of their own: it must be found nowhere.
 
 Looked at: each file that was written and its name, all that was said, the YAML for clusters, and the command lines of
 all processes, read again and again while the commands run.

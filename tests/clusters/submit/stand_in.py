@@ -1,6 +1,7 @@
 """A cluster that answers as kubectl on Kubernetes 1.34 with Argo 4.0.2 does, errors included.
 
-The forms of nodes, pods and events are those that such a cluster gave; `tests/cluster/test_argo.py` asks a real one.
+The forms of nodes, pods and events are those of Argo's source and of Kubernetes' API; `tests/cluster/test_argo.py` asks
+a real cluster.
 """
 
 from __future__ import annotations
