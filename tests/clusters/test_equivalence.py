@@ -75,7 +75,8 @@ def _emitted(target: str, experiment: str, more: More) -> dict[str, str]:
 
 def _main(target: str, experiment: str, more: More) -> Any:
     whole = lookup.configure([f"experiment={experiment}", *more])
-    texts = {path.rpartition("/")[2]: text for path, text in _emitted(target, experiment, more).items()}
+    emitted = _emitted(target, experiment, more).items()
+    texts = {path.rpartition("/")[2]: text for path, text in emitted if not path.startswith("schedules/")}
     return next(yaml.safe_load_all(texts[f"{name(whole)}.yaml"]))
 
 
