@@ -76,7 +76,7 @@ def _emitted(target: str, experiment: str, more: More) -> dict[str, str]:
 def _main(target: str, experiment: str, more: More) -> Any:
     whole = lookup.configure([f"experiment={experiment}", *more])
     emitted = _emitted(target, experiment, more).items()
-    texts = {path.rpartition("/")[2]: text for path, text in emitted if not path.startswith("schedules/")}
+    texts = {path.rpartition("/")[2]: text for path, text in emitted if "schedules/" not in path}
     return next(yaml.safe_load_all(texts[f"{name(whole)}.yaml"]))
 
 
