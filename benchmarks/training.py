@@ -72,7 +72,7 @@ def ours(family: str, steps: int) -> float:
 
 
 def session(family: str, steps: int) -> float:
-    """A session call for each step, the data fed anew, as in kubeflow/examples' run_train.py."""
+    """A session call for each step, the data fed again, as in kubeflow/examples' run_train.py."""
     import tensorflow.compat.v1 as tf
 
     tf.disable_eager_execution()

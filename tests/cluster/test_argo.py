@@ -78,7 +78,7 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
 
 
 def _training(kubectl: Kubectl, namespace: str) -> str:
-    """The pod that trains, once it is in the midst of it and Argo has seen so: before, it would make the pod anew."""
+    """The pod that trains, once it has begun and Argo has seen so: before, it would create the pod again."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         workflows = json.loads(kubectl("-n", namespace, "get", "workflows", "-ojson"))["items"]
@@ -160,7 +160,7 @@ def _ended(kubectl: Kubectl, namespace: str, run: str) -> list[dict[str, str]]:
 def test_a_template_on_the_cluster_runs_with_parameters(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
-    """The template is the published protocol with layers; the run makes it linear, and shorter. Another one is told."""
+    """The template is the published protocol with layers; the run makes it linear, and shorter. Another is refused."""
     where = (*submit, "target.granularity=fused", store(namespace, "template"))
     line = ("experiment=snp_deep", "model=flat", "model.steps=3000", "gate.threshold=0.4")
     built = subprocess_tapeline("build", *where, line[0], "target.folder=out", cwd=folder)
@@ -199,9 +199,9 @@ def test_stopping_going_on_and_copying_without_a_pod(
     with submitting(folder, *where, *LINE, "apply=true") as process:
         line_with(process, "argo: ")
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 143
-    run = told.split()[1]
+    run = said.split()[1]
     [before] = (folder / "runs").iterdir()
     for key, value in OUTSIDE.items():
         monkeypatch.setenv(key, value)

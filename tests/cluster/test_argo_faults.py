@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,19 +120,28 @@ def test_an_image_that_is_not_there(submit: tuple[str, ...], waiting: Any) -> No
     assert "image" in waiting(*submit, image)
 
 
+@contextmanager
+def changed(
+    folder: Path, typed: Sequence[str], kubectl: Kubectl, namespace: str, change: tuple[str, str]
+) -> Iterator[None]:
+    """The template of these overrides on the cluster, with one text in the place of another."""
+    built = subprocess_tapeline("build", *typed, "target.folder=out", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    path = folder / "out" / "snp-flat-cpu.yaml"
+    path.write_text(path.read_text().replace(*change))
+    kubectl("apply", "-f", str(path))
+    try:
+        yield
+    finally:
+        kubectl("-n", namespace, "delete", "workflowtemplate", "snp-flat-cpu")
+
+
 def test_an_image_that_an_overlay_changed_is_what_runs(
     folder: Path, submit: tuple[str, ...], kubectl: Kubectl, namespace: str, waiting: Any
 ) -> None:
     typed = [text for text in submit if "image=" not in text]
-    built = subprocess_tapeline("build", *typed, "target.folder=out", cwd=folder)
-    assert built.returncode == 0, built.stderr
-    path = folder / "out" / "snp-flat-cpu.yaml"
-    path.write_text(path.read_text().replace("ghcr.io/tapeline/step:0.1.0", "localhost/overlay/step:9"))
-    kubectl("apply", "-f", str(path))
-    try:
+    with changed(folder, typed, kubectl, namespace, ("ghcr.io/tapeline/step:0.1.0", "localhost/overlay/step:9")):
         assert "localhost/overlay/step:9" in waiting(*typed)
-    finally:
-        kubectl("-n", namespace, "delete", "workflowtemplate", "snp-flat-cpu")
 
 
 @pytest.mark.parametrize("limit", [{"gpu": "0"}, {"gpu": None}])
@@ -172,15 +182,8 @@ def test_a_template_that_somebody_changed_is_not_this_one(
     folder: Path, submit: tuple[str, ...], kubectl: Kubectl, namespace: str
 ) -> None:
     """In a field that no overlay changes; an annotation would not know."""
-    built = subprocess_tapeline("build", *submit, "target.folder=out", cwd=folder)
-    assert built.returncode == 0, built.stderr
-    path = folder / "out" / "snp-flat-cpu.yaml"
-    path.write_text(path.read_text().replace("runAsNonRoot: true", "runAsNonRoot: false"))
-    kubectl("apply", "-f", str(path))
-    try:
+    with changed(folder, submit, kubectl, namespace, ("runAsNonRoot: true", "runAsNonRoot: false")):
         shown = subprocess_tapeline("submit", *submit, cwd=folder)
         assert shown.returncode == 2
         assert "another (" in shown.stderr
         assert "securityContext" in shown.stderr
-    finally:
-        kubectl("-n", namespace, "delete", "workflowtemplate", "snp-flat-cpu")

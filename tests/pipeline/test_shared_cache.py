@@ -295,7 +295,7 @@ LESS = {
     "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
     "OPENBLAS_CORETYPE": "Nehalem",
 }
-"""A processor without AVX and FMA, as far as libm, NumPy and OpenBLAS are told."""
+"""A processor without AVX and FMA, as far as libm, NumPy and OpenBLAS can be set."""
 
 
 @pytest.mark.parametrize(

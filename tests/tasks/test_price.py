@@ -12,11 +12,11 @@ DRAW = np.random.default_rng(0)
 LAST = np.exp(DRAW.normal(5, 1, 300))
 TARGET = DRAW.normal(0, 0.05, 300)
 FORECAST = TARGET + DRAW.normal(0, 0.03, 300)
-TOLD = {"target": TARGET, "prediction": FORECAST[:, None], "last_price": LAST}
+ANSWERS = {"target": TARGET, "prediction": FORECAST[:, None], "last_price": LAST}
 
 
 def test_errors_are_of_prices_and_of_log_returns() -> None:
-    scores = price.score(TOLD)
+    scores = price.score(ANSWERS)
     truth, forecast = LAST * np.exp(TARGET), LAST * np.exp(FORECAST)
     assert scores["rmse"] == pytest.approx(root_mean_squared_error(truth, forecast))
     assert scores["mae"] == pytest.approx(mean_absolute_error(truth, forecast))
@@ -31,18 +31,18 @@ def test_rows_without_a_label_are_left_out() -> None:
     gone = np.arange(0, 300, 7)
     target = TARGET.copy()
     target[gone] = np.nan
-    scores = price.score({**TOLD, "target": target})
-    expected = price.score({name: np.delete(each, gone, axis=0) for name, each in TOLD.items()})
+    scores = price.score({**ANSWERS, "target": target})
+    expected = price.score({name: np.delete(each, gone, axis=0) for name, each in ANSWERS.items()})
     assert (scores.pop("rows"), expected.pop("rows")) == (300, 300 - len(gone))
     assert scores == pytest.approx(expected)
-    assert price.score({**TOLD, "target": np.full(300, np.nan)})["rmse"] is None
+    assert price.score({**ANSWERS, "target": np.full(300, np.nan)})["rmse"] is None
 
 
 def test_a_forecast_that_is_missing_or_infinite_has_no_score() -> None:
     for wrong in (np.nan, 1e6):
         forecast = FORECAST.copy()
         forecast[3] = wrong
-        assert price.score({**TOLD, "prediction": forecast[:, None]})["rmse"] is None
+        assert price.score({**ANSWERS, "prediction": forecast[:, None]})["rmse"] is None
 
 
 def test_no_change_counts_as_no_fall() -> None:

@@ -175,7 +175,7 @@ def _engine(options: Mapping[str, str]) -> list[str]:
     return [
         "kubectl create namespace argo",
         f"kubectl apply --server-side -n argo -f {release}",
-        # Argo looks at a run every 10 s unless told otherwise, and a run has nine pods one after the other
+        # By default Argo looks at a run every 10 s, and a run has nine pods one after the other
         f"kubectl -n argo set env deployment/workflow-controller DEFAULT_REQUEUE_TIME={REQUEUE}",
         "kubectl -n argo rollout status deployment/workflow-controller --timeout=300s",
     ]

@@ -171,14 +171,14 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
     if status == "UNAVAILABLE" and server.tls and re.search(r"(?i)ssl|handshake|certificate|verif", message):
         found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
         reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
-        return _not_encrypted(server, reason, certificate=bool(found and "verif" in reason))
+        return _no_tls(server, reason, certificate=bool(found and "verif" in reason))
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         reason = message.rpartition("last error: ")[2][:150]
         return refuse(server, f"no server answers gRPC there ({reason})", _start(server))
     return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
 
 
-def _not_encrypted(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
+def _no_tls(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
     """The exception where both sides do not agree on an encrypted connection; `certificate`: because of it."""
     if certificate:
         fix = f"tls={server.tls} must have the certificate of its authority, and host must be a name in it"
@@ -230,10 +230,10 @@ class RestClient:
             response = connection.getresponse()
             text = response.read()
         except ssl.SSLCertVerificationError as error:
-            raise _not_encrypted(self._server, error.verify_message, certificate=True) from None
+            raise _no_tls(self._server, error.verify_message, certificate=True) from None
         except ssl.SSLError as error:
             reason = str(error.reason or error).replace("_", " ").lower()
-            raise _not_encrypted(self._server, reason, certificate=False) from None
+            raise _no_tls(self._server, reason, certificate=False) from None
         except http.client.HTTPException:
             fix = "give the port of REST, for example 8501, or set api=grpc; tls=ca.pem if it is encrypted"
             raise refuse(self._server, "the server there does not answer HTTP", fix) from None

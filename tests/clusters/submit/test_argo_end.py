@@ -84,6 +84,11 @@ def _as_argo_decides(phase: str, code: str, message: str) -> bool:
     return bool(eval(text, {"re": re, "phase": phase, "code": code, "message": message}))
 
 
+def _pod(name: str, phase: str, message: str) -> dict[str, Any]:
+    """A workflow's node of a pod."""
+    return {"id": name, "displayName": name, "type": "Pod", "phase": phase, "message": message}
+
+
 def _made(*files: str) -> list[dict[str, Any]]:
     """The nodes of steps whose outputs are the files that submit copies."""
     names = {"metrics.json": "metrics", "report.html": "report", "published.json": "published"}
@@ -127,14 +132,7 @@ class TestFetch:
         cluster.runs(*_made("metrics.json"), phase="Succeeded")
 
         def waits(name: str, made: dict[str, Any]) -> None:
-            node = {
-                "id": name,
-                "displayName": name,
-                "type": "Pod",
-                "phase": "Pending",
-                "message": "Unschedulable: full",
-            }
-            made["status"] = {"phase": "Running", "nodes": {name: node}}
+            made["status"] = {"phase": "Running", "nodes": {name: _pod(name, "Pending", "Unschedulable: full")}}
 
         cluster.when_created = waits
         with pytest.raises(Refused) as shown:
@@ -147,13 +145,7 @@ class TestFetch:
         cluster.runs(*_made("metrics.json"), phase="Succeeded")
 
         def fails(name: str, made: dict[str, Any]) -> None:
-            node = {
-                "id": name,
-                "displayName": name,
-                "type": "Pod",
-                "phase": "Error",
-                "message": f"{INIT}Access Denied.",
-            }
+            node = _pod(name, "Error", f"{INIT}Access Denied.")
             made["status"] = {"phase": "Error", "nodes": {name: {**node, **times()}}}
 
         cluster.when_created = fails

@@ -1,4 +1,4 @@
-"""Which failures of a pod a retry can mend, and what the others mean.
+"""Which failures of a pod are worth a retry, and what the others mean.
 
 Argo evaluates `EXPRESSION` after the backoff; `make submit` asks `again` and says a final failure at once.
 """
@@ -41,7 +41,7 @@ def again(node: Object) -> bool:
 
 
 def reason(node: Object, workflow: Object) -> str:
-    """Why a pod failed, in words; where a key of the configuration can mend it, the key.
+    """Why a pod failed, in words; where a key of the configuration helps, the key.
 
     Args:
         node: of the pod.
