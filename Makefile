@@ -170,6 +170,7 @@ endif
 
 # $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that is too new, $(5) its size.
 # The first suitable Python makes the environment; uv, if installed, only installs packages faster. A terminal sees progress.
+# Without byte code: a package is compiled when it is first imported, and most of TensorFlow never is.
 define install
 set -e; \
 if [ ! -x $(1)/bin/python ]; then \
@@ -185,7 +186,7 @@ if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
 if command -v uv >/dev/null; then \
   uv pip install $$quiet --python $(1)/bin/python -r $(2); uv pip install --quiet --python $(1)/bin/python --no-deps -e .; \
 else \
-  $(1)/bin/python -m pip install $$quiet --disable-pip-version-check --use-pep517 -r $(2); \
+  $(1)/bin/python -m pip install $$quiet --disable-pip-version-check --no-compile --use-pep517 -r $(2); \
   $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi; \
 touch $@

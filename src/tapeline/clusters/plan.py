@@ -16,7 +16,7 @@ from tapeline.clusters import built
 from tapeline.clusters.mounts import MODELS, Mount, mounts, on_data, shared_cache, store_of, under
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
-from tapeline.config.schema import Accelerator, Cluster, Config
+from tapeline.config.schema import Accelerator, Argo, Cluster, Config, TFJob
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import GROUPS, module, source
@@ -65,7 +65,7 @@ class Task:
     requests: dict[str, str]
     limits: dict[str, str]
     accelerator: Accelerator | None
-    account: str
+    account: str | None
     mounts: tuple[Mount, ...]
     secrets: tuple[Secret, ...]
     cached: bool
@@ -298,7 +298,7 @@ def _task(
         requests=config.hw.requests if trains else target.requests,
         limits=config.hw.limits if trains else target.limits,
         accelerator=config.hw.accelerator if trains else None,
-        account=target.publisher if "write" in store else target.runner,
+        account=_account(target, writes="write" in store),
         mounts=tuple(mounts(config, target, fetches=fetches, store=store, cached=bool(cached))),
         secrets=(
             *_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads),
@@ -313,6 +313,13 @@ SECTIONS = {"seed", *GROUPS}
 
 def _cached(step: Step, config: Config) -> bool:
     return step.world == "none" or (step.world == "watched" and config.dataset.source == "simulated")
+
+
+def _account(target: Cluster, *, writes: bool) -> str | None:
+    """The service account of a pod; None on KFP, which gives all pods of a run the one of the run."""
+    if isinstance(target, Argo):
+        return target.publisher if writes else target.runner
+    return target.publisher if isinstance(target, TFJob) else None
 
 
 def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str], searches: bool) -> Iterable[Secret]:

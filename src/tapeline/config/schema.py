@@ -208,8 +208,6 @@ class Cluster(Target):
     limits: dict[str, str]
     pull_policy: Literal["Always", "IfNotPresent", "Never"]
     pull_secret: Name | None
-    runner: Name
-    publisher: Name
     models_claim: Name
     data_claim: Name
     store_secret: Name | None
@@ -234,6 +232,10 @@ class Argo(Cluster):
     schedule: str
     """Of the CronWorkflow: minute, hour, day of the month, month, weekday."""
     timezone: str
+    runner: Name
+    """Service account of all steps except publish."""
+    publisher: Name
+    """Of publish, the only step that writes to the store."""
     executor: Name
     """Service account of Argo's own containers in each pod, the only one with rights and a token."""
     semaphore: Name
@@ -256,7 +258,14 @@ class Kfp(Cluster):
     """The URL of KFP's artifacts, from which `submit` copies files; null: it prints the decision only."""
 
 
-TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": Cluster}
+class TFJob(Cluster):
+    """Keys of `target=tfjob`."""
+
+    publisher: Name
+    """Service account of the worker, which runs all steps."""
+
+
+TARGETS: dict[str, type[Target]] = {"local": Target, "argo": Argo, "kfp": Kfp, "tfjob": TFJob}
 """The keys of each target, by `target.name`."""
 
 

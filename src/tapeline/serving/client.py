@@ -22,8 +22,9 @@ from tapeline.serving.signatures import DEFAULT, PREDICTORS
 
 Array = np.ndarray[Any, Any]
 
-TIMEOUT_SECONDS = 10.0
-"""For one request."""
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0
+"""For one request. The first large one waits until the server's second process has loaded the model."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,8 @@ class RestClient:
     def _call(self, method: str, path: str, body: str | None, version: int | None) -> Any:
         connection = self._connection()
         try:
+            connection.connect()
+            connection.sock.settimeout(ANSWER_SECONDS)
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
@@ -255,8 +258,8 @@ class RestClient:
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self._server.host, self._server.port
         if self._server.tls is None:
-            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=_trusting(self._server.tls))
+            return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=_trusting(self._server.tls))
 
 
 class GrpcClient:
@@ -303,7 +306,7 @@ class GrpcClient:
             path = f"/tensorflow.serving.PredictionService/{method}"
             call = channel.unary_unary(path, type(request).SerializeToString, response_type.FromString)
             try:
-                return call(request, timeout=TIMEOUT_SECONDS)
+                return call(request, timeout=ANSWER_SECONDS)
             except grpc.RpcError as error:
                 message = " ".join(error.details().split())
                 raise _refusal(self._server, error.code().name, message, version) from None

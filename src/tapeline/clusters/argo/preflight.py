@@ -34,7 +34,8 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
     for task in tasks:
         wanted |= {("persistentvolumeclaim", each.claim): names[each.claim] for each in task.mounts}
         wanted |= {("secret", each.name): names[each.name] for each in task.secrets}
-        wanted[("serviceaccount", task.account)] = names[task.account]
+        if task.account:
+            wanted[("serviceaccount", task.account)] = names[task.account]
     if target.pull_secret:
         wanted[("secret", target.pull_secret)] = "target.pull_secret"
     return wanted
@@ -42,11 +43,11 @@ def needs(tasks: Iterable[Task], plan: Plan) -> dict[tuple[str, str], str]:
 
 def _names(plan: Plan) -> dict[str | None, str]:
     """The key of the configuration that names an object."""
-    claims, secrets = (
-        ("models_claim", "data_claim", "cache_claim"),
-        ("store_secret", "store_read_secret", "data_secret", "cache_secret", "pull_secret"),
+    keys = (
+        *("models_claim", "data_claim", "cache_claim"),
+        *("store_secret", "store_read_secret", "data_secret", "cache_secret", "pull_secret"),
+        *("runner", "publisher", "executor", "semaphore"),
     )
-    keys = (*claims, *secrets, "runner", "publisher", "executor", "semaphore")
     return {getattr(plan.target, key, None): f"target.{key}" for key in keys}
 
 

@@ -21,7 +21,7 @@ def emit(plan: Plan) -> dict[str, str]:
 
 def limits(plan: Plan) -> list[str]:
     """What a TFJob cannot do with the graph, and what happens instead."""
-    return [f"all steps run in one pod with the account {plan.target.publisher}; their artifacts stay in that pod"]
+    return [f"all steps run in one pod with the account {plan.tasks[0].account}; their artifacts stay in that pod"]
 
 
 def job(plan: Plan, *own: str) -> pods.Object:
