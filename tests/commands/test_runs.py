@@ -329,6 +329,7 @@ def test_a_run_at_work_is_left_alone(tapeline: Tapeline, past: Path) -> None:
     assert names(past) == "d"
 
 
+@pytest.mark.long
 def test_runs_go_on_while_others_are_removed(tapeline: Tapeline, past: Path) -> None:
     script = (
         "import pathlib; from tapeline.cli.main import main; from tapeline.steps import report\n"

@@ -89,6 +89,7 @@ def test_the_same_sweep_again_skips_what_finished(tapeline: Tapeline, folder: Pa
     assert len(board(folder)) == 3
 
 
+@pytest.mark.long
 def test_a_killed_sweep_goes_on_with_what_is_missing(tapeline: Tapeline, folder: Path) -> None:
     line = ["sweep", "model=flat", "model.steps=20,21,22", *SMALL]
     script = (

@@ -251,6 +251,7 @@ def test_steps_as_programs_give_the_same_bytes(tapeline: Tapeline, folder: Path,
     assert (folder / "other" / "indices-simulated" / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.long
 def test_steps_in_one_program_give_the_same_bytes(tapeline: Tapeline, folder: Path, ran: Ran) -> None:
     ran(*SMALL)
     these = [step for step in GRAPH if not step.when and step.name != "report"]
@@ -303,6 +304,7 @@ def moments(tapeline: Tapeline, folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+@pytest.mark.long
 def test_a_kill_at_any_step_leaves_nothing_half_written_and_the_next_run_completes(
     tapeline: Tapeline, folder: Path, moments: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +320,7 @@ def test_a_kill_at_any_step_leaves_nothing_half_written_and_the_next_run_complet
         whole(copies[-1])
 
 
+@pytest.mark.long
 def test_the_next_run_goes_on_behind_a_killed_one(tapeline: Tapeline, folder: Path) -> None:
     script = (
         "import os, signal; from tapeline.cli.main import main; from tapeline.steps import export\n"
@@ -332,6 +335,7 @@ def test_the_next_run_goes_on_behind_a_killed_one(tapeline: Tapeline, folder: Pa
     whole(folder)
 
 
+@pytest.mark.long
 def test_two_runs_at_once_share_a_cache(folder: Path) -> None:
     command = [sys.executable, "-m", "tapeline", "run", *SMALL]
     both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
