@@ -90,7 +90,7 @@ def _ran(pod: Object | None) -> Ran | None:
 
 
 def _image(name: str, identity: str) -> str:
-    """An image with its digest in the registry, or else with its identity on the node, as of one that was built there."""
+    """An image with its digest in the registry; one that was built on the node has an identity there instead."""
     _, at, digest = identity.rpartition("@")
     return f"{name}{at}{digest}" if at or not digest else f"{name} ({digest})"
 
