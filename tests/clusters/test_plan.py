@@ -90,11 +90,19 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
         "gate": (Mount("models", "/models", True),),
         "publish": (Mount("models", "/models", False),),
     }
-    secrets = {task.name: task.secrets for task in _plan(*TYPED[2]).tasks if task.secrets}
+    on_argo = _plan(*TYPED[2]).tasks
+    secrets = {task.name: task.secrets for task in on_argo if task.secrets}
     assert set(secrets) == {"gate", "publish"}
     assert isinstance(secrets["gate"][0], Secret)
-    assert {task.account for task in tasks if task.name != "publish"} == {"tapeline-runner"}
-    assert tasks[-1].account == "tapeline-publisher"
+    assert {task.account for task in on_argo if task.name != "publish"} == {"tapeline-runner"}
+    assert on_argo[-1].account == "tapeline-publisher"
+
+
+def test_pods_of_kfp_have_the_account_of_their_run() -> None:
+    assert {task.account for task in _plan(*TYPED[1]).tasks} == {None}
+    with pytest.raises(Refused) as caught:
+        _plan(*TYPED[1], "target.runner=mine", "target.publisher=mine")
+    assert {each.where for each in caught.value.findings} == {"target.runner", "target.publisher"}
 
 
 @pytest.mark.parametrize(
