@@ -210,6 +210,7 @@ def test_seeds_are_grouped_and_what_is_the_same_in_all_rows_is_said_once(
     assert '<th scope="col">gate</th>' not in page
 
 
+@pytest.mark.long
 def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapeline, folder: Path) -> None:
     code, out, _ = tapeline("sweep", "model=lightgbm", "model.steps=5,30")
     assert code == 0
