@@ -20,7 +20,7 @@ from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
 from tapeline.steps import report
 from tests.conftest import Tapeline
-from tests.pipeline.test_run_locally import whole
+from tests.pipeline.test_kills import whole
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 HOSTILE = '<script>alert("1")</script>\'&' + "x" * 300
