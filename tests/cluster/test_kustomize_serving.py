@@ -218,7 +218,7 @@ def test_tls_of_both_apis(kubectl: Kubectl, laptop: Laptop, authority: Files, tm
 
 
 def test_models_from_the_object_store(kubectl: Kubectl, laptop: Laptop, tmp_path: Path) -> None:
-    """The same cluster, turned to the other store."""
+    """The same cluster, turned to the other store; step by step, since a pod has the keys of data or of models."""
     url = f"s3://models/{uuid.uuid4().hex[:6]}"
     patch = yaml.safe_dump([{"op": "replace", "path": "/data/STORE", "value": url}])
     change = [{"target": {"kind": "ConfigMap", "name": "store"}, "patch": patch}]
@@ -226,10 +226,10 @@ def test_models_from_the_object_store(kubectl: Kubectl, laptop: Laptop, tmp_path
     kubectl("apply", "-k", str(folder))
     secrets = ("target.store_secret=models-write", "target.store_read_secret=models-read")
     stored = (f"serving.store={url}", *secrets, *QUICK, *OF_CSV)
-    first = submit(kubectl, tmp_path, "model=flat", *stored)
+    first = submit(kubectl, tmp_path, "model=flat", *stored, granularity="step")
     ready(kubectl)
     assert answer_of(kubectl, laptop.day, 1)["model_version"] == first["model_version"]
-    second = submit(kubectl, tmp_path, "model=deep", *stored)
+    second = submit(kubectl, tmp_path, "model=deep", *stored, granularity="step")
     assert answer_of(kubectl, laptop.day, 2)["model_version"] == second["model_version"]
     job(kubectl, "rollback", MODEL="indices")
     assert answer_of(kubectl, laptop.day, 1)["model_version"] == first["model_version"]

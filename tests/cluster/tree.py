@@ -32,7 +32,7 @@ STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedf
 CLOSES = "s3://data/closes.csv"
 QUICK = ("model.steps=300", "gate.threshold=0.1", "gate.baseline_margin=null")
 """A short training whose model is accepted."""
-SMALL = (*("target=argo", "target.granularity=fused", "hw.requests.cpu=250m", "target.requests.cpu=100m"),)
+SMALL = ("target=argo", "hw.requests.cpu=250m", "target.requests.cpu=100m")
 """Requests for which a node of two processors has room."""
 OF_CSV = ("dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=data")
 KEYS = str(TREE / "components" / "with-object-store" / "keys.py")
@@ -151,9 +151,9 @@ def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
     return [each for each in json.loads(record)["items"] if "deletionTimestamp" not in each["metadata"]]
 
 
-def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
+def submit(kubectl: Kubectl, folder: Path, *overrides: str, granularity: str = "fused") -> dict[str, Any]:
     """Build a template, apply it, and run it on the cluster; the run's metrics.json."""
-    typed = [*SMALL, f"target.namespace={NAMESPACE}", *overrides]
+    typed = [*SMALL, f"target.granularity={granularity}", f"target.namespace={NAMESPACE}", *overrides]
     built = subprocess_tapeline("build", *typed, f"target.folder={folder}/built", cwd=folder)
     assert built.returncode == 0, built.stderr
     (template,) = (each for each in (folder / "built").glob("*.yaml") if not each.name.endswith(".run.yaml"))
@@ -167,7 +167,8 @@ def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
 
 def short_template(folder: Path, namespace: str = NAMESPACE) -> Path:
     """A template of simulated markets, with a short training whose model is accepted."""
-    typed = [*SMALL, *QUICK, "model=flat", f"target.namespace={namespace}", f"target.folder={folder}/built"]
+    where = ("target.granularity=fused", f"target.namespace={namespace}", f"target.folder={folder}/built")
+    typed = [*SMALL, *QUICK, "model=flat", *where]
     built = subprocess_tapeline("build", *typed, cwd=folder)
     assert built.returncode == 0, built.stderr
     return folder / "built" / "indices-flat-cpu.yaml"

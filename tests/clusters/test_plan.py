@@ -4,7 +4,8 @@ import pytest
 
 from tapeline import lookup
 from tapeline.clusters.mounts import Mount
-from tapeline.clusters.plan import SUBMITTED, Plan, Secret, plan, split
+from tapeline.clusters.plan import SUBMITTED, Plan, plan, split
+from tapeline.clusters.pod_secrets import Secret
 from tapeline.config import compose as conf
 from tapeline.config.overrides import check_plain, parse
 from tapeline.errors import Refused
@@ -137,6 +138,15 @@ def test_a_submitted_file_on_the_claim_for_data_is_built_into_the_graph() -> Non
 def test_one_secret_may_serve_both_the_data_and_the_store() -> None:
     both = _plan(*TYPED[2], "target.data_secret=keys", fused=True).tasks[0].secrets
     assert [each.name for each in both] == ["keys"]
+
+
+def test_two_secrets_of_one_pod_may_not_have_the_same_keys() -> None:
+    of_data = ("dataset.source=csv", "dataset.path=s3://data/closes.csv", "target.data_secret=data")
+    both = (*TYPED[2], *of_data)
+    assert {task.name: len(task.secrets) for task in _plan(*both).tasks}["ingest"] == 1
+    with pytest.raises(Refused, match="needs Secrets") as caught:
+        _plan(*both, fused=True)
+    assert "target.granularity=step" in caught.value.findings[0].fix
 
 
 def test_what_looks_at_the_world_is_not_cached() -> None:

@@ -80,6 +80,6 @@ def _sequence(features: np.memmap[Any, Any]) -> Any:
                 return read(first, last - first).astype(np.float64)  # LightGBM takes no other samples
             if isinstance(index, list):
                 return np.concatenate([read(each, 1) for each in index]).astype(np.float64)
-            return read(int(index), 1)[0].astype(np.float64)
+            return np.asarray(read(int(index), 1)[0], np.float64)
 
     return Blocks()
