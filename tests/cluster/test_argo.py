@@ -184,14 +184,12 @@ def test_a_template_on_the_cluster_runs_with_parameters(
 SYSTEMS = {
     "bitcoin": ("experiment=bitcoin_tuned", "tune.trials=3", "debug=true"),
     "gresearch": (
-        "experiment=gresearch_sample",
-        "dataset.rows=30000",
-        "split.train=1d",
-        "split.test=12h",
-        "debug=true",
+        *("experiment=gresearch_sample", "dataset.rows=178000", "split.train=5d", "split.test=2d"),
+        *("model.steps=60", "model.report_every=20"),
     ),
     "faces": ("experiment=faces_conv", "debug=true"),
 }
+"""A search before training; ten days of minute bars in partitions; images."""
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
