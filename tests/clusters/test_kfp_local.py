@@ -110,7 +110,7 @@ OTHERS = {
     "bitcoin-tuned-cpu.yaml": ["experiment=bitcoin_tuned", "tune.trials=2", "model.steps=20", "gate.confidence=null"],
     "gresearch-sample-cpu.yaml": [
         *("experiment=gresearch_sample", "dataset.rows=178000", "split.train=5d", "split.test=2d"),
-        *("model.steps=60", "model.report_every=20"),
+        *("model.steps=60", "model.report_every=20", "hw.threads=1"),
     ],
 }
 """A search before training; ten days of minute bars in partitions."""
