@@ -50,6 +50,8 @@ def test_a_margin_counts_from_the_best_baseline() -> None:
     assert accepted(0.75, baseline_margin=0.05)
     assert not accepted(0.74, baseline_margin=0.05)
     assert accepted(0.71, baseline_margin=None)
+    assert accepted(0.6979, baseline_margin=0, threshold=None)
+    assert not accepted(0.6978, baseline_margin=0, threshold=None)
 
 
 def test_a_lower_metric_is_better_below() -> None:

@@ -215,6 +215,14 @@ def test_too_short_data_are_refused_with_the_longest_that_fits() -> None:
         periods(rolling(train="14w", test="5d"), days(100), NONE)
     with pytest.raises(Refused, match=r"split\.test=40w"):
         periods(rolling(test="40w"), days(100), NONE)
+    with pytest.raises(Refused, match=r"split\.test=100d"):
+        periods(rolling(train="1d", test="100d"), days(100), NONE)
+
+
+def test_rows_follow_their_leaders() -> None:
+    window = Window("row", (0, 2), (3,), (5,))
+    rows, leaders = np.array([6, 0, 1, 2, 3, 5]), np.array([5, 0, 0, 2, 3, 5])
+    assert window.led(rows, leaders) == Window("row", (0, 1, 2), (3,), (5, 6))
 
 
 @given(st.integers(2, 200), st.integers(0, 5), st.sampled_from([ByRow, ByGroup]), st.floats(0.1, 0.9))
