@@ -47,7 +47,10 @@ PARTS = {
     ),
     "store": Part(
         ("serving/store/*.py",),
-        ("tests/serving/test_store.py", "tests/serving/test_sync.py", "tests/serving/test_object_storage.py"),
+        (
+            *("tests/serving/test_store.py", "tests/serving/test_store_faults.py", "tests/serving/test_sync.py"),
+            "tests/serving/test_object_storage.py",
+        ),
     ),
     "cache": Part(
         ("pipeline/cache.py", "pipeline/cache_key.py", "pipeline/shared_cache.py"),
