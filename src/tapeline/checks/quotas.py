@@ -1,0 +1,157 @@
+"""Whether a sweep fits the ResourceQuota of its namespace: the pods that may run at once, and what they ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from tapeline.checks.references import Rule, Tree
+from tapeline.checks.syntax import quantity
+from tapeline.clusters import kubectl
+from tapeline.config.schema import Argo
+from tapeline.errors import Finding, Refused
+from tapeline.lookup import configure
+
+Object = Mapping[str, Any]
+Limits = Mapping[tuple[str, str], int]
+"""How many pods a semaphore allows at once, by the name of its ConfigMap and the key in it."""
+
+SIDECAR = ({"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "512Mi"})
+"""Requests and limits of Argo's container beside the step where no LimitRange sets them: those of deploy/kustomize."""
+
+
+def above(
+    hard: Object, templates: Sequence[Object], parallelism: int, sidecar: Object, limits: Limits
+) -> Iterator[str]:
+    """A sentence with both numbers for each resource of a quota that the pods of a sweep exceed.
+
+    Args:
+        hard: `spec.hard` of the quota.
+        templates: of the workflow.
+        parallelism: the largest number of pods at once.
+        sidecar: requests and limits of Argo's own container, as `resources` has them.
+        limits: of semaphores.
+    """
+    pods = [each for each in templates if isinstance(each.get("container"), Mapping)]
+    for name, allowed in hard.items():
+        most = quantity(allowed)
+        asked = [(_asked(name, each, sidecar), _at_once(each, parallelism, limits)) for each in pods]
+        needed = _most(asked, parallelism)
+        if most is not None and needed > most:
+            each = max((amount for amount, _ in asked), default=Fraction(0))
+            one = "" if name == "pods" else f" of {_shown(name, each)} each"
+            yield f"{parallelism} pods{one} need {_shown(name, needed)} {name}, and the quota is {allowed}"
+
+
+def _asked(name: str, template: Object, sidecar: Object) -> Fraction:
+    """What a pod counts for a resource of a quota."""
+    if name == "pods":
+        return Fraction(1)
+    side, _, kind = name.rpartition(".") if name.count("/") == 0 else name.partition(".")
+    side = side or "requests"
+    if "/" not in name and kind not in ("cpu", "memory", "ephemeral-storage"):
+        return Fraction(0)
+    own = template["container"].get("resources", {}).get(side, {}).get(kind, "0")
+    beside = sidecar.get(side, {}).get(kind, "0")
+    return (quantity(own) or Fraction(0)) + (quantity(beside) or Fraction(0))
+
+
+def _at_once(template: Object, parallelism: int, limits: Limits) -> int:
+    """How many pods of a template run at once: those with a GPU wait for a turn."""
+    locks = [each["configMapKeyRef"] for each in template.get("synchronization", {}).get("semaphores", ())]
+    return min([parallelism, *(limits.get((each["name"], each["key"]), parallelism) for each in locks)])
+
+
+def _most(asked: Sequence[tuple[Fraction, int]], parallelism: int) -> Fraction:
+    """The largest sum of what so many pods ask for."""
+    left, whole = parallelism, Fraction(0)
+    for amount, number in sorted(asked, reverse=True):
+        whole += amount * min(number, left)
+        left -= min(number, left)
+    return whole
+
+
+def _shown(name: str, amount: Fraction) -> str:
+    return f"{float(amount / 2**30):g}Gi" if name.endswith(("memory", "storage")) else f"{float(amount):g}"
+
+
+def check(target: Argo, spec: Object) -> None:
+    """Compare a sweep with the quotas of its namespace, as far as this account may read them.
+
+    Raises:
+        Refused: a resource of which its pods need more than a quota has.
+    """
+    quotas, ranges = (_items(target.namespace, kind) for kind in ("resourcequotas", "limitranges"))
+    if not quotas:
+        return
+    templates = spec["templates"]
+    names = {each["configMapKeyRef"]["name"] for one in templates for each in _semaphores(one)}
+    maps = [kubectl.readable(target.namespace, "configmap", name) or {} for name in names]
+    limits = _limits({name: found.get("data", {}) for name, found in zip(names, maps, strict=True)})
+    findings = [
+        Finding(f"target.parallelism={target.parallelism}", sentence, _fix(quota["metadata"]["name"]))
+        for quota in quotas
+        for sentence in above(quota["spec"].get("hard", {}), templates, target.parallelism, _sidecar(ranges), limits)
+    ]
+    if findings:
+        raise Refused(*findings)
+
+
+def _items(namespace: str, kind: str) -> list[Object]:
+    try:
+        return list(json.loads(kubectl.run("-n", namespace, "get", kind, "-o=json"))["items"])
+    except Refused as error:
+        if "not allowed" in error.findings[0].problem:
+            return []
+        raise
+
+
+def _semaphores(template: Object) -> Sequence[Object]:
+    return list(template.get("synchronization", {}).get("semaphores", ()))
+
+
+def _limits(maps: Mapping[str, Object]) -> dict[tuple[str, str], int]:
+    return {
+        (name, key): int(value)
+        for name, data in maps.items()
+        for key, value in data.items()
+        if str(value).strip().isdecimal()
+    }
+
+
+def _sidecar(ranges: Sequence[Object]) -> Object:
+    """Requests and limits of a container that names none."""
+    for each in (limit for one in ranges for limit in one["spec"].get("limits", ())):
+        if each.get("type") == "Container":
+            return {"requests": each.get("defaultRequest", {}), "limits": each.get("default", {})}
+    return dict(zip(("requests", "limits"), SIDECAR, strict=True))
+
+
+def _fix(quota: str) -> str:
+    return f"lower it, for example target.parallelism=1, or raise ResourceQuota {quota} in the overlay"
+
+
+def sweeps_fit(tree: Tree) -> Iterator[Finding]:
+    """A sweep with `target.parallelism` of conf/target/argo.yaml fits, with the pods of each template of the tree."""
+    quotas = tree.of("ResourceQuota")
+    templates = [
+        each.value for document in tree.of("WorkflowTemplate") for each in document.at("spec", "templates").each()
+    ]
+    if not quotas or not templates:
+        return
+    target = configure(["target=argo"]).target
+    assert isinstance(target, Argo)
+    limits = _limits({str(each.at("metadata", "name").value): each.at("data").mapping for each in tree.of("ConfigMap")})
+    sidecar = _sidecar([each.value for each in tree.of("LimitRange")])
+    for quota in quotas:
+        hard = quota.at("spec", "hard")
+        for sentence in above(hard.mapping, templates, target.parallelism, sidecar, limits):
+            yield hard.wrong(
+                f"target.parallelism={target.parallelism}: {sentence}", "raise it, or lower target.parallelism"
+            )
+
+
+ABOUT = "tree"
+RULES: tuple[Rule, ...] = (sweeps_fit,)
