@@ -22,6 +22,8 @@ from tapeline.config.schema import Argo, Config
 from tapeline.errors import Refused, refuse
 from tapeline.pipeline.graph import TABLE, until
 
+MOST_BYTES = 250_000
+"""Of a definition: etcd has 1.5 MB for a workflow, which has it in its spec and in the status of two nodes."""
 LENGTH = 12
 """Characters of a digest that names a sweep or a job."""
 
@@ -174,6 +176,9 @@ def sweep(jobs: Sequence[tuple[Sequence[str], Config | Refused]]) -> Sweep:
             kind = _sort(kinds, task, config.hw.name if task.accelerator else "", name)
             made[name] = Job(name, shown, _of(task), data=data, kind=kind)
     definition = Definition(tuple(made.values()), programs)
+    if len(definition.encode()) > MOST_BYTES:
+        fix = "divide the sweep, for example seed=range(0,100) and seed=range(100,200)"
+        raise refuse("sweep", f"{len(made)} jobs are too many for one workflow", fix)
     images = [kind.task.image for kind in (*kinds, *data_kinds)]
     digest = files.digest(__version__, plans[0].target.namespace, images, definition.encode())[:LENGTH]
     return Sweep(digest, definition, tuple(kinds), tuple(data_kinds), plans[0])

@@ -39,7 +39,9 @@ class Argo:
             items = task.get("withItems")
             if "withParam" in task:
                 items = json.loads(_output(nodes, task["withParam"]))
-            phases = [self._pod(name, task["name"], item, templates, nodes) for item in ([None] if items is None else items)]
+            phases = [
+                self._pod(name, task["name"], item, templates, nodes) for item in ([None] if items is None else items)
+            ]
             if items is not None:
                 phase = "Skipped" if not items else "Failed" if "Failed" in phases else "Succeeded"
                 kind = "TaskGroup" if items else "Skipped"
@@ -49,7 +51,9 @@ class Argo:
         workflow["metadata"] |= {"creationTimestamp": "2026-11-21T15:00:00Z"}
         workflow["status"] = {"phase": end, "nodes": nodes}
 
-    def _pod(self, run: str, task: str, item: str | None, templates: dict[str, Object], nodes: dict[str, Object]) -> str:
+    def _pod(
+        self, run: str, task: str, item: str | None, templates: dict[str, Object], nodes: dict[str, Object]
+    ) -> str:
         template = json.loads(json.dumps(templates[task]).replace("{{inputs.parameters.name}}", item or ""))
         shown = task if item is None else f"{task}({sum(n.startswith(f'{task}(') for n in nodes)}:{item})"
         self.ran.append((task, item or ""))
@@ -70,8 +74,12 @@ class Argo:
         path.parent.mkdir(parents=True, exist_ok=True)
         if "raw" in artifact:
             path.write_text(artifact["raw"]["data"])
-        elif (self.repository / artifact["s3"]["key"]).is_dir():
-            shutil.copytree(self.repository / artifact["s3"]["key"], path, dirs_exist_ok=True)
+            return
+        source = self.repository / artifact["s3"]["key"]
+        if source.is_dir():
+            shutil.copytree(source, path, dirs_exist_ok=True)
+        elif source.exists():
+            shutil.copyfile(source, path)
         else:
             assert artifact.get("optional"), artifact
 

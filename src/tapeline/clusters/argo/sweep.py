@@ -11,6 +11,7 @@ limits the pods at one time. A pod that is lost ends neither the other jobs nor 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.argo import retries
 from tapeline.clusters.argo.template import EXECUTOR_SECURITY, IN, OUT
 from tapeline.clusters.plan import Task
-from tapeline.clusters.sweep import Kind, Sweep
+from tapeline.clusters.sweep import Definition, Kind, Sweep
 from tapeline.config.schema import Argo
 from tapeline.pipeline.graph import METRICS, PREDICTIONS, REPORT, SCORES
 
@@ -67,6 +68,7 @@ def workflow(sweep: Sweep, annotations: Mapping[str, str]) -> Object:
         "spec": {
             "entrypoint": GRAPH,
             "parallelism": target.parallelism,
+            "activeDeadlineSeconds": _seconds(sweep),
             "templates": templates,
             "ttlStrategy": {"secondsAfterCompletion": target.ttl_seconds},
             "podGC": {"strategy": "OnPodSuccess", "deleteDelayDuration": "3600s"},
@@ -79,6 +81,14 @@ def workflow(sweep: Sweep, annotations: Mapping[str, str]) -> Object:
             **({"imagePullSecrets": [{"name": target.pull_secret}]} if target.pull_secret else {}),
         },
     }
+
+
+def _seconds(sweep: Sweep) -> int:
+    """Time for all pods, of which each has the deadline of a run, in turns of `parallelism`."""
+    target, definition = sweep.target, sweep.definition
+    turns = sum(math.ceil(len(each) / target.parallelism) for each in (definition.data, definition.jobs))
+    waits = target.gpu_wait_seconds if any(kind.hw for kind in sweep.jobs) else 0
+    return (turns + 2) * target.deadline_seconds + waits
 
 
 def _named(name: str, at: int) -> str:
@@ -112,14 +122,30 @@ def _data(sweep: Sweep, kind: Kind, at: int) -> Object:
     """It makes raw data and features, and writes down the digest of the data."""
     made = _output("data", "data.json", f"{prefix(sweep.name)}/data/{{{{inputs.parameters.name}}}}.json")
     words = ["do=data", "name={{inputs.parameters.name}}"]
-    return _template(sweep, kind.task, _named(DATA, at), words, artifacts=[made], each=True)
+    own = _raw(Definition((), {name: sweep.definition.data[name] for name in kind.names}))
+    return _template(sweep, kind.task, _named(DATA, at), words, taken=[own], artifacts=[made], each=True)
+
+
+def _raw(definition: Definition) -> Object:
+    """A definition that stands in the workflow. Argo copies it to the status of each pod that takes it."""
+    return {"name": "sweep", "path": DEFINITION, "raw": {"data": definition.encode()}}
+
+
+def _stored(sweep: Sweep) -> Object:
+    """The definition, as the pod `find` stored it for those behind it."""
+    return {"name": "sweep", "path": DEFINITION, "s3": {"key": f"{prefix(sweep.name)}/sweep.json"}}
 
 
 def _find(sweep: Sweep) -> Object:
+    """It lists the jobs without a result, and stores the definition for their pods."""
     lists = [_named(JOBS, at) for at in range(len(sweep.jobs))]
     said = [{"name": name, "valueFrom": {"path": f"{OUT}/{name}"}} for name in lists]
-    taken = [_results(sweep, folder) for folder in ("data", "jobs")]
-    return _template(sweep, plain(sweep.target), FIND, ["do=find", f"results={RESULTS}"], taken=taken, said=said)
+    taken = [_raw(sweep.definition), *(_results(sweep, folder) for folder in ("data", "jobs"))]
+    made, words = (
+        [_output("sweep", "sweep.json", f"{prefix(sweep.name)}/sweep.json")],
+        ["do=find", f"results={RESULTS}"],
+    )
+    return _template(sweep, plain(sweep.target), FIND, words, taken=taken, artifacts=made, said=said)
 
 
 def _job(sweep: Sweep, kind: Kind, at: int) -> Object:
@@ -129,7 +155,8 @@ def _job(sweep: Sweep, kind: Kind, at: int) -> Object:
     artifacts = [*kept, _output("job", "job.json", f"{where}/jobs/{name}.json")]
     said = [{"name": SAID, "valueFrom": {"path": f"{OUT}/{SAID}", "default": ""}}]
     words = ["do=job", f"name={name}"]
-    made = _template(sweep, kind.task, _named(JOBS, at), words, artifacts=artifacts, said=said, each=True)
+    taken = [_stored(sweep)]
+    made = _template(sweep, kind.task, _named(JOBS, at), words, taken=taken, artifacts=artifacts, said=said, each=True)
     if not kind.hw:
         return made
     lock = {"configMapKeyRef": {"name": sweep.target.semaphore, "key": kind.hw}}
@@ -141,7 +168,7 @@ def _leaderboard(sweep: Sweep) -> Object:
     boards = [_output(f"leaderboard-{kind}", f"leaderboard.{kind}", f"{where}/leaderboard.{kind}") for kind in BOARDS]
     artifacts = [*boards, _output("files", "files", f"{where}/files")]
     said = [{"name": PARTS, "valueFrom": {"path": f"{OUT}/{PARTS}"}}]
-    taken = [{"name": "results", "path": RESULTS, "optional": True, "s3": {"key": where}}]
+    taken = [_stored(sweep), {"name": "results", "path": RESULTS, "s3": {"key": where}}]
     words = ["do=leaderboard", f"results={RESULTS}"]
     return _template(sweep, plain(sweep.target), LEADERBOARD, words, taken=taken, artifacts=artifacts, said=said)
 
@@ -166,15 +193,14 @@ def _template(
     name: str,
     words: Sequence[str],
     *,
-    taken: Sequence[Object] = (),
+    taken: Sequence[Object],
     artifacts: Sequence[Object] = (),
     said: Sequence[Object] = (),
     each: bool = False,
 ) -> Object:
-    """A pod of the sweep; every one gets the definition, and those of a list their name."""
+    """A pod of the sweep; those of a list get their name."""
     target = sweep.target
-    definition = {"name": "sweep", "path": DEFINITION, "raw": {"data": sweep.definition.encode()}}
-    inputs: Object = {"artifacts": [definition, *taken]}
+    inputs: Object = {"artifacts": list(taken)}
     outputs = {key: list(value) for key, value in (("artifacts", artifacts), ("parameters", said)) if value}
     arguments = ["sweep-pod", *words, f"sweep={DEFINITION}", f"out={OUT}"]
     return {

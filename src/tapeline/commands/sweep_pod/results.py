@@ -28,6 +28,7 @@ def find(sweep: Definition, results: Path, out: Path) -> None:
     for kind in range(1 + max((job.kind for job in sweep.jobs), default=0)):
         names = [job.name for job in missing if job.kind == kind]
         files.write_bytes(out / (JOBS if kind == 0 else f"{JOBS}-{kind + 1}"), json.dumps(names).encode())
+    files.write_bytes(out / "sweep.json", sweep.encode().encode())
     print(f"{len(missing)} of {len(sweep.jobs)} jobs have no result")
 
 
