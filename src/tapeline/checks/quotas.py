@@ -15,6 +15,7 @@ from tapeline.errors import Finding, Refused
 from tapeline.lookup import configure
 
 Object = Mapping[str, Any]
+Locks = tuple[tuple[str, str], ...]
 Limits = Mapping[tuple[str, str], int]
 """How many pods a semaphore allows at once, by the name of its ConfigMap and the key in it."""
 
@@ -24,8 +25,8 @@ SIDECAR = ({"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "512Mi"})
 
 def above(
     hard: Object, templates: Sequence[Object], parallelism: int, sidecar: Object, limits: Limits
-) -> Iterator[str]:
-    """A sentence with both numbers for each resource of a quota that the pods of a sweep exceed.
+) -> Iterator[tuple[str, str]]:
+    """Each resource of a quota that the pods of a sweep exceed, and a sentence with both numbers.
 
     Args:
         hard: `spec.hard` of the quota.
@@ -37,12 +38,12 @@ def above(
     pods = [each for each in templates if isinstance(each.get("container"), Mapping)]
     for name, allowed in hard.items():
         most = quantity(allowed)
-        asked = [(_asked(name, each, sidecar), _at_once(each, parallelism, limits)) for each in pods]
-        needed = _most(asked, parallelism)
+        asked = [(_asked(name, each, sidecar), _locks(each)) for each in pods]
+        needed = _most(asked, parallelism, limits)
         if most is not None and needed > most:
-            each = max((amount for amount, _ in asked), default=Fraction(0))
-            one = "" if name == "pods" else f" of {_shown(name, each)} each"
-            yield f"{parallelism} pods{one} need {_shown(name, needed)} {name}, and the quota is {allowed}"
+            largest = _shown(name, max(amount for amount, _ in asked))
+            one = "" if name == "pods" else f" of at most {largest}"
+            yield name, f"{parallelism} pods{one} need {_shown(name, needed)} {name}, and the quota is {allowed}"
 
 
 def _asked(name: str, template: Object, sidecar: Object) -> Fraction:
@@ -58,19 +59,20 @@ def _asked(name: str, template: Object, sidecar: Object) -> Fraction:
     return (quantity(own) or Fraction(0)) + (quantity(beside) or Fraction(0))
 
 
-def _at_once(template: Object, parallelism: int, limits: Limits) -> int:
-    """How many pods of a template run at once: those with a GPU wait for a turn."""
-    locks = [each["configMapKeyRef"] for each in template.get("synchronization", {}).get("semaphores", ())]
-    return min([parallelism, *(limits.get((each["name"], each["key"]), parallelism) for each in locks)])
-
-
-def _most(asked: Sequence[tuple[Fraction, int]], parallelism: int) -> Fraction:
-    """The largest sum of what so many pods ask for."""
-    left, whole = parallelism, Fraction(0)
-    for amount, number in sorted(asked, reverse=True):
-        whole += amount * min(number, left)
-        left -= min(number, left)
+def _most(asked: Sequence[tuple[Fraction, Locks]], parallelism: int, limits: Limits) -> Fraction:
+    """The largest sum of what so many pods ask for; pods with a GPU wait for their turn."""
+    room, whole, left = parallelism, Fraction(0), dict(limits)
+    for amount, locks in sorted(asked, reverse=True):
+        number = min([room, *(left[lock] for lock in locks if lock in left)])
+        room, whole = room - number, whole + amount * number
+        left |= {lock: left[lock] - number for lock in locks if lock in left}
     return whole
+
+
+def _locks(template: Object) -> Locks:
+    """ConfigMap and key of each semaphore of a template."""
+    found = (each["configMapKeyRef"] for each in template.get("synchronization", {}).get("semaphores", ()))
+    return tuple((each["name"], each["key"]) for each in found)
 
 
 def _shown(name: str, amount: Fraction) -> str:
@@ -87,13 +89,13 @@ def check(target: Argo, spec: Object) -> None:
     if not quotas:
         return
     templates = spec["templates"]
-    names = {each["configMapKeyRef"]["name"] for one in templates for each in _semaphores(one)}
+    names = {name for each in templates for name, _ in _locks(each)}
     maps = [kubectl.readable(target.namespace, "configmap", name) or {} for name in names]
     limits = _limits({name: found.get("data", {}) for name, found in zip(names, maps, strict=True)})
     findings = [
         Finding(f"target.parallelism={target.parallelism}", sentence, _fix(quota["metadata"]["name"]))
         for quota in quotas
-        for sentence in above(quota["spec"].get("hard", {}), templates, target.parallelism, _sidecar(ranges), limits)
+        for _, sentence in above(quota["spec"].get("hard", {}), templates, target.parallelism, _sidecar(ranges), limits)
     ]
     if findings:
         raise Refused(*findings)
@@ -106,10 +108,6 @@ def _items(namespace: str, kind: str) -> list[Object]:
         if "not allowed" in error.findings[0].problem:
             return []
         raise
-
-
-def _semaphores(template: Object) -> Sequence[Object]:
-    return list(template.get("synchronization", {}).get("semaphores", ()))
 
 
 def _limits(maps: Mapping[str, Object]) -> dict[tuple[str, str], int]:
@@ -134,7 +132,10 @@ def _fix(quota: str) -> str:
 
 
 def sweeps_fit(tree: Tree) -> Iterator[Finding]:
-    """A sweep with `target.parallelism` of conf/target/argo.yaml fits, with the pods of each template of the tree."""
+    """A sweep with `target.parallelism` of conf/target/argo.yaml fits, with the pods of the tree's templates.
+
+    Its jobs have one hardware profile, so that pods with a GPU wait for one semaphore.
+    """
     quotas = tree.of("ResourceQuota")
     templates = [
         each.value for document in tree.of("WorkflowTemplate") for each in document.at("spec", "templates").each()
@@ -145,12 +146,12 @@ def sweeps_fit(tree: Tree) -> Iterator[Finding]:
     assert isinstance(target, Argo)
     limits = _limits({str(each.at("metadata", "name").value): each.at("data").mapping for each in tree.of("ConfigMap")})
     sidecar = _sidecar([each.value for each in tree.of("LimitRange")])
-    for quota in quotas:
-        hard = quota.at("spec", "hard")
-        for sentence in above(hard.mapping, templates, target.parallelism, sidecar, limits):
-            yield hard.wrong(
-                f"target.parallelism={target.parallelism}: {sentence}", "raise it, or lower target.parallelism"
-            )
+    kinds = dict.fromkeys(map(_locks, templates))
+    for hard, kind in ((quota.at("spec", "hard"), kind) for quota in quotas for kind in kinds):
+        own = [each for each in templates if _locks(each) in ((), kind)]
+        for name, sentence in above(hard.mapping, own, target.parallelism, sidecar, limits):
+            fix = f"raise it, or lower target.parallelism={target.parallelism}"
+            yield hard.at(name).wrong(f"of a sweep, {sentence}", fix)
 
 
 ABOUT = "tree"
