@@ -201,6 +201,19 @@ def test_a_workflow_without_a_leaderboard_says_why(
     assert not (folder / "sweeps" / "latest").exists()
 
 
+def test_a_cluster_that_is_lost_names_the_workflow(
+    tapeline: Tapeline, folder: Path, cluster: Cluster, where: tuple[str, ...]
+) -> None:
+    def vanishes(name: str, made: dict[str, Any]) -> None:
+        del cluster.objects[("workflow", name)]
+
+    cluster.when_created = vanishes
+    code, _, err = tapeline("sweep", *LINE, *where)
+    assert code == 2
+    assert "does not exist any more" in err
+    assert "was begun, and may still run; the same line again" in err
+
+
 def test_results_come_in_parts_and_through_logs_where_the_repository_is_not_reached(
     tapeline: Tapeline, folder: Path, cluster: Cluster, argo: Argo, where: tuple[str, ...], steps: Steps,
     monkeypatch: pytest.MonkeyPatch,
@@ -233,6 +246,7 @@ def test_results_come_in_parts_and_through_logs_where_the_repository_is_not_reac
         (("target=argo", "target.parallelism=1,2"), "in one place"),
         (("target=argo", "target.parallelism=0"), "target.parallelism"),
         (("target=argo", "hydra/launcher=joblib"), "target.parallelism"),
+        (("target=argo", "target.cache=s3://a/b", "dataset=indices,indexes"), "dataset has no option indexes"),
         (("target=argo", "target.cache=s3://a/b", "gate.threshold=2,3"), "gate.threshold"),
     ],
 )

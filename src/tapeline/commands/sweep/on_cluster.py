@@ -23,9 +23,10 @@ from tapeline.clusters.run_status import SECONDS, Part
 from tapeline.clusters.sweep import Sweep
 from tapeline.commands.submit.follow import Ended, Failed, interrupted
 from tapeline.commands.sweep import board_page, jobs, leaderboard
+from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
-from tapeline.errors import Refused, program, refuse
+from tapeline.errors import Finding, Refused, program, refuse
 
 PACKED = re.compile(r"leaderboard\.(csv|html|txt)|jobs/\w+\.json|runs/\w+/(metrics\.json|report\.html)")
 """Names of files among the results."""
@@ -57,10 +58,15 @@ def run(overrides: Sequence[str], target: str, name: str | None) -> Path:
         except KeyboardInterrupt as signalled:
             _say_how_to_go_on(sweep, run)
             sys.exit(143 if isinstance(signalled, Ended) else 130)
+        except Failed:
+            raise
+        except Refused as error:
+            fix = "the same line again follows it, or starts what is missing"
+            raise Refused(*error.findings, Finding(run, "was begun, and may still run", fix)) from None
     print((folder / "leaderboard.txt").read_text(encoding="utf-8"), end="")
     leaderboard.say_where(folder)
     files.point(folder.parent / "latest", folder.name)
-    records = [files.read_json(path) for path in (folder / "jobs").glob("*.json")]
+    records = [files.read_json(folder / "jobs" / f"{job.name}.json") for job in sweep.definition.jobs]
     if not any(record["status"] == "finished" for record in records):
         raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see the reasons in this file")
     return folder
@@ -75,6 +81,7 @@ def _laid_out(overrides: Sequence[str], target: str) -> Sweep:
             raise refuse(each.text, problem, "remove it, and write for example target.parallelism=2")
         if each.section == "target" and each.sweep:
             raise refuse(each.text, "all jobs of a sweep run in one place", "give it one value")
+    conf.for_hydra(parse(overrides), sweep=True)  # refuses what no option or function of Hydra is
     made = [(each, _configured(each)) for each in jobs.expanded(overrides)]
     refusals = [each for _, each in made if isinstance(each, Refused)]
     if len(refusals) == len(made):
