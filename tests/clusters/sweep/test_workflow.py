@@ -80,3 +80,14 @@ def test_the_digest_of_a_job_is_that_of_a_sweep_on_this_machine() -> None:
 def test_a_job_that_the_sweep_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="the sweep has no such job"):
         laid_out("model=flat").definition.job("nope")
+
+
+def test_a_key_with_a_parameter_that_is_no_item_is_found() -> None:
+    """Items are names that we made; what a user submits could lead out of the folder."""
+    made = argo.workflow(laid_out("model=flat,deep"), {})
+    tasks = {each["name"]: each for each in made["spec"]["templates"][0]["dag"]["tasks"]}
+    tasks["jobs"]["arguments"]["parameters"][0]["value"] = "{{workflow.parameters.name}}"
+    made["spec"]["arguments"] = {"parameters": [{"name": "name", "description": "x", "value": ""}]}
+    lines = list(map(str, emitted({"sweep.yaml": json.dumps(made)})))
+    assert lines
+    assert {"templates[jobs]" in line and "can be outside the folder" in line for line in lines} == {True}
