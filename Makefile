@@ -60,8 +60,8 @@ lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
-test-matrix: .venv/.dev ## every combination of options is built and run, or refused with an alternative
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m matrix
+test-matrix: .venv/.dev ## every combination of options is built and run, or refused with an alternative; the long tests
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'matrix or long'
 
 test-results: .venv/.dev ## published and reference figures on the data of TAPELINE_DATA; golden metrics.json
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m results -rs

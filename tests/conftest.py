@@ -9,8 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from markupsafe import Markup
 from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.commands.runs import compare_page
+from tapeline.config import compose as conf
 from tapeline.evaluation.metrics_file import JSON_SCHEMA
 from tapeline.pipeline.graph import STEPS, artifacts
 from tapeline.report import charts
@@ -75,6 +77,33 @@ def _empty(name: str, says: str, *_: object, **__: object) -> Markup:
 def draws(item: pytest.Item) -> bool:
     """Whether a test sees real charts: those of the report, and those with the marker `pictures`."""
     return (ROOT / "tests" / "report") in item.path.parents or item.get_closest_marker("pictures") is not None
+
+
+def pytest_configure() -> None:
+    """Compose equal lines once: Hydra takes a tenth of a second for each, and thousands of tests compose few lines."""
+    made: dict[tuple[object, ...], conf.Composed] = {}
+    compose = conf._compose
+
+    def once(where: Path, overrides: Sequence[str], named: str) -> conf.Composed:
+        seen = [(path, *_stamp(path)) for path in sorted(where.rglob("*.yaml"))]
+        key = (
+            *overrides,
+            *seen,
+            *((name, value) for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"),
+        )
+        if key not in made:
+            found = compose(where, overrides, named)
+            if found.environment or any("searchpath" in each for each in overrides):
+                return found
+            made[key] = found
+        return deepcopy(made[key])
+
+    conf._compose = once
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,7 @@ def test_tables_are_measured_at_any_size(capsys: pytest.CaptureFixture[str]) -> 
     assert all(": " in line for line in lines)
 
 
+@pytest.mark.long
 def test_parsing_is_measured_at_any_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, small in (("ROWS", 1000), ("ROUNDS", 1), ("BYTES", 2_000_000), ("OTHERS", 10)):
         monkeypatch.setattr(parsing, name, small)

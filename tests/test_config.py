@@ -47,6 +47,7 @@ def test_every_option_works_with_the_default_dataset_or_another_one(option: str)
         assert plan(composed, [option]).tasks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", RUN)
 def test_a_run_works_with_each_option(option: str, tapeline: Tapeline, folder: Path, without_report: None) -> None:
     if refusal(option):

@@ -173,7 +173,7 @@ def test_a_wrong_file_of_bars_is_refused_and_nothing_written(
     assert not (place / "wrong_out.csv").exists()
 
 
-@pytest.mark.parametrize("family", ["flat", "deep"])
+@pytest.mark.parametrize("family", ["flat", pytest.param("deep", marks=pytest.mark.long)])
 def test_networks_fit_it_with_mini_batches(place: Path, family: str) -> None:
     model = [f"model={family}", "model.steps=40", "model.report_every=20", "model.batch_rows=512"]
     assert cli.main(["run", *SMALL[1:], "dataset=gresearch", *model, *OPEN, "publish=false"]) == 0

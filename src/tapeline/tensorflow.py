@@ -41,6 +41,7 @@ def _first_load(threads: int) -> tuple[Any, int]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow
 
+    tensorflow.get_logger().setLevel(logging.WARNING)  # in a notebook it would be INFO
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     _loaded.append((tensorflow, threads))

@@ -31,6 +31,7 @@ def test_every_rule_has_a_mistake_that_it_alone_finds() -> None:
     assert len(PLANTED) > 90
 
 
+@pytest.mark.long
 def test_the_shipped_tree_is_right(tapeline: Tapeline) -> None:
     code, out, err = tapeline("check")
     assert (code, err) == (0, "")

@@ -140,7 +140,9 @@ def test_an_image_that_an_overlay_changed_is_what_runs(
     folder: Path, submit: tuple[str, ...], kubectl: Kubectl, namespace: str, waiting: Any
 ) -> None:
     typed = [text for text in submit if "image=" not in text]
-    with changed(folder, typed, kubectl, namespace, ("ghcr.io/tapeline/step:0.1.0", "localhost/overlay/step:9")):
+    with changed(
+        folder, typed, kubectl, namespace, ("image: ghcr.io/tapeline/step:0.1.0", "image: localhost/overlay/step:9")
+    ):
         assert "localhost/overlay/step:9" in waiting(*typed)
 
 

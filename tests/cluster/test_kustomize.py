@@ -19,10 +19,11 @@ from tests.cluster.tree import (
     OF_CSV,
     QUICK,
     Laptop,
+    answer_of,
     ask,
     job,
     pod,
-    reach,
+    reaches,
     ready,
     restarts,
     servers,
@@ -77,23 +78,21 @@ def test_a_run_publishes_and_the_server_answers_without_a_restart(
     first = submit(kubectl, tmp_path, "model=flat", *QUICK, *OF_CSV)
     assert first["gate"]["accepted"]
     ready(kubectl)
-    record = ask(kubectl, "asks-first", laptop.day)
+    record = ask(kubectl, laptop.day)
     assert (record["date"], record["version"], record["model_version"]) == (laptop.day, 1, first["model_version"])
 
     before = restarts(kubectl)
     second = submit(kubectl, tmp_path, "model=deep", *QUICK, *OF_CSV)
     assert second["gate"]["accepted"]
-    record = ask(kubectl, "asks-second", laptop.day)
-    assert (record["version"], record["model_version"]) == (2, second["model_version"])
+    assert answer_of(kubectl, laptop.day, 2)["model_version"] == second["model_version"]
 
     job(kubectl, "rollback", MODEL="indices")
-    record = ask(kubectl, "asks-third", laptop.day)
-    assert (record["version"], record["model_version"]) == (1, first["model_version"])
+    assert answer_of(kubectl, laptop.day, 1)["model_version"] == first["model_version"]
     job(kubectl, "promote", MODEL="indices", VERSION="2", WHY="the rollback was wrong")
-    assert ask(kubectl, "asks-fourth", laptop.day)["version"] == 2
+    answer_of(kubectl, laptop.day, 2)
     job(kubectl, "canary", MODEL="indices", VERSION="1")
     job(kubectl, "promote", MODEL="indices")
-    assert ask(kubectl, "asks-fifth", laptop.day)["version"] == 1
+    answer_of(kubectl, laptop.day, 1)
     listed = [line.split() for line in job(kubectl, "versions", MODEL="indices").splitlines()]
     assert {"1", "2"} <= {line[0] for line in listed if line}
     assert restarts(kubectl) == before
@@ -146,17 +145,11 @@ def test_each_key_of_the_object_store_opens_one_bucket(kubectl: Kubectl, laptop:
 
 
 def test_who_reaches_whom(kubectl: Kubectl) -> None:
-    api, s3, others = (
-        "kubernetes.default.svc:443",
-        "object-store:8333",
-        ["s3.object-store.svc:7070", "kube-dns.kube-system.svc:53"],
-    )
-    places = [*SERVER, api, s3, others[0]]
-    client = reach(kubectl, "client", verify.CLIENT, places)
-    assert [place for place, open_to in client.items() if open_to] == SERVER
-    assert not any(reach(kubectl, "other", {}, places).values())
-    training = reach(kubectl, "training", {"tapeline.dev/role": "runner"}, places)
-    assert [place for place, open_to in training.items() if open_to] == [api, s3]
+    api, s3 = "kubernetes.default.svc:443", "object-store:8333"
+    none = dict.fromkeys([*SERVER, api, s3, "s3.object-store.svc:7070"], False)
+    for labels, places in ((verify.CLIENT, SERVER), ({}, []), ({"tapeline.dev/role": "runner"}, [api, s3])):
+        wanted = none | dict.fromkeys(places, True)
+        assert reaches(kubectl, labels, wanted) == wanted, labels
 
 
 def test_verify_cluster_publishes_a_second_name_and_reports(kubectl: Kubectl, tmp_path: Path) -> None:

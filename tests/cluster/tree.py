@@ -32,13 +32,13 @@ STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedf
 CLOSES = "s3://data/closes.csv"
 QUICK = ("model.steps=300", "gate.threshold=0.1", "gate.baseline_margin=null")
 """A short training whose model is accepted."""
-SMALL = (*("target=argo", "target.granularity=fused", "hw.requests.cpu=250m", "target.requests.cpu=100m"),)
+SMALL = ("target=argo", "hw.requests.cpu=250m", "target.requests.cpu=100m")
 """Requests for which a node of two processors has room."""
 OF_CSV = ("dataset.source=csv", f"dataset.path={CLOSES}", "target.data_secret=data")
 KEYS = str(TREE / "components" / "with-object-store" / "keys.py")
 CONNECT = """
 import json, socket, sys, time
-time.sleep(15)  # policies may reach a new pod some seconds late
+wanted, until = json.loads(sys.argv[1]), time.time() + 60  # policies may reach a new pod some seconds late
 def open_to(place):
     host, port = place.rsplit(":", 1)
     try:
@@ -46,7 +46,9 @@ def open_to(place):
     except OSError:
         return False
     return True
-print(json.dumps({place: open_to(place) for place in sys.argv[1:]}))
+while (found := {place: open_to(place) for place in wanted}) != wanted and time.time() < until:
+    time.sleep(1)
+print(json.dumps(found))
 """
 
 
@@ -149,9 +151,9 @@ def servers(kubectl: Kubectl) -> list[dict[str, Any]]:
     return [each for each in json.loads(record)["items"] if "deletionTimestamp" not in each["metadata"]]
 
 
-def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
+def submit(kubectl: Kubectl, folder: Path, *overrides: str, granularity: str = "fused") -> dict[str, Any]:
     """Build a template, apply it, and run it on the cluster; the run's metrics.json."""
-    typed = [*SMALL, f"target.namespace={NAMESPACE}", *overrides]
+    typed = [*SMALL, f"target.granularity={granularity}", f"target.namespace={NAMESPACE}", *overrides]
     built = subprocess_tapeline("build", *typed, f"target.folder={folder}/built", cwd=folder)
     assert built.returncode == 0, built.stderr
     (template,) = (each for each in (folder / "built").glob("*.yaml") if not each.name.endswith(".run.yaml"))
@@ -165,7 +167,8 @@ def submit(kubectl: Kubectl, folder: Path, *overrides: str) -> dict[str, Any]:
 
 def short_template(folder: Path, namespace: str = NAMESPACE) -> Path:
     """A template of simulated markets, with a short training whose model is accepted."""
-    typed = [*SMALL, *QUICK, "model=flat", f"target.namespace={namespace}", f"target.folder={folder}/built"]
+    where = ("target.granularity=fused", f"target.namespace={namespace}", f"target.folder={folder}/built")
+    typed = [*SMALL, *QUICK, "model=flat", *where]
     built = subprocess_tapeline("build", *typed, cwd=folder)
     assert built.returncode == 0, built.stderr
     return folder / "built" / "indices-flat-cpu.yaml"
@@ -178,7 +181,7 @@ def restarts(kubectl: Kubectl) -> list[tuple[str, int]]:
 
 
 def job(kubectl: Kubectl, command: str, **values: str) -> str:
-    """Run a command on the store as jobs.yaml says; its output, when the server has seen the change."""
+    """Run a command on the store as jobs.yaml says; its output. The server sees a change at its next look."""
     name = f"{command}-{uuid.uuid4().hex[:4]}"
     made = kubectl(
         "-n", NAMESPACE, "create", "job", f"--from=cronjob/{command}", name, "--dry-run=client", "-o", "yaml"
@@ -187,7 +190,6 @@ def job(kubectl: Kubectl, command: str, **values: str) -> str:
     made = kubectl("set", "env", "--local", "-f", "-", "-o", "yaml", *words, stdin=made)
     kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=made)
     kubectl("-n", NAMESPACE, "wait", f"job/{name}", "--for=condition=complete", "--timeout=180s")
-    time.sleep(10)  # two looks of the server's
     return kubectl("-n", NAMESPACE, "logs", f"job/{name}")
 
 
@@ -199,30 +201,35 @@ def pod(name: str, labels: Mapping[str, str], words: Sequence[str], **more: Any)
     return about
 
 
-def reach(kubectl: Kubectl, name: str, labels: Mapping[str, str], places: Sequence[str]) -> dict[str, bool]:
-    """Where a pod with these labels can connect to."""
-    about = pod(name, labels, ["python3", "-c", CONNECT, *places], restartPolicy="Never")
-    record: dict[str, bool] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240))
+def reaches(kubectl: Kubectl, labels: Mapping[str, str], wanted: Mapping[str, bool]) -> dict[str, bool]:
+    """Where a pod with these labels can connect to, once that is as wanted, or after a minute."""
+    name = f"connects-{uuid.uuid4().hex[:4]}"
+    about = pod(name, labels, ["python3", "-c", CONNECT, json.dumps(wanted)], restartPolicy="Never")
+    record: dict[str, bool] = json.loads(ended(kubectl, NAMESPACE, about, seconds=300))
     kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
     return record
 
 
-def ask(kubectl: Kubectl, name: str, date: str) -> dict[str, Any]:
+def ask(kubectl: Kubectl, date: str) -> dict[str, Any]:
     """What a client in the cluster gets as the answer for a day of the table."""
-    words = [
-        "predict",
-        "json=true",
-        f"date={date}",
-        "dataset.source=csv",
-        "dataset.path=/data/closes.csv",
-        "host=serving:8501",
-    ]
-    about = pod(name, verify.CLIENT, [*pods.COMMAND, *words])
+    words = ("date=" + date, "dataset.source=csv", "dataset.path=/data/closes.csv", "host=serving:8501")
+    about = pod(f"asks-{uuid.uuid4().hex[:4]}", verify.CLIENT, [*pods.COMMAND, "predict", "json=true", *words])
     about["spec"]["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": "/data"})
     about["spec"]["volumes"].append({"name": "data", "configMap": {"name": "closes"}})
     record: dict[str, Any] = json.loads(ended(kubectl, NAMESPACE, about, seconds=240).splitlines()[-1])
-    kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
+    kubectl("-n", NAMESPACE, "delete", "pod", about["metadata"]["name"], "--wait=false")
     return record
+
+
+def answer_of(kubectl: Kubectl, date: str, version: int) -> dict[str, Any]:
+    """The answer for a day, once this version gives it: mirror and server look at the store from time to time."""
+
+    def answer() -> dict[str, Any] | None:
+        record = ask(kubectl, date)
+        return record if record["version"] == version else None
+
+    found: dict[str, Any] = wait(answer, f"version {version} does not answer", 180)
+    return found
 
 
 def laptop(kubectl: Kubectl, scratch: Path, table: Path) -> Iterator[Laptop]:

@@ -147,7 +147,13 @@ def test_a_job_of_one_pod_compares_all_that_its_steps_read(tapeline: Tapeline, f
     _refused(tapeline, [word.replace("$$", "$") for word in container["args"]], "model.steps", "30000", "500")
 
 
-@pytest.mark.parametrize("submitted", [(), ("model=flat", "model.steps=20")], ids=["as built", "submitted"])
+@pytest.mark.parametrize(
+    "submitted",
+    [
+        pytest.param((), id="as built", marks=pytest.mark.long),
+        pytest.param(("model=flat", "model.steps=20"), id="submitted"),
+    ],
+)
 def test_pods_with_the_same_conf_give_the_same_numbers(
     submitted: tuple[str, ...], tapeline: Tapeline, folder: Path, image: Change
 ) -> None:

@@ -59,6 +59,7 @@ def engine_of(built: list[str], name: str, folder: Path, monkeypatch: pytest.Mon
     return run
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
 def test_the_engine_gives_the_same_bytes_accepted_and_rejected(engine: Any, tapeline: Tapeline, folder: Path) -> None:
     latest, store = folder / "runs" / "latest", folder / "cluster"

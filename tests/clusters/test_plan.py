@@ -4,7 +4,8 @@ import pytest
 
 from tapeline import lookup
 from tapeline.clusters.mounts import Mount
-from tapeline.clusters.plan import SUBMITTED, Plan, Secret, plan, split
+from tapeline.clusters.plan import SUBMITTED, Plan, plan, split
+from tapeline.clusters.pod_secrets import Secret
 from tapeline.config import compose as conf
 from tapeline.config.overrides import check_plain, parse
 from tapeline.errors import Refused
@@ -90,11 +91,19 @@ def test_only_gate_and_publish_see_the_store_and_only_ingest_the_data() -> None:
         "gate": (Mount("models", "/models", True),),
         "publish": (Mount("models", "/models", False),),
     }
-    secrets = {task.name: task.secrets for task in _plan(*TYPED[2]).tasks if task.secrets}
+    on_argo = _plan(*TYPED[2]).tasks
+    secrets = {task.name: task.secrets for task in on_argo if task.secrets}
     assert set(secrets) == {"gate", "publish"}
     assert isinstance(secrets["gate"][0], Secret)
-    assert {task.account for task in tasks if task.name != "publish"} == {"tapeline-runner"}
-    assert tasks[-1].account == "tapeline-publisher"
+    assert {task.account for task in on_argo if task.name != "publish"} == {"tapeline-runner"}
+    assert on_argo[-1].account == "tapeline-publisher"
+
+
+def test_pods_of_kfp_have_the_account_of_their_run() -> None:
+    assert {task.account for task in _plan(*TYPED[1]).tasks} == {None}
+    with pytest.raises(Refused) as caught:
+        _plan(*TYPED[1], "target.runner=mine", "target.publisher=mine")
+    assert {each.where for each in caught.value.findings} == {"target.runner", "target.publisher"}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,15 @@ def test_a_submitted_file_on_the_claim_for_data_is_built_into_the_graph() -> Non
 def test_one_secret_may_serve_both_the_data_and_the_store() -> None:
     both = _plan(*TYPED[2], "target.data_secret=keys", fused=True).tasks[0].secrets
     assert [each.name for each in both] == ["keys"]
+
+
+def test_two_secrets_of_one_pod_may_not_have_the_same_keys() -> None:
+    of_data = ("dataset.source=csv", "dataset.path=s3://data/closes.csv", "target.data_secret=data")
+    both = (*TYPED[2], *of_data)
+    assert {task.name: len(task.secrets) for task in _plan(*both).tasks}["ingest"] == 1
+    with pytest.raises(Refused, match="needs Secrets") as caught:
+        _plan(*both, fused=True)
+    assert "target.granularity=step" in caught.value.findings[0].fix
 
 
 def test_what_looks_at_the_world_is_not_cached() -> None:

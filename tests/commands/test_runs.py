@@ -20,7 +20,7 @@ from tapeline.datasets.indices.simulation import simulate
 from tapeline.pipeline import cache
 from tapeline.steps import report
 from tests.conftest import Tapeline
-from tests.pipeline.test_run_locally import whole
+from tests.pipeline.test_kills import whole
 
 SMALL = ["model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 HOSTILE = '<script>alert("1")</script>\'&' + "x" * 300
@@ -329,6 +329,7 @@ def test_a_run_at_work_is_left_alone(tapeline: Tapeline, past: Path) -> None:
     assert names(past) == "d"
 
 
+@pytest.mark.long
 def test_runs_go_on_while_others_are_removed(tapeline: Tapeline, past: Path) -> None:
     script = (
         "import pathlib; from tapeline.cli.main import main; from tapeline.steps import report\n"

@@ -89,6 +89,7 @@ def test_the_same_sweep_again_skips_what_finished(tapeline: Tapeline, folder: Pa
     assert len(board(folder)) == 3
 
 
+@pytest.mark.long
 def test_a_killed_sweep_goes_on_with_what_is_missing(tapeline: Tapeline, folder: Path) -> None:
     line = ["sweep", "model=flat", "model.steps=20,21,22", *SMALL]
     script = (
@@ -209,6 +210,7 @@ def test_seeds_are_grouped_and_what_is_the_same_in_all_rows_is_said_once(
     assert '<th scope="col">gate</th>' not in page
 
 
+@pytest.mark.long
 def test_families_that_keep_validation_rows_are_ranked_by_them(tapeline: Tapeline, folder: Path) -> None:
     code, out, _ = tapeline("sweep", "model=lightgbm", "model.steps=5,30")
     assert code == 0

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.pipeline.test_run_locally import whole
+from tests.pipeline.test_kills import whole
 
 LINE = ["run", "model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 

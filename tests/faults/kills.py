@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.pipeline.test_run_locally import whole
+from tests.pipeline.test_kills import whole
 
 SMALL = ["model=flat", "model.steps=40,60", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
 SINGLE = ["run", SMALL[0], "model.steps=40", *SMALL[2:]]

@@ -16,6 +16,7 @@ from tapeline import lookup
 from tapeline.errors import Refused
 from tapeline.models import Array, Rows, Training, fitted
 from tapeline.models.lightgbm import family as lightgbm
+from tapeline.models.lightgbm import matrix
 from tapeline.pipeline.execution import view
 from tapeline.serving import saved_model as servable
 from tapeline.steps import train
@@ -268,6 +269,22 @@ def test_the_trace_of_many_rows_scores_some_of_them(monkeypatch: pytest.MonkeyPa
     some = _traced(rows)
     assert [step for step, _ in some] == [step for step, _ in whole] == [10, 20, 30]
     assert [score for _, score in some] == pytest.approx([score for _, score in whole], rel=0.2)
+
+
+@pytest.mark.parametrize(("block", "scored"), [(7, 10), (64, 33), (100, 1000), (1, 3)])
+def test_the_same_rows_of_a_file_and_of_memory_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, scored: int
+) -> None:
+    monkeypatch.setattr(matrix, "BLOCK", block)
+    monkeypatch.setattr(matrix, "SCORED", scored)
+    array = np.arange(200, dtype=np.float32).reshape(100, 2)
+    array.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=array.shape)
+    target = array[:, 0]
+    features, targets = matrix.sample(Rows(mapped, target))
+    np.testing.assert_array_equal(features, matrix.sample(Rows(array, target))[0])
+    np.testing.assert_array_equal(features[:, 0], targets)
+    assert len(features) <= scored
 
 
 def _traced(rows: Rows) -> list[tuple[int, float]]:

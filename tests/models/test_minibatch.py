@@ -62,6 +62,7 @@ def test_a_step_is_adam_on_the_next_rows_of_a_seeded_shuffle() -> None:
     assert trace[-1].score == pytest.approx(np.sqrt(np.mean(gap**2)), rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_call_makes_as_many_steps_as_fit_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit("model.steps=40")[0].arrays[0]
     monkeypatch.setattr(minibatch, "CALL_BYTES", 1)

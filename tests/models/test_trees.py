@@ -103,7 +103,9 @@ def assert_same_bits(got: Array, wanted: Array) -> None:
     np.testing.assert_array_equal(got.view(np.int64), wanted.view(np.int64))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * name.startswith("many leaves, ")) for name in CASES]
+)
 def test_raw_scores_are_the_boosters_bit_for_bit(name: str, tmp_path: Path) -> None:
     booster = boosted(CASES[name])
     predict = reloaded(booster.model_to_string(), tmp_path)

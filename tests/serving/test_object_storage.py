@@ -105,6 +105,7 @@ def start_publisher(url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 def test_concurrent_processes_get_different_numbers(s3: str) -> None:
     running = [start_publisher(s3, "mn"[each % 2], *(f"{each}{letter}" * 6 for letter in "ab")) for each in range(4)]
     assert [process.wait() for process in running] == [0] * 4
@@ -113,6 +114,7 @@ def test_concurrent_processes_get_different_numbers(s3: str) -> None:
         assert count_changes(s3, name) == 4
 
 
+@pytest.mark.long
 def test_a_killed_publisher_leaves_no_incomplete_version(s3: str, tmp_path: Path) -> None:
     backend, moments = location.backend(s3), random.Random(7)
     for attempt in range(5):

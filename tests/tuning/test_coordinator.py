@@ -151,6 +151,7 @@ print(len(found), stopped)
 """
 
 
+@pytest.mark.long
 def test_killed_ten_times_it_has_the_same_24_trials(table: Path, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()

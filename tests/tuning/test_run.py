@@ -119,6 +119,7 @@ SPACES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", SPACES)
 def test_each_key_of_a_shipped_space_changes_the_weights(table: Path, tmp_path: Path, family: str) -> None:
     few = [f"model={family}", "model.steps=4", "model.report_every=4"]

@@ -13,16 +13,15 @@ from fnmatch import fnmatch
 from typing import Any
 
 from tapeline.clusters import built
-from tapeline.clusters.mounts import MODELS, Mount, mounts, on_data, shared_cache, store_of, under
+from tapeline.clusters.mounts import Mount, mounts, on_data, shared_cache
+from tapeline.clusters.pod_secrets import Secret, conflicts, secrets
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
 from tapeline.config.schema import Accelerator, Argo, Cluster, Config, TFJob
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.lookup import GROUPS, module, source
-from tapeline.objects import S3_KEYS
+from tapeline.lookup import GROUPS, module
 from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
-from tapeline.pipeline.shared_cache import PREFIX
 
 SUBMITTED = "--submitted"
 """In a step's arguments, the flag before the parameters of a submitted run."""
@@ -40,15 +39,6 @@ class Parameter:
     def name(self) -> str:
         """The name on the cluster, for example model_steps: names there have no dots."""
         return self.key.replace(".", "_")
-
-
-@dataclass(frozen=True)
-class Secret:
-    """Keys of a Secret that become environment variables of the same names, behind a prefix; all are optional."""
-
-    name: str
-    keys: tuple[str, ...]
-    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +155,9 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     parameters = tuple(_parameter(key, config) for key in offered)
     groups = grouped(steps, fused=fused)
     tasks = tuple(_task(each, config, target, carried, parameters) for each in groups)
+    pods = [_task(steps, config, target, carried, ())] if isinstance(target, TFJob) else tasks
+    if findings := [found for task in pods for found in conflicts(task.name, task.secrets, config)]:
+        raise Refused(*findings)
     return Plan(name(config), config, steps, carried, parameters, tasks)
 
 
@@ -300,9 +293,8 @@ def _task(
         accelerator=config.hw.accelerator if trains else None,
         account=_account(target, writes="write" in store),
         mounts=tuple(mounts(config, target, fetches=fetches, store=store, cached=bool(cached))),
-        secrets=(
-            *_secrets(config, target, fetches=fetches, store=store, searches="tune" in reads),
-            *([Secret(target.cache_secret, S3_KEYS, PREFIX)] if cached and target.cache_secret else ()),
+        secrets=tuple(
+            secrets(config, target, fetches=fetches, store=store, searches="tune" in reads, cached=bool(cached))
         ),
         cached=all(_cached(step, config) for step in steps),
     )
@@ -320,19 +312,3 @@ def _account(target: Cluster, *, writes: bool) -> str | None:
     if isinstance(target, Argo):
         return target.publisher if writes else target.runner
     return target.publisher if isinstance(target, TFJob) else None
-
-
-def _secrets(config: Config, target: Cluster, *, fetches: bool, store: set[str], searches: bool) -> Iterable[Secret]:
-    """The environment variables of a task; store and data may share one Secret."""
-    keys: dict[str, tuple[str, ...]] = {}
-    where = store_of(config)
-    of_store = target.store_secret if "write" in store else target.store_read_secret or target.store_secret
-    if store and of_store and (where.startswith("${") or not under(MODELS, where)):
-        keys[of_store] = S3_KEYS
-    if fetches and target.data_secret:
-        password = getattr(config.dataset, "password_env", None)
-        credentials = getattr(source(config.dataset), "KEYS", ())
-        keys[target.data_secret] = (*S3_KEYS, *([password] if password else []), *credentials)
-    if searches and target.data_secret and config.tune and config.tune.password_env:
-        keys[target.data_secret] = (*keys.get(target.data_secret, ()), config.tune.password_env)
-    return (Secret(name, variables) for name, variables in keys.items())

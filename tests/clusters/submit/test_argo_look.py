@@ -76,6 +76,13 @@ class TestLook:
             assert now.images == {"ingest": "ghcr.io/tapeline/step:0.1.0@sha256:abc"}
         assert len([words for words in cluster.asked if "pods" in words]) == 1
 
+    def test_an_image_of_no_registry_has_its_identity_on_the_node(self, cluster: Cluster) -> None:
+        ended = {"terminated": {"exitCode": 0, **times(7, 11)}}
+        main = {"name": "main", "image": "docker.io/a/step:1", "imageID": "sha256:abc", "state": ended}
+        cluster.runs(*task("ingest", "Succeeded", ("Succeeded", "")))
+        cluster.pod("ingest", containerStatuses=[main])
+        assert seen().images == {"ingest": "docker.io/a/step:1 (sha256:abc)"}
+
     def test_an_account_that_may_not_list_pods_follows_the_nodes(self, cluster: Cluster) -> None:
         cluster.forbidden = {"pod"}
         cluster.runs(

@@ -85,9 +85,14 @@ def _ran(pod: Object | None) -> Ran | None:
     for each in (pod or {}).get("status", {}).get("containerStatuses", ()):
         ended = each.get("state", {}).get("terminated")
         if each["name"] == MAIN and ended and ended.get("startedAt") and ended.get("finishedAt"):
-            _, at, digest = each.get("imageID", "").rpartition("@")
-            return Ran(_between(ended), f"{each['image'].partition('@')[0]}{at}{digest}")
+            return Ran(_between(ended), _image(each["image"].partition("@")[0], each.get("imageID", "")))
     return None
+
+
+def _image(name: str, identity: str) -> str:
+    """An image with its digest in the registry; one that was built on the node has an identity there instead."""
+    _, at, digest = identity.rpartition("@")
+    return f"{name}{at}{digest}" if at or not digest else f"{name} ({digest})"
 
 
 def _between(times: Object) -> float:

@@ -133,8 +133,8 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
-    some = matrix.spread(len(labelled.target))
-    score = task.trace_score(predict(model, labelled.features[some])["prediction"], labelled.target[some])
+    features, target = matrix.sample(labelled)
+    score = task.trace_score(predict(model, features)["prediction"], target)
     if kept < section.steps:
         why = (
             f"the loss on the {len(stopping.target):,} validation rows is least there" if stopping else "no split helps"
@@ -173,15 +173,15 @@ def _tracing(section: Section, training: Training, rows: Rows, trace: list[Point
     Of many rows it scores some: LightGBM's own scores would be copied for all of them.
     """
     binary = training.task.LIGHTGBM == "binary"
-    some = matrix.spread(len(rows.target)) if len(rows.target) > matrix.SCORED else None
+    some = matrix.sample(rows) if len(rows.target) > matrix.SCORED else None
 
     def trace_score(predicted: Array, target: Array) -> float:
         return training.task.trace_score((predicted > 0.5).astype(np.int64) if binary else predicted, target)
 
     def score(booster: Any) -> float:
         if some is not None:
-            predicted = booster.predict(rows.features[some], num_threads=training.threads)
-            return trace_score(predicted, rows.target[some])
+            features, target = some
+            return trace_score(booster.predict(features, num_threads=training.threads), target)
         found = booster.eval_train(lambda predicted, data: ("score", trace_score(predicted, data.get_label()), True))
         return float(found[-1][2])
 

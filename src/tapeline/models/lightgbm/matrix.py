@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,18 +36,37 @@ def of(rows: Rows, categorical: tuple[int, ...], reference: Any = None) -> Any:
     )
 
 
-def spread(rows: int) -> slice:
-    """Row numbers of a train score."""
-    return slice(None, None, max(1, -(-rows // SCORED)))
+def sample(rows: Rows) -> tuple[Array, Array]:
+    """Features and targets of the rows of a train score; those of a memory map are read from its file."""
+    every = max(1, -(-len(rows.target) // SCORED))
+    features = rows.features
+    if isinstance(features, np.memmap):
+        read = _reader(features)
+        blocks = (range(first, min(first + BLOCK, len(features))) for first in range(0, len(features), BLOCK))
+        features = np.concatenate([read(each[0], len(each))[-each[0] % every :: every] for each in blocks])
+    else:
+        features = features[::every]
+    return features, rows.target[::every]
+
+
+def _reader(features: np.memmap[Any, Any]) -> Callable[[int, int], Array]:
+    """Reads some rows from a first one on; pages of a memory map would count as memory of the process."""
+    size, width = features.dtype.itemsize * features.shape[1], features.shape[1]
+    file = open(str(features.filename), "rb")  # noqa: SIM115  # closed with the function
+
+    def read(first: int, count: int) -> Array:
+        file.seek(features.offset + first * size)
+        return np.frombuffer(file.read(count * size), features.dtype).reshape(count, width)
+
+    weakref.finalize(read, file.close)
+    return read
 
 
 def _sequence(features: np.memmap[Any, Any]) -> Any:
-    """A lightgbm.Sequence that reads the file itself: pages of a memory map would count as memory of the process."""
+    """A lightgbm.Sequence that reads the file itself."""
     import lightgbm
 
-    rows, width = features.shape
-    size, offset, dtype = features.dtype.itemsize * width, features.offset, features.dtype
-    file = open(str(features.filename), "rb")  # noqa: SIM115  # closed with the sequence
+    rows, read = len(features), _reader(features)
 
     class Blocks(lightgbm.Sequence):  # type: ignore[misc]
         batch_size = BLOCK
@@ -56,17 +77,9 @@ def _sequence(features: np.memmap[Any, Any]) -> Any:
         def __getitem__(self, index: Any) -> Array:
             if isinstance(index, slice):
                 first, last, _ = index.indices(rows)
-                return _read(first, last - first)
+                return read(first, last - first).astype(np.float64)  # LightGBM takes no other samples
             if isinstance(index, list):
-                return np.concatenate([_read(each, 1) for each in index])
-            return np.asarray(_read(int(index), 1)[0])
-
-        def __del__(self) -> None:
-            file.close()
-
-    def _read(first: int, count: int) -> Array:
-        file.seek(offset + first * size)
-        values = np.frombuffer(file.read(count * size), dtype).reshape(count, width)
-        return values.astype(np.float64)  # LightGBM takes no other samples
+                return np.concatenate([read(each, 1) for each in index]).astype(np.float64)
+            return np.asarray(read(int(index), 1)[0], np.float64)
 
     return Blocks()
