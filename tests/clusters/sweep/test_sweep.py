@@ -161,6 +161,8 @@ def test_jobs_that_are_refused_are_named(
     rows = board(folder)
     assert [row["status"] for row in rows] == ["finished", "failed", "failed", "failed"]
     assert sum("gate.threshold" in row["beside the best"] for row in rows) == 2
+    assert "  seed=0 gate.threshold=1.5: gate.threshold=1.5: accuracy is never above it" in out
+    assert "finished before" not in out
     steps.refused = "seed=0"
     code, _, err = tapeline("sweep", "model=flat", *where)
     assert code == 2

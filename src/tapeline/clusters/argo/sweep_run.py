@@ -80,10 +80,9 @@ def look(sweep: Sweep, run: str) -> Look:
     seen = status.seen(workflow, sweep.target.namespace, _PODS, {})
     parts = [part for part in seen.parts if part.name not in groups]
     named = {part.name: _job(part.name) for part in parts}
-    phases = (workflow.get("status", {}).get("phase"), nodes.get(run, {}).get("phase"))
-    ended = next((status.ENDS[phase] for phase in phases if phase in status.ENDS), "")
+    # the phase of the workflow, not that of its graph: outputs of the last pod may come after its end
     return Look(
-        cast(Any, ended),
+        cast(Any, status.ENDS.get(workflow.get("status", {}).get("phase"), "")),
         [part for part in parts if not named[part.name]],
         [Part(named[part.name], part.state, part.seconds, part.note) for part in parts if named[part.name]],
         _said(nodes),

@@ -102,10 +102,11 @@ def _follow(sweep: Sweep, run: str) -> sweep_run.Look:
     Raises:
         Failed: it did not come to its leaderboard.
     """
-    common = [
-        word for word in sweep.definition.jobs[0].overrides if all(word in j.overrides for j in sweep.definition.jobs)
-    ]
-    shown = {job.name: board_page.own(" ".join(job.overrides), common) for job in sweep.definition.jobs}
+    known = sweep.definition.jobs
+    common = [word for word in known[0].overrides if all(word in job.overrides for job in known)]
+    shown = {job.name: board_page.own(" ".join(job.overrides), common) for job in known}
+    print(*(f"  {shown[job.name]}: {job.problem}\n" for job in known if not job.program), sep="", end="", flush=True)
+    shown = {job.name: shown[job.name] for job in known if job.program}
     said = set[str]()
     while True:
         look = sweep_run.look(sweep, run)
@@ -131,9 +132,9 @@ def _lines(look: sweep_run.Look, shown: Mapping[str, str]) -> Iterator[str]:
     if look.missing is not None:
         yield from (f"  {job}: finished before" for name, job in shown.items() if name not in look.missing)
     for part in look.jobs:
-        if part.state == "ran":
+        if part.state == "ran" and (look.ended or part.name in look.said):  # outputs may come after the phase
             yield f"  {shown.get(part.name, part.name)}: {look.said.get(part.name, '')}, {part.seconds:.1f} s"
-        elif part.state not in ("runs", "skipped"):
+        elif part.state not in ("ran", "runs", "skipped"):
             yield f"  {shown.get(part.name, part.name)}: {_detail(part)}"
 
 
