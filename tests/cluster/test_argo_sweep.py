@@ -19,7 +19,7 @@ from tests.cluster.conftest import Image, Kubectl
 from tests.cluster.objects import OUTSIDE
 from tests.conftest import subprocess_tapeline
 
-SHORT = ("model.report_every=20", "gate.threshold=0.4", "gate.baseline_margin=null")
+SHORT = ("gate.threshold=0.4", "gate.baseline_margin=null")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def logs(kubectl: Kubectl, namespace: str, run: str) -> list[str]:
 def test_twelve_jobs_and_a_pod_that_is_killed_give_the_leaderboard_of_this_machine(
     folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
-    line = ("model=flat,deep", "seed=0,1,2", "model.steps=20,40", *SHORT)
+    line = ("model=flat,deep", "seed=0,1,2", "model.steps=300,900", "model.report_every=300", *SHORT)
     with sweeping(folder, *where, *cache(namespace, "twelve"), *line) as process:
         run = line_with(process, "argo: ").split()[-1]
         pod = until(lambda: job_at_work(kubectl, namespace, run), "no job's pod runs", 300)
@@ -101,6 +101,7 @@ def test_twelve_jobs_and_a_pod_that_is_killed_give_the_leaderboard_of_this_machi
     ran = subprocess_tapeline("sweep", *hw, *line, cwd=here)
     assert ran.returncode == 0, ran.stderr
     assert len(there) == 12
+    assert len({row["test"] for row in there}) > 3
     assert there == board(here)
     for path in (folder / "sweeps" / "latest" / "jobs").glob("*.json"):
         local = here / "sweeps" / "latest" / "jobs" / path.name
@@ -113,7 +114,7 @@ def test_what_was_interrupted_goes_on_with_what_is_missing(
     folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
     """The command gets SIGTERM, and the workflow is deleted; one job of the line is refused by its pod."""
-    line = ("model=flat", "model.steps=20", "split.train=0.8,0.7,0.00001", *SHORT)
+    line = ("model=flat", "model.steps=20", "model.report_every=20", "split.train=0.8,0.7,0.00001", *SHORT)
     words = (*where, *cache(namespace, "interrupted"), *line)
     with sweeping(folder, *words) as process:
         run = line_with(process, "argo: ").split()[-1]
