@@ -166,6 +166,7 @@ def by_group(
     return {"by": scores}
 
 
-def plain_sentence(metric: str, form: str = ".4f") -> str:
-    """A sentence that fits every metric."""
-    return f"On {{rows:,d}} {{unit}} that it had never seen, the model's {metric} is {{{metric}:{form}}}."
+def plain_sentence(metric: str, form: str = ".4f", unit: str = "") -> str:
+    """A sentence that fits every metric; its unit stands behind the number."""
+    name, behind = metric.replace("_", " "), f" {unit}" if unit else ""
+    return f"On {{rows:,d}} {{unit}} that it had never seen, the model's {name} is {{{metric}:{form}}}{behind}."

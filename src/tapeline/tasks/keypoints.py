@@ -164,7 +164,7 @@ def sentence(metric: str) -> str:
         return (
             f"On {{rows:,d}} {{unit}} that it had never seen, {{{metric}:.1%}} of the points are within {near} pixels."
         )
-    return plain_sentence(metric, ".3f")
+    return plain_sentence(metric, ".3f", "pixels")
 
 
 def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapeline.tasks import Array, Metric, Predictions, Scores, by_group
+from tapeline.tasks import Array, Metric, Predictions, Scores, by_group, plain_sentence
 from tapeline.tasks.regression import LIGHTGBM, OUTPUTS, describe, encode, loss, outputs, trace_score, train_score
 
 __all__ = [
@@ -124,9 +124,7 @@ def answer(predictions: Predictions) -> dict[str, Array]:
 def sentence(metric: str) -> str:
     """By the metric's name, with its unit."""
     form = next((each.form for each in METRICS if each.name == metric), ".4f")
-    return (
-        f"On {{rows:,d}} {{unit}} that it had never seen, the model's {metric} is {{{metric}:{form}}} {{metric_unit}}."
-    )
+    return plain_sentence(metric, form, "{metric_unit}")
 
 
 def kfp(test: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
