@@ -83,7 +83,7 @@ def logs(kubectl: Kubectl, namespace: str, run: str) -> list[str]:
 def test_twelve_jobs_and_a_pod_that_is_killed_give_the_leaderboard_of_this_machine(
     folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
-    line = ("model=flat,deep", "seed=0,1,2", "model.steps=300,900", "model.report_every=300", *SHORT)
+    line = ("model=lightgbm", "seed=0,1", "model.learning_rate=0.1,0.03", "model.steps=5,30,60", *SHORT)
     with sweeping(folder, *where, *cache(namespace, "twelve"), *line) as process:
         run = line_with(process, "argo: ").split()[-1]
         pod = until(lambda: job_at_work(kubectl, namespace, run), "no job's pod runs", 300)
