@@ -43,7 +43,10 @@ INDEX = {
         "Serving": ["serve", "serve model", "serve a model", "predict", "ask", "api"],
         "Versions and rollback": ["rollback", "roll back", "previous version", "undo", "older version"],
     },
-    "guide/clusters": {"Clusters": ["cluster", "kubernetes", "argo", "kubeflow", "kfp", "kubectl", "deploy"]},
+    "guide/clusters": {
+        "Clusters": ["cluster", "kubernetes", "argo", "kubeflow", "kfp", "kubectl", "deploy"],
+        "Sweeps on Argo": ["sweep on a cluster", "parallelism", "fan-out", "many jobs"],
+    },
 }
 """Entries of the search by page and heading: words that people search for, which stand on many pages."""
 

@@ -20,7 +20,7 @@ from tests.checks.planting import DROP, plant, rules
 from tests.checks.test_kustomize import TREE
 
 LEAST = 54
-MODULES = ("api", "egress", "meaning", "programs", "runs")
+MODULES = ("api", "egress", "meaning", "programs", "quotas", "runs")
 """Modules of rules that are tested here."""
 
 
@@ -137,6 +137,7 @@ MISTAKES = [
     Mistake("ConfigMap/artifact-repositories", "data default", text("object-store:8333", "object-store:8332"), "has no port 8332"),
     Mistake("ConfigMap/artifact-repositories", "data default", text("bucket:", "buckets:"), "s3 has no field buckets"),
     Mistake("ResourceQuota/tapeline", "spec hard limits.cpu", "1", "is above the quota 1"),
+    Mistake("ResourceQuota/tapeline", "spec hard requests.cpu", "4", "requests.cpu, and the quota is 4; raise it"),
     Mistake("NetworkPolicy/workflow-to-dns", "spec podSelector matchExpressions [0] values", DROP, "In needs values"),
     Mistake("Service/serving", "spec ports [rest] port", 8500, "8500/TCP occurs 2 times"),
     Mistake("WorkflowTemplate/snp-deep-gpu-t4", "spec executor serviceAccountName", "tapeline-serving", "may not write workflowtaskresults"),
@@ -161,7 +162,10 @@ def shipped() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     objects = [*(each for part in texts for each in yaml.safe_load_all(part)), generated, right("argo")[0]]
     found = json.loads(json.dumps(objects))
     (gpus,) = (each for each in found if each["metadata"].get("name") == "gpu-limits")
-    gpus["data"]["gpu-t4"] = "1"  # as the component of this card does
+    (quota,) = (each for each in found if each["kind"] == "ResourceQuota")
+    gpus["data"]["gpu-t4"] = quota["spec"]["hard"]["requests.nvidia.com/gpu"] = (
+        "1"  # as the component of this card does
+    )
     return found, yaml.safe_load((TREE / "outside.yaml").read_text())
 
 

@@ -171,14 +171,27 @@ def no_script_is_inside(document: Node) -> Iterator[Finding]:
 
 
 def keys_of_artifacts_are_fixed(document: Node) -> Iterator[Finding]:
-    """Keys in object storage have no `..` and no parameters, which could contain it."""
+    """Keys in object storage have no `..` and no parameters, which could contain it; items of a list are our own."""
+    items = _given_items(document)
     for node in workflow(document).walk():
         if node.key == "key" and any(store in node.keys for store in ("s3", "gcs", "azure", "oss")):
-            foreign = [name for name in variables.used(node) if not name.startswith(OURS)]
+            own = {f"inputs.parameters.{name}" for template, name in items if f"[{template}]" in node.keys}
+            foreign = [name for name in variables.used(node) if not name.startswith(OURS) and name not in own]
             if ".." in node.text or foreign:
                 yield node.wrong(
                     f"{node.value} can be outside the folder of the run", "use {{workflow.name}} and fixed text"
                 )
+
+
+def _given_items(document: Node) -> set[tuple[str, str]]:
+    """Templates and their parameters that are items of a list in every task that uses the template."""
+    given = dict[tuple[str, str], set[str]]()
+    for template in workflow(document).at("templates").each():
+        for _, task in variables.tasks(template):
+            for each in task.at("arguments", "parameters").each():
+                name = (task.at("template").text, each.at("name").text)
+                given.setdefault(name, set()).add(each.at("value").text)
+    return {name for name, values in given.items() if values == {"{{item}}"}}
 
 
 def outputs_lie_on_volumes(document: Node) -> Iterator[Finding]:

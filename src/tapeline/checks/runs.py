@@ -63,7 +63,8 @@ def artifacts_have_keys_of_their_own(document: Node) -> Iterator[Finding]:
             yield key.wrong(f"{counted[key.text]} artifacts have this key", "give each a key of its own")
     for template in templates:
         for key in _keys(template.at("inputs", "artifacts")):
-            if made and key.text not in counted:
+            inside = any(each.startswith(f"{key.text}/") for each in counted)  # a folder, which is one artifact
+            if made and key.text not in counted and not inside:
                 yield key.wrong(
                     "no artifact is written under this key", nearest(key.text, list(counted), otherwise="correct it")
                 )

@@ -161,9 +161,9 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     return Plan(name(config), config, steps, carried, parameters, tasks)
 
 
-def whole(plan: Plan) -> Task:
-    """The whole graph in one pod, which runs it as a local run and takes no parameters."""
-    return _task(plan.steps, plan.config, plan.target, plan.overrides, ())
+def whole(plan: Plan, steps: tuple[Step, ...] = ()) -> Task:
+    """The whole graph, or these steps of it, in one pod, which runs them as a local run and takes no parameters."""
+    return _task(steps or plan.steps, plan.config, plan.target, plan.overrides, ())
 
 
 def split(overrides: Iterable[Override], parameters: Sequence[str]) -> tuple[list[str], dict[str, str]]:

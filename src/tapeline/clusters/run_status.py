@@ -109,11 +109,16 @@ def pack(paths: Iterable[Path]) -> Iterator[str]:
             yield f"{END} {path.name} {files.digest_path(path)}"
 
 
-def unpack(log: str, what: str) -> dict[str, bytes]:
+def unpack(log: str, what: str, needed: str = METRICS.file) -> dict[str, bytes]:
     """The files in a log, by name.
 
+    Args:
+        log: with files that `pack` made.
+        what: has this log, for the refusal.
+        needed: the file that must be there.
+
     Raises:
-        Refused: the log is cut off, or holds no metrics.
+        Refused: the log is cut off, or does not hold that file.
     """
     found: dict[str, bytes] = {}
     lines: list[str] | None = None
@@ -129,8 +134,8 @@ def unpack(log: str, what: str) -> dict[str, bytes]:
             lines = None
         elif lines is not None and " " not in line:  # Argo writes lines of its own between ours
             lines.append(line)
-    if METRICS.file not in found:
-        raise refuse(what, "its log has no complete metrics.json", "look at the log; the cluster may have truncated it")
+    if needed not in found:
+        raise refuse(what, f"its log has no complete {needed}", "look at the log; the cluster may have truncated it")
     return found
 
 

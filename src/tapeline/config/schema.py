@@ -244,6 +244,8 @@ class Argo(Cluster):
     """Added to the deadline of a run with an accelerator; the pod that has it ends after `deadline_seconds`."""
     artifacts: str | None
     """Address of the artifact repository as it is reached from here, for `submit`; null: only a public one is."""
+    parallelism: Annotated[int, Field(ge=1)]
+    """The largest number of pods of a sweep at the same time."""
 
 
 class Kfp(Cluster):

@@ -30,7 +30,14 @@ S3 = {
     "secretKeySecret": {"name": "object-store", "key": "AWS_SECRET_ACCESS_KEY"},
 }
 RUN = "snp-deep-cpu-x7f"
-PLURALS = {"pods": "pod", "events": "event", "configmaps": "configmap"}
+PLURALS = {
+    "pods": "pod",
+    "events": "event",
+    "configmaps": "configmap",
+    "workflows": "workflow",
+    "resourcequotas": "resourcequota",
+    "limitranges": "limitrange",
+}
 
 
 def ready() -> dict[tuple[str, str], Object]:

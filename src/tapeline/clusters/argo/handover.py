@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.argo.retries import templates
 from tapeline.clusters.argo.template import EXECUTOR_SECURITY, IN, SUMMARY, small
 from tapeline.config.schema import Argo
-from tapeline.pipeline.graph import FETCHED
 
 Object = Mapping[str, Any]
 
@@ -30,15 +30,10 @@ def workflow(run: str, ran: Object, keys: Mapping[str, str], target: Argo, secon
     spec = {**ran.get("status", {}).get("storedWorkflowTemplateSpec", {}), **ran.get("spec", {})}
     images = {each["name"]: each["container"]["image"] for each in templates(ran) if "container" in each}
     image = images.get(SUMMARY, next(iter(images.values()), target.image))  # not the large one of a GPU
-    files = [made.file for made in FETCHED if made.file in keys]
     task = small(target, image)
-    words = ["summary", f"files={','.join(f'{IN}/{file}' for file in files)}"]
+    words = ["summary", f"files={','.join(f'{IN}/{file}' for file in keys)}"]
     container = pods.container(task, target, words)
-    taken = [
-        {"name": made.name, "path": f"{IN}/{made.file}", "s3": {"key": keys[made.file]}}
-        for made in FETCHED
-        if made.file in keys
-    ]
+    taken = [{"name": Path(file).stem, "path": f"{IN}/{file}", "s3": {"key": key}} for file, key in keys.items()]
     template = {
         "name": FILES,
         "metadata": {"labels": pods.labels(task, FILES)},

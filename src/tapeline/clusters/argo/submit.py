@@ -114,16 +114,21 @@ def _create(plan: Plan, spec: Object, submitted: Mapping[str, str], overrides: S
 def look(config: Config, run: str) -> Seen:
     """From the workflow's nodes and pods."""
     conditions = {step.name: step.when for step in pipeline(config)}
-    return status.seen(_workflow(config, run), _namespace(config), _PODS, conditions)
+    return status.seen(found(config, run), _namespace(config), _PODS, conditions)
 
 
-def _workflow(config: Config, run: str) -> Object:
-    found = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
-    if found is None:
+def found(config: Config, run: str) -> Object:
+    """The workflow of a run.
+
+    Raises:
+        Refused: it does not exist any more.
+    """
+    there = kubectl.get(_namespace(config), "workflow", run, kubectl.PATIENCE)
+    if there is None:
         raise refuse(
             run, "the workflow does not exist any more", "it was deleted, or it ended long ago; submit it again"
         )
-    return found
+    return there
 
 
 def fetch(config: Config, run: str) -> dict[str, bytes]:
@@ -132,20 +137,37 @@ def fetch(config: Config, run: str) -> dict[str, bytes]:
     Raises:
         Refused: there are none, or they cannot be copied in time.
     """
-    workflow, target = _workflow(config, run), cast(Argo, config.target)
+    workflow = found(config, run)
     keys = repository.keys(workflow, {made.name: made.file for made in FETCHED})
     if METRICS.file not in keys:
         raise refuse(run, "has no metrics.json in the artifact repository", f"see {hint(config, run)}")
+    return copied(config, run, workflow, keys, METRICS.file)
+
+
+def copied(config: Config, run: str, workflow: Object, keys: Mapping[str, str], needed: str) -> dict[str, bytes]:
+    """Files of the artifact repository, by name.
+
+    Args:
+        config: of the run.
+        run: its name.
+        workflow: the object.
+        keys: the key of each file.
+        needed: the file without which the others are of no use.
+
+    Raises:
+        Refused: they cannot be copied in time.
+    """
+    target = cast(Argo, config.target)
     for root, options in repository.roots(workflow, target.artifacts):
         content = repository.read(root, options, keys)
         if not isinstance(content, str):
             return content
         if target.artifacts:
             LOG.info("target.artifacts=%s: cannot be read (%s); a pod copies the files", root, content)
-    return _by_pod(config, run, workflow, keys)
+    return _by_pod(config, run, workflow, keys, needed)
 
 
-def _by_pod(config: Config, run: str, workflow: Object, keys: Mapping[str, str]) -> dict[str, bytes]:
+def _by_pod(config: Config, run: str, workflow: Object, keys: Mapping[str, str], needed: str) -> dict[str, bytes]:
     namespace = _namespace(config)
     pod = kubectl.create(namespace, handover.workflow(run, workflow, keys, cast(Argo, config.target), LIMIT))
     deadline, waits = time.monotonic() + LIMIT, ""
@@ -157,18 +179,18 @@ def _by_pod(config: Config, run: str, workflow: Object, keys: Mapping[str, str])
         if time.monotonic() > deadline:
             kubectl.delete(namespace, "workflow", pod)
             problem = f"succeeded, but its files were not copied in {LIMIT} s" + (f": {waits}" if waits else "")
-            raise refuse(run, problem, _another_way(config, run, keys))
+            raise refuse(run, problem, _another_way(run, keys[needed]))
         time.sleep(SECONDS)
     if seen.ended == "failed":
         reasons = [part.note for part in seen.parts if part.state == "failed"] or [seen.message]
-        raise refuse(run, f"succeeded, but its files cannot be copied: {reasons[0]}", _another_way(config, run, keys))
-    return outcome.unpack(kubectl.logs(namespace, f"workflows.argoproj.io/workflow={pod}", "main"), run)
+        raise refuse(run, f"succeeded, but its files cannot be copied: {reasons[0]}", _another_way(run, keys[needed]))
+    return outcome.unpack(kubectl.logs(namespace, f"workflows.argoproj.io/workflow={pod}", "main"), run, needed)
 
 
-def _another_way(config: Config, run: str, keys: Mapping[str, str]) -> str:
+def _another_way(run: str, key: str) -> str:
     return (
-        f"try again with run={run}, read {keys[METRICS.file]} in the artifact repository, or set target.artifacts to "
-        "an address of it that is reached from here"
+        f"try again (submit: with run={run}), read {key} in the artifact repository, or set target.artifacts to an "
+        "address of it that is reached from here"
     )
 
 
@@ -178,7 +200,7 @@ def stop(config: Config, run: str) -> None:
     Raises:
         Refused: it does not exist, or has ended.
     """
-    phase = _workflow(config, run).get("status", {}).get("phase", "")
+    phase = found(config, run).get("status", {}).get("phase", "")
     if phase in status.ENDS:
         raise refuse(run, f"has ended already ({phase})", f"copy its files with run={run}, without stop")
     kubectl.patch(_namespace(config), "workflow", run, {"spec": {"shutdown": "Stop"}})

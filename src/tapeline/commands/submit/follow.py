@@ -67,7 +67,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
         place.stop(config, name)
         print(f"{name}: stops; its finished steps stay on the cluster")
         return None
-    with _interrupted():
+    with interrupted():
         before = _folder(config, name) if name else None
         name = name or place.begin(config, overrides, apply=own.get("apply") == "true")
         folder = before or local.new_folder(config, started)
@@ -95,7 +95,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
 
 
 @contextmanager
-def _interrupted() -> Iterator[None]:
+def interrupted() -> Iterator[None]:
     """SIGTERM raises `Ended` here; signals reach the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -13,14 +13,18 @@ EXAMPLES = (
         "tapeline sweep model=flat model.learning_rate=0.001,0.01 seed=1,2,3 name=rates",
         "makes six runs in sweeps/rates",
     ),
+    (
+        "tapeline sweep target=argo model=flat,deep target.cache=s3://cache/prices target.parallelism=2",
+        "runs the jobs in pods of one workflow, two at a time, and copies leaderboard and reports",
+    ),
 )
 
 
 def run(overrides: list[str], options: dict[str, str]) -> None:
-    """Run the sweep and write its leaderboard.
+    """Run the sweep, on this machine or on Argo Workflows, and write its leaderboard.
 
     Raises:
-        Refused: an override that no job could have, or no job finished.
+        Refused: an override that no job could have, a target without sweeps, or no job finished.
     """
     from tapeline.commands.sweep import sweep
 

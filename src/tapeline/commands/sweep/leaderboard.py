@@ -57,6 +57,10 @@ def write(jobs: Sequence[Job], folder: Path) -> None:
     files.write_bytes(folder / "leaderboard.html", board_page.html(page).encode())
     print(*notes, sep="\n", end="\n" if notes else "")
     _print(rows, groups, chosen, common)
+
+
+def say_where(folder: Path) -> None:
+    """Print the path of the page."""
     print(f"leaderboard: {os.path.relpath(folder / 'leaderboard.html')}")
 
 

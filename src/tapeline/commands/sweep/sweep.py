@@ -19,12 +19,13 @@ from typing import Any
 
 from tapeline import files, lookup
 from tapeline.checks import before_run, configured
-from tapeline.commands.sweep import leaderboard
+from tapeline.commands.sweep import jobs as jobs_of
+from tapeline.commands.sweep import leaderboard, on_cluster
 from tapeline.config import compose as conf
 from tapeline.config import local as local_files
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
-from tapeline.errors import Finding, Refused, refuse
+from tapeline.errors import Refused, refuse
 from tapeline.evaluation import metrics_file
 from tapeline.pipeline import cache, cache_key
 from tapeline.pipeline import run_locally as local
@@ -46,6 +47,8 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     """
     if name is not None and Path(name).name != name:
         raise refuse(f"name={name}", "is not a folder name", "write a name without /, for example name=first")
+    if (target := jobs_of.target(overrides)) != "local":
+        return on_cluster.run(overrides, target, name)
     overrides = local_files.with_typed(list(overrides))
     expanded = conf.for_hydra(parse(overrides), sweep=True)
     total = _refuse_hopeless(overrides)
@@ -56,6 +59,7 @@ def run(overrides: Sequence[str], *, name: str | None) -> Path:
     _multirun(expanded, folder, total)
     jobs = [_read(path) for path in sorted((folder / "jobs").glob("*.json"))]
     leaderboard.write(jobs, folder)
+    leaderboard.say_where(folder)
     files.point(folder.parent / "latest", folder.name)
     if not any(job["status"] == "finished" for job in jobs):
         raise refuse(folder / "leaderboard.csv", "no job of this sweep finished", "see the reasons in this file")
@@ -72,31 +76,16 @@ def _refuse_hopeless(overrides: Sequence[str]) -> int | None:
     """
     if any(text.startswith("hydra/sweeper") for text in overrides):
         return None
-    from hydra import initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    ours = [each.text for each in parse(overrides) if not each.key.startswith(("hydra.", "hydra/"))]
-    try:
-        with initialize_config_dir(str(conf.folder()), version_base="1.3"):  # glob(...) asks it for the options
-            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-            batches = BasicSweeper.split_arguments(parser.parse_overrides(ours), None)
-    except HydraException as error:
-        sentence = " ".join(str(error).split("\n")[0].split())
-        raise refuse(" ".join(ours), sentence, "correct the override") from None
-    jobs = [job for batch in batches for job in batch]
-    findings = dict[tuple[str, str], Finding]()
+    jobs = jobs_of.expanded(overrides)
+    refusals = list[Refused]()
     for job in jobs:
         try:
-            configured(list(job))
+            configured(job)
         except Refused as error:
-            for each in error.findings:
-                findings.setdefault((each.problem, each.fix), each)
+            refusals.append(error)
         else:
             return len(jobs)
-    raise Refused(*findings.values())
+    raise jobs_of.once(refusals)
 
 
 def _read(path: Path) -> dict[str, Any]:
