@@ -17,6 +17,7 @@ from tapeline import files
 from tapeline.commands.sweep import leaderboard
 from tapeline.config.compose import for_hydra
 from tapeline.config.overrides import parse
+from tapeline.errors import Finding, Refused
 from tapeline.evaluation.comparison import changes
 from tapeline.intervals import wilson
 from tapeline.pipeline.run_folder import Run
@@ -87,6 +88,22 @@ def test_the_same_sweep_again_skips_what_finished(tapeline: Tapeline, folder: Pa
     _, out, _ = tapeline("sweep", "model=flat", "model.steps=20,60", "name=mine", *SMALL)
     assert out.count("finished before") == 1
     assert len(board(folder)) == 3
+
+
+def test_a_failed_job_is_tried_again(
+    tapeline: Tapeline, folder: Path, without_report: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["sweep", "model=flat", "model.steps=20", *SMALL]
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise Refused(Finding("runs", "the disk is full", "free some space"))
+
+        patch.setattr("tapeline.commands.sweep.sweep.local.run", full)
+        tapeline(*line)
+    assert [row["status"] for row in board(folder)] == ["failed"]
+    assert tapeline(*line)[0] == 0
+    assert [row["status"] for row in board(folder)] == ["finished"]
 
 
 @pytest.mark.long

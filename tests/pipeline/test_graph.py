@@ -106,6 +106,8 @@ RECORDS = {
     ("commands/versions.py", "published"): "run.json, and a column",
     ("pipeline/stamp.py", "predictions"): "an option of runs",
     ("checks/argo.py", "raw"): "a key of Argo's artifacts",
+    ("clusters/argo/sweep.py", "raw"): "a key of Argo's artifacts",
+    ("commands/sweep_pod/program.py", "metrics"): "a key of a job's record",
     ("commands/summary.py", "metrics"): "an option",
 }
 """Literals that look like the name of an artifact, and what they are."""

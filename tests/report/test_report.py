@@ -191,7 +191,7 @@ def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["config"]["gate"] |= {"metric": "log_loss", "threshold": 0.6}
     text = " ".join(Page(other.html()).text.split())
-    assert f"the model's log_loss is {other.metrics['test']['overall']['log_loss']:.4f}" in text
+    assert f"the model's log loss is {other.metrics['test']['overall']['log_loss']:.4f}" in text
     assert "has to be below 0.6" in text
     other.metrics["config"]["gate"] |= {"metric": "down.f1", "threshold": None}
     text = " ".join(Page(other.html()).text.split())

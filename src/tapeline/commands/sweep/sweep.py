@@ -173,7 +173,7 @@ def _job(composed: Any, folder: Path) -> float | None:
         before_run(config)
         record["key"] = _key(config)
         known = files.read_json(path) if path.is_file() else {}
-        if record["key"] and known.get("key") == record["key"] and Path(known.get("run", "")).is_dir():
+        if record["key"] and known.get("key") == record["key"] and "run" in known and Path(known["run"]).is_dir():
             print(f"  {' '.join(overrides) or 'as configured'}: finished before", flush=True)
             return _score(known)
         run = local.run(config, publish=False, shown=False, overrides=overrides)
