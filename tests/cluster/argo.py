@@ -46,9 +46,9 @@ def same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -
 
 
 @contextmanager
-def submitting(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A `tapeline submit` at work; it is ended with the block."""
-    command = [sys.executable, "-u", "-m", "tapeline", "submit", *words]
+def at_work(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command of tapeline at work, as `submit` or `sweep`; it is ended with the block."""
+    command = [sys.executable, "-u", "-m", "tapeline", *words]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

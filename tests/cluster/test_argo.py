@@ -14,7 +14,7 @@ import yaml
 
 from tapeline import lookup
 from tapeline.pipeline.graph import pipeline
-from tests.cluster.argo import LINE, line_with, prepared, same_here, store, submitting
+from tests.cluster.argo import LINE, at_work, line_with, prepared, same_here, store
 from tests.cluster.conftest import Image, Kubectl
 from tests.cluster.objects import OUTSIDE
 from tests.conftest import ROOT, subprocess_tapeline
@@ -70,7 +70,7 @@ def test_rejected_step_by_step_and_killed_in_the_middle_of_training(
 ) -> None:
     line = ("experiment=snp_flat", "model.steps=1000000", "model.report_every=10000", "gate.threshold=0.9")
     words = [*submit, store(namespace, "killed"), *line, "apply=true"]
-    with submitting(folder, *words) as process:
+    with at_work(folder, "submit", *words) as process:
         pod = _training(kubectl, namespace)
         kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")
         shown, problem = process.communicate()
@@ -207,7 +207,9 @@ def test_two_submits_at_once_with_different_keys(folder: Path, submit: tuple[str
     folders = {hidden: folder / name for hidden, name in (("[4]", "four"), ("[7]", "seven"))}
     for each in folders.values():
         each.mkdir()
-    first, second = (submitting(each, *where, *line, f"model.hidden={hidden}") for hidden, each in folders.items())
+    first, second = (
+        at_work(each, "submit", *where, *line, f"model.hidden={hidden}") for hidden, each in folders.items()
+    )
     with first as one, second as two:
         for process in (one, two):
             _, problem = process.communicate(timeout=900)
@@ -222,7 +224,7 @@ def test_stopping_going_on_and_copying_without_a_pod(
     folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = (*submit, "target.granularity=fused", store(namespace, "again"))
-    with submitting(folder, *where, *LINE, "apply=true") as process:
+    with at_work(folder, "submit", *where, *LINE, "apply=true") as process:
         line_with(process, "argo: ")
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
@@ -242,7 +244,7 @@ def test_stopping_going_on_and_copying_without_a_pod(
 
 def test_a_run_is_stopped(folder: Path, submit: tuple[str, ...], namespace: str, kubectl: Kubectl) -> None:
     where = (*submit, store(namespace, "stopped"))
-    with submitting(folder, *where, *LINE, "apply=true") as process:
+    with at_work(folder, "submit", *where, *LINE, "apply=true") as process:
         run = line_with(process, "argo: ").split()[-1]
         stopped = subprocess_tapeline("submit", *where, *LINE, f"run={run}", "stop=true", cwd=folder)
         assert stopped.returncode == 0, stopped.stderr

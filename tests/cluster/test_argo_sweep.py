@@ -5,16 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import s3fs
 
-from tests.cluster.argo import line_with, prepared, store, until
+from tests.cluster.argo import at_work, line_with, prepared, store, until
 from tests.cluster.conftest import Image, Kubectl
 from tests.cluster.objects import OUTSIDE
 from tests.conftest import subprocess_tapeline
@@ -42,18 +38,6 @@ def entries(namespace: str, name: str) -> list[str]:
     )
     found = objects.find(f"tapeline/caches/{namespace}-{name}")
     return [path.split("/")[-3] for path in found if path.endswith("/entry.json")]
-
-
-@contextmanager
-def sweeping(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A `tapeline sweep` at work; it is ended with the block."""
-    command = [sys.executable, "-u", "-m", "tapeline", "sweep", *words]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 def board(folder: Path) -> list[dict[str, str]]:
@@ -84,7 +68,7 @@ def test_twelve_jobs_and_a_pod_that_is_killed_give_the_leaderboard_of_this_machi
     folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl
 ) -> None:
     line = ("model=lightgbm", "seed=0,1", "model.learning_rate=0.1,0.03", "model.steps=5,30,60", *SHORT)
-    with sweeping(folder, *where, *cache(namespace, "twelve"), *line) as process:
+    with at_work(folder, "sweep", *where, *cache(namespace, "twelve"), *line) as process:
         run = line_with(process, "argo: ").split()[-1]
         pod = until(lambda: job_at_work(kubectl, namespace, run), "no job's pod runs", 300)
         kubectl("-n", namespace, "delete", pod, "--wait=false")
@@ -116,7 +100,7 @@ def test_what_was_interrupted_goes_on_with_what_is_missing(
     """The command gets SIGTERM, and the workflow is deleted; one job of the line is refused by its pod."""
     line = ("model=flat", "model.steps=20", "model.report_every=20", "split.train=0.8,0.7,0.00001", *SHORT)
     words = (*where, *cache(namespace, "interrupted"), *line)
-    with sweeping(folder, *words) as process:
+    with at_work(folder, "sweep", *words) as process:
         run = line_with(process, "argo: ").split()[-1]
         line_with(process, "split.train=0.8: accuracy")
         process.send_signal(signal.SIGTERM)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from tapeline.checks.references import Rule, Tree
 from tapeline.checks.syntax import quantity
-from tapeline.clusters import kubectl
 from tapeline.config.schema import Argo
-from tapeline.errors import Finding, Refused
+from tapeline.errors import Finding
 from tapeline.lookup import configure
 
 Object = Mapping[str, Any]
@@ -38,7 +36,7 @@ def above(
     pods = [each for each in templates if isinstance(each.get("container"), Mapping)]
     for name, allowed in hard.items():
         most = quantity(allowed)
-        asked = [(_asked(name, each, sidecar), _locks(each)) for each in pods]
+        asked = [(_asked(name, each, sidecar), locks_of(each)) for each in pods]
         needed = _most(asked, parallelism, limits)
         if most is not None and needed > most:
             largest = _shown(name, max(amount for amount, _ in asked))
@@ -69,7 +67,7 @@ def _most(asked: Sequence[tuple[Fraction, Locks]], parallelism: int, limits: Lim
     return whole
 
 
-def _locks(template: Object) -> Locks:
+def locks_of(template: Object) -> Locks:
     """ConfigMap and key of each semaphore of a template."""
     found = (each["configMapKeyRef"] for each in template.get("synchronization", {}).get("semaphores", ()))
     return tuple((each["name"], each["key"]) for each in found)
@@ -79,38 +77,8 @@ def _shown(name: str, amount: Fraction) -> str:
     return f"{float(amount / 2**30):g}Gi" if name.endswith(("memory", "storage")) else f"{float(amount):g}"
 
 
-def check(target: Argo, spec: Object) -> None:
-    """Compare a sweep with the quotas of its namespace, as far as this account may read them.
-
-    Raises:
-        Refused: a resource of which its pods need more than a quota has.
-    """
-    quotas, ranges = (_items(target.namespace, kind) for kind in ("resourcequotas", "limitranges"))
-    if not quotas:
-        return
-    templates = spec["templates"]
-    names = {name for each in templates for name, _ in _locks(each)}
-    maps = [kubectl.readable(target.namespace, "configmap", name) or {} for name in names]
-    limits = _limits({name: found.get("data", {}) for name, found in zip(names, maps, strict=True)})
-    findings = [
-        Finding(f"target.parallelism={target.parallelism}", sentence, _fix(quota["metadata"]["name"]))
-        for quota in quotas
-        for _, sentence in above(quota["spec"].get("hard", {}), templates, target.parallelism, _sidecar(ranges), limits)
-    ]
-    if findings:
-        raise Refused(*findings)
-
-
-def _items(namespace: str, kind: str) -> list[Object]:
-    try:
-        return list(json.loads(kubectl.run("-n", namespace, "get", kind, "-o=json"))["items"])
-    except Refused as error:
-        if "not allowed" in error.findings[0].problem:
-            return []
-        raise
-
-
-def _limits(maps: Mapping[str, Object]) -> dict[tuple[str, str], int]:
+def limits_of(maps: Mapping[str, Object]) -> dict[tuple[str, str], int]:
+    """How many pods each semaphore allows at once, from the data of ConfigMaps by name."""
     return {
         (name, key): int(value)
         for name, data in maps.items()
@@ -119,16 +87,12 @@ def _limits(maps: Mapping[str, Object]) -> dict[tuple[str, str], int]:
     }
 
 
-def _sidecar(ranges: Sequence[Object]) -> Object:
-    """Requests and limits of a container that names none."""
+def sidecar_of(ranges: Sequence[Object]) -> Object:
+    """Requests and limits of a container that names none, by the LimitRanges of its namespace."""
     for each in (limit for one in ranges for limit in one["spec"].get("limits", ())):
         if each.get("type") == "Container":
             return {"requests": each.get("defaultRequest", {}), "limits": each.get("default", {})}
     return dict(zip(("requests", "limits"), SIDECAR, strict=True))
-
-
-def _fix(quota: str) -> str:
-    return f"lower it, for example target.parallelism=1, or raise ResourceQuota {quota} in the overlay"
 
 
 def sweeps_fit(tree: Tree) -> Iterator[Finding]:
@@ -144,11 +108,13 @@ def sweeps_fit(tree: Tree) -> Iterator[Finding]:
         return
     target = configure(["target=argo"]).target
     assert isinstance(target, Argo)
-    limits = _limits({str(each.at("metadata", "name").value): each.at("data").mapping for each in tree.of("ConfigMap")})
-    sidecar = _sidecar([each.value for each in tree.of("LimitRange")])
-    kinds = dict.fromkeys(map(_locks, templates))
+    limits = limits_of(
+        {str(each.at("metadata", "name").value): each.at("data").mapping for each in tree.of("ConfigMap")}
+    )
+    sidecar = sidecar_of([each.value for each in tree.of("LimitRange")])
+    kinds = dict.fromkeys(map(locks_of, templates))
     for hard, kind in ((quota.at("spec", "hard"), kind) for quota in quotas for kind in kinds):
-        own = [each for each in templates if _locks(each) in ((), kind)]
+        own = [each for each in templates if locks_of(each) in ((), kind)]
         for name, sentence in above(hard.mapping, own, target.parallelism, sidecar, limits):
             fix = f"raise it, or lower target.parallelism={target.parallelism}"
             yield hard.at(name).wrong(f"of a sweep, {sentence}", fix)

@@ -169,10 +169,14 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
     if status in ("404", "NOT_FOUND"):
         fix = "check serving.name and version=N; tapeline versions lists what the store has"
         return NotFound(*refuse(model, f"is not served on {server} ({message})", fix).findings)
-    if status == "UNAVAILABLE" and server.tls and re.search(r"(?i)ssl|handshake|certificate|verif", message):
+    if (
+        status == "UNAVAILABLE"
+        and server.tls
+        and re.search(r"(?i)ssl|handshake|certificate|verify|verification", message)
+    ):
         found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
         reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
-        return _no_tls(server, reason, certificate=bool(found and "verif" in reason))
+        return _no_tls(server, reason, certificate=bool(found and {"verify", "verification"} & set(reason.split())))
     if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         reason = message.rpartition("last error: ")[2][:150]
         return refuse(server, f"no server answers gRPC there ({reason})", _start(server))

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tapeline import files
-from tapeline.checks import before_build, configured, quotas
+from tapeline.checks import before_build, configured
 from tapeline.clusters import sweep as sweeps
 from tapeline.clusters.argo import sweep as argo
 from tapeline.clusters.argo import sweep_run
 from tapeline.clusters.run_status import SECONDS, Part
 from tapeline.clusters.sweep import Sweep
 from tapeline.commands.submit.follow import Ended, Failed, interrupted
-from tapeline.commands.sweep import board_page, jobs, leaderboard
+from tapeline.commands.sweep import board_page, jobs, leaderboard, quota
 from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
@@ -46,7 +46,7 @@ def run(overrides: Sequence[str], target: str, name: str | None) -> Path:
     """
     sweep = _laid_out(overrides, target)
     sweep_run.check(sweep)
-    quotas.check(sweep.target, argo.workflow(sweep, {})["spec"])
+    quota.check(sweep.target, argo.workflow(sweep, {})["spec"])
     folder = (Path("sweeps") / (name or sweep.name)).absolute()
     with interrupted():
         running = sweep_run.running(sweep)
@@ -75,12 +75,15 @@ def run(overrides: Sequence[str], target: str, name: str | None) -> Path:
 def _laid_out(overrides: Sequence[str], target: str) -> Sweep:
     if target != "argo":
         raise refuse(f"target={target}", "a sweep runs on this machine or on Argo Workflows", ALTERNATIVE)
+    findings = []
     for each in parse(overrides):
         if each.key.startswith(("hydra.", "hydra/")):
             problem = "has no effect on a cluster, where target.parallelism says how many jobs run at once"
-            raise refuse(each.text, problem, "remove it, and write for example target.parallelism=2")
-        if each.section == "target" and each.sweep:
-            raise refuse(each.text, "all jobs of a sweep run in one place", "give it one value")
+            findings.append(Finding(each.text, problem, "remove it, and write for example target.parallelism=2"))
+        elif each.section == "target" and each.sweep:
+            findings.append(Finding(each.text, "all jobs of a sweep run in one place", "give it one value"))
+    if findings:
+        raise Refused(*findings)
     conf.for_hydra(parse(overrides), sweep=True)  # refuses what no option or function of Hydra is
     made = [(each, _configured(each)) for each in jobs.expanded(overrides)]
     refusals = [each for _, each in made if isinstance(each, Refused)]
