@@ -28,7 +28,10 @@ def scan(folder: Path, content: bytes) -> dict[str, list[str | None]]:
     return source.scan(path, "table.csv").collect().to_dict(as_series=False)
 
 
-cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6)
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6).filter(
+    lambda cell: cell.strip().lower() not in {name.lower() for name in parsing.DATE_NAMES}
+)
+"""A row with a name of the dates would be the header, and the lines above it would be a title."""
 
 
 @settings(max_examples=60, deadline=None)
