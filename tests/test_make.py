@@ -177,3 +177,44 @@ def test_each_command_makes_the_environment_that_it_needs(checkout: Path, goal: 
     assert ("touch .venv/.clusters" in done.stdout) == (goal not in ("run", "cache"))
     assert "touch .venv/.dev" not in done.stdout
     assert "GB" in done.stdout, "the size is said beforehand"
+
+
+PYTHON = """#!/bin/sh
+echo "python $*" >> log
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m pip config list") printf '%s\\n' "$CONFIGURED" ;;
+  "-m pip install --quiet uv"*)
+    printf '#!/bin/sh\\necho "uv $*" >> log; exit $UV_FAILS\\n' > .venv/bin/uv; chmod +x .venv/bin/uv ;;
+esac
+"""
+"""A Python that makes environments of itself, and writes down its calls."""
+
+
+@pytest.mark.parametrize(
+    ("configured", "fails", "installers"),
+    [
+        ("", 0, ["uv"]),
+        ("global.timeout='60'", 0, ["uv"]),
+        ("", 1, ["uv", "python"]),
+        ("global.index-url='https://packages.example/simple'", 0, ["python"]),
+        (":env:.proxy='http://proxy.example:3128'", 0, ["python"]),
+    ],
+    ids=["uv", "configuration without an index", "uv fails", "an index", "a proxy"],
+)
+def test_packages_come_by_uv_or_as_pips_configuration_says(
+    checkout: Path, configured: str, fails: int, installers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(checkout / ".venv")
+    python = checkout / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    monkeypatch.setenv("CONFIGURED", configured)
+    monkeypatch.setenv("UV_FAILS", str(fails))
+    done = make(checkout, ".venv/.steps", f"PYTHONS={python}")
+    assert done.returncode == 0, done.stderr
+    calls = (checkout / "log").read_text().splitlines()
+    locked = [call.split()[0] for call in calls if call.endswith("-r requirements.lock")]
+    own = [call.split()[0] for call in calls if call.endswith("--no-deps -e .")]
+    assert (locked, own) == (installers, installers[-1:])
+    assert (checkout / ".venv" / ".steps").exists()
