@@ -57,7 +57,7 @@ test: lint ## lint, types, import direction and every fast test
 
 lint: .venv/.dev ## style, types and import direction
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary --num-workers=auto
 	@$(BIN)/lint-imports --no-logo
 
 test-matrix: .venv/.dev ## every combination of options is built and run, or refused with an alternative; the long tests

@@ -40,3 +40,22 @@ def write(
 def table(folder: Path, body: Rows | None = None) -> Path:
     """All eight in one file."""
     return write(folder / "all.csv", ["date", *MARKETS], rows() if body is None else body)
+
+
+def times_100(body: Rows) -> Rows:
+    """One close of the S&P in the wrong unit."""
+    body[300][1 + MARKETS.index("snp")] *= 100
+    return body
+
+
+def frozen(body: Rows) -> Rows:
+    """The DAX at one value for 60 days."""
+    market = 1 + MARKETS.index("dax")
+    for row in body[300:360]:
+        row[market] = body[300][market]
+    return body
+
+
+def hole(body: Rows) -> Rows:
+    """188 days are missing."""
+    return body[:300] + body[488:]

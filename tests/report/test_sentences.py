@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import direction
 from tests.conftest import without_pictures
+from tests.datasets.closes import Rows, frozen, hole, rows, table, times_100
 
 Array = np.ndarray[Any, Any]
 RIVAL = re.compile(
@@ -34,13 +35,23 @@ RIVAL = re.compile(
 CHARTS = {"confusion", "over-time", "signal", "confidence", "roc", "calibration"}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The files of a small run, drawn without pictures, as the tests' pages are."""
+FILES: dict[str, Callable[[Rows], Rows] | None] = {"simulated": None} | {
+    each.__name__: each for each in (times_100, frozen, hole)
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.long] * bool(change)) for name, change in FILES.items()],
+)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of a small run, drawn without pictures, as the tests' pages are; of simulated data, or a bad file."""
     folder = tmp_path_factory.mktemp("run")
+    change = FILES[request.param]
+    data = ["dataset.source=csv", f"dataset.path={table(folder, change(rows(1000)))}"] if change else []
     places = [f"target.runs={folder}/runs", f"target.cache={folder}/cache", f"serving.store={folder}/store"]
     with without_pictures():
-        assert cli.main(["run", "model=flat", "model.steps=20", "model.report_every=10", *places]) == 0
+        assert cli.main(["run", "model=flat", "model.steps=20", "model.report_every=10", *data, *places]) == 0
         yield folder / "runs" / "latest"
 
 

@@ -12,25 +12,10 @@ import pytest
 
 from tapeline.report import data_page
 from tests.conftest import Tapeline
-from tests.datasets.closes import MARKETS, Rows, rows, table
+from tests.datasets.closes import MARKETS, Rows, frozen, hole, rows, table, times_100
 
 DAYS = 700
 SNP, DAX = 1 + MARKETS.index("snp"), 1 + MARKETS.index("dax")
-
-
-def times_100(body: Rows) -> Rows:
-    body[300][SNP] *= 100
-    return body
-
-
-def frozen(body: Rows) -> Rows:
-    for row in body[300:360]:
-        row[DAX] = body[300][DAX]
-    return body
-
-
-def hole(body: Rows) -> Rows:
-    return body[:300] + body[488:]
 
 
 def features(tapeline: Tapeline, folder: Path, body: Rows, *keys: str) -> tuple[int, str, str]:
