@@ -10,7 +10,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
 # Goals of make itself. Every other goal is a command of tapeline.
-OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm bench-steps test-servers bench-tune bench-cluster
+OWN := help test test-docs test-matrix test-results test-mutants test-faults test-k80 test-cluster docs lint bench bench-conv bench-data bench-serving lock protos schemas clean bench-features bench-lightgbm bench-steps test-servers bench-tune bench-cluster bench-fanout
 # Commands that need the packages which write YAML for clusters.
 FOR_CLUSTERS := build workflows check submit
 
@@ -115,6 +115,9 @@ bench-tune: .venv/.dev ## seconds of a search beside a plain loop around the sam
 
 bench-cluster: .venv/.dev ## seconds from submit to accepted on the cluster of KUBECONFIG, beside make run, with the parts
 	@$(BIN)/python -m benchmarks cluster
+
+bench-fanout: .venv/.dev ## seconds of pods beside the work of a sweep's job on that cluster, and what parallel pods gain
+	@$(BIN)/python -m benchmarks fanout
 
 lock: ## resolve the pinned requirements (needs uv)
 	$(RESOLVE) --universal --extra steps --extra tensorflow pyproject.toml -o requirements.lock

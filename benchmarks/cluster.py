@@ -80,12 +80,17 @@ def kubectl(*words: str, stdin: str | None = None) -> str:
     return subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, check=True).stdout
 
 
-def tapeline(folder: Path, *words: str) -> dict[str, Any]:
-    """Run tapeline in a new folder; the run.json of its latest run."""
+def tapeline(folder: Path, *words: str) -> str:
+    """Run tapeline in a new folder; its standard output."""
     folder.mkdir()
     command = [sys.executable, "-m", "tapeline", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    """The run.json of the latest run."""
     record: dict[str, Any] = json.loads((folder / "runs" / "latest" / "run.json").read_text())
     return record
 
@@ -93,21 +98,25 @@ def tapeline(folder: Path, *words: str) -> dict[str, Any]:
 def here(folder: Path) -> tuple[float, dict[str, float]]:
     """Seconds of a local run, and of each of its steps."""
     begun = time.perf_counter()
-    record = tapeline(folder, "run", *LINE)
-    return time.perf_counter() - begun, {each["step"]: each["seconds"] for each in record["steps"]}
+    tapeline(folder, "run", *LINE)
+    return time.perf_counter() - begun, {each["step"]: each["seconds"] for each in latest(folder)["steps"]}
 
 
 def there(folder: Path, name: str, granularity: str) -> str:
     """Submit a run and wait for it; its name."""
+    tapeline(folder, "submit", *where(name, folder.name), *LINE, granularity, "apply=true")
+    return str(latest(folder)["submitted"])
+
+
+def where(name: str, store: str) -> tuple[str, ...]:
+    """The overrides of a namespace, with a store of models of its own."""
     from tests.cluster.argo import SMALL
     from tests.cluster.objects import OUTSIDE, STORE
 
     os.environ.update(OUTSIDE)
     image = images.tag("cpu")
-    where = (f"target.namespace={name}", f"target.image={image}", f"hw.image={image}", "target.artifacts=s3://tapeline")
-    place = f"serving.store={STORE}/{name}/{folder.name.replace('=', '-')}"
-    words = ("submit", "target=argo", *where, *SMALL, *LINE, granularity, place, "apply=true")
-    return str(tapeline(folder, *words)["submitted"])
+    place = (f"target.namespace={name}", f"target.image={image}", f"hw.image={image}", "target.artifacts=s3://tapeline")
+    return "target=argo", *place, *SMALL, f"serving.store={STORE}/{name}/{store.replace('=', '-')}"
 
 
 def divided(name: str, run: str, local: Mapping[str, float], ended: float) -> dict[str, float]:
@@ -119,10 +128,7 @@ def divided(name: str, run: str, local: Mapping[str, float], ended: float) -> di
         local: seconds of the steps in a local run.
         ended: when submit ended, in seconds since 1970.
     """
-    label = f"workflows.argoproj.io/workflow={run}"
-    items = json.loads(kubectl("-n", name, "get", "pods", "-l", label, "-ojson"))["items"]
-    pods = [each for each in items if _component(each) != "summary"]
-    spans = sorted((_span(each) for each in pods), key=lambda span: span["created"])
+    spans = pods(name, run)
     # what runs beside another pod takes no time of its own: report and publish come after gate together
     line = [spans[0]] if spans else []
     for span in spans[1:]:
@@ -131,13 +137,21 @@ def divided(name: str, run: str, local: Mapping[str, float], ended: float) -> di
     container = sum(each["finished"] - each["started"] for each in line)
     steps = sum(min(_work(each["component"], local), each["finished"] - each["started"]) for each in line)
     return {
-        "number": len(pods),
+        "number": len(spans),
         "pods": sum(each["started"] - each["created"] + each["ended"] - each["finished"] for each in line),
         "requeue": sum(after["created"] - before["ended"] for before, after in pairwise(line)),
         "import": container - steps,
         "steps": steps,
         "hand-over": ended - line[-1]["ended"] if line else 0.0,
     }
+
+
+def pods(name: str, run: str) -> list[dict[str, Any]]:
+    """Of each pod of a run but the one that writes the summary: its component and its times, by creation."""
+    label = f"workflows.argoproj.io/workflow={run}"
+    items = json.loads(kubectl("-n", name, "get", "pods", "-l", label, "-ojson"))["items"]
+    spans = (_span(each) for each in items if _component(each) != "summary")
+    return sorted(spans, key=lambda span: float(span["created"]))
 
 
 def _component(pod: Mapping[str, Any]) -> str:

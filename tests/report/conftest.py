@@ -17,6 +17,7 @@ from tapeline.report import page
 from tapeline.tables import predictions as forecasts
 from tapeline.tables.predictions import Predictions
 from tapeline.tasks import best, direction, metric
+from tests.conftest import without_pictures
 
 SMALL = ["model.steps=40", "model.report_every=20"]
 RUNS = {
@@ -55,6 +56,11 @@ class Run:
     def html(self) -> str:
         """The page of these files as they are now; report.html holds the step's own."""
         return page(self.metrics, self.scores, self.profile, self.fitted, self.predictions)
+
+    def undrawn(self) -> str:
+        """As html, with an empty picture in the place of each chart: drawing takes nearly all of a page's time."""
+        with without_pictures():
+            return self.html()
 
     def report(self) -> str:
         return (self.folder / "report.html").read_text()

@@ -15,7 +15,7 @@ import pytest
 from tapeline import files
 from tapeline.config.compose import flat
 from tapeline.report import data_page
-from tests.conftest import ROOT, subprocess_tapeline, without_run
+from tests.conftest import ROOT, Tapeline, without_pictures, without_run
 from tests.report.conftest import HOSTILE, Run
 
 
@@ -107,7 +107,7 @@ def test_every_number_of_the_metrics_is_shown(run: Run) -> None:
 def test_a_changed_number_is_seen_and_found(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["test"]["overall"]["accuracy"] = 0.123456
-    page = Page(other.html())
+    page = Page(other.undrawn())
     assert ("/metrics/test/overall/accuracy", "0.123456", "0.1235") in page.numbers
     assert ("/metrics/test/overall/accuracy", "0.123456", "12.3\N{NO-BREAK SPACE}%") in page.numbers
     assert not is_shown(0.123456, "0.1236")
@@ -137,7 +137,7 @@ def test_simulated_data_is_named_as_such(runs: dict[str, Run]) -> None:
     run = runs["flat rejected"].changed()
     assert run.report().count('class="simulated"') == 2
     run.metrics["data"]["simulated"] = False
-    assert 'class="simulated"' not in run.html()
+    assert 'class="simulated"' not in run.undrawn()
 
 
 def test_the_same_run_gives_the_same_page_small_and_without_network(run: Run) -> None:
@@ -155,16 +155,16 @@ def test_no_two_elements_share_a_name(run: Run) -> None:
     assert len(names) == len(set(names))
 
 
-def test_its_files_from_elsewhere_are_enough(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_its_files_from_elsewhere_are_enough(runs: dict[str, Run], tapeline: Tapeline, folder: Path) -> None:
     run = runs["lightgbm walk-forward"]
     inputs = {name: f"{name}.json" for name in ("profile", "fitted", "scores", "metrics")}
     inputs["predictions"] = "predictions.parquet"
     for file in inputs.values():
-        (tmp_path / file).write_bytes((run.folder / file).read_bytes())
+        (folder / file).write_bytes((run.folder / file).read_bytes())
     arguments = [word for name, file in inputs.items() for word in ("--in", f"{name}={file}")]
-    done = subprocess_tapeline("step", "report", *arguments, "--out", "report=r.html", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "r.html").read_text() == without_run(run.report())
+    code, _, problem = tapeline("step", "report", *arguments, "--out", "report=r.html")
+    assert (code, problem) == (0, "")
+    assert (folder / "r.html").read_text() == without_run(run.report())
 
 
 def test_hostile_names_are_text(hostile_page: str) -> None:
@@ -182,7 +182,7 @@ def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:
     other.profile["statistics"].pop("series")
     other.profile["notes"].clear()
     other.metrics["data"]["as_of"] = other.profile["as_of"] = None
-    names = {given.get("id") for tag, given in Page(other.html()).tags if tag == "figure"}
+    names = {given.get("id") for tag, given in Page(other.undrawn()).tags if tag == "figure"}
     assert "target" in names
     assert not names & {"prices", "scatter", "missing", "known"}
 
@@ -190,11 +190,11 @@ def test_a_dataset_without_series_has_a_page(runs: dict[str, Run]) -> None:
 def test_the_gates_own_metric_opens_the_page(runs: dict[str, Run]) -> None:
     other = runs["flat rejected"].changed()
     other.metrics["config"]["gate"] |= {"metric": "log_loss", "threshold": 0.6}
-    text = " ".join(Page(other.html()).text.split())
+    text = " ".join(Page(other.undrawn()).text.split())
     assert f"the model's log loss is {other.metrics['test']['overall']['log_loss']:.4f}" in text
     assert "has to be below 0.6" in text
     other.metrics["config"]["gate"] |= {"metric": "down.f1", "threshold": None}
-    text = " ".join(Page(other.html()).text.split())
+    text = " ".join(Page(other.undrawn()).text.split())
     assert f"the model's down.f1 is {other.metrics['test']['overall']['down']['f1']:.4f}" in text
     assert "has to be" not in text
 
@@ -205,7 +205,7 @@ def test_a_champion_is_reported(runs: dict[str, Run]) -> None:
         "model_version": "0123456789ab", "last_label": "2014-08-11", "rows": 288, "score": 0.71, "candidate": 0.7,
     }  # fmt: skip
     other.metrics["config"]["gate"]["champion_margin"] = 0.01
-    assert ("/metrics/champion/score", "0.71", "0.710000") in Page(other.html()).numbers
+    assert ("/metrics/champion/score", "0.71", "0.710000") in Page(other.undrawn()).numbers
 
 
 def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
@@ -215,7 +215,8 @@ def test_the_data_part_stands_alone(runs: dict[str, Run]) -> None:
     assert all(is_shown(at(key, {"profile": profile}), text) for key, _, text in page.numbers)
     assert "Simulated data" in page.text
     assert "ROC" not in page.text
-    assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
+    with without_pictures():
+        assert 'class="simulated"' not in data_page({**profile, "source": "csv", "simulated": False, "as_of": None})
 
 
 def test_defects_stand_on_the_first_screen_and_unknown_hours_in_the_table(runs: dict[str, Run]) -> None:

@@ -51,7 +51,7 @@ def html(page: Page) -> str:
     heads = ["rank", "job", metrics[0] if len(metrics) == 1 else "score", "interval", "", "beside the best", "gate", ""]
     cells: list[list[Any]] = []
     for row in page.rows:
-        ends = f"{row['low']:.4g} to {row['high']:.4g}" if isinstance(row["low"], float) else ""
+        ends = f"{row['low']:.4f} to {row['high']:.4f}" if isinstance(row["low"], float) else ""
         score = f"{row['test']:.4f}" if isinstance(row["test"], float) else ""
         if score and len(metrics) > 1:
             score = f"{row['metric']} {score}"
@@ -124,4 +124,4 @@ def _picture(row: Mapping[str, Any], span: tuple[float, float] | None) -> Markup
     return Markup(
         '<svg class="interval" role="img" aria-label="{}" viewBox="0 0 {} {}"><path d="M{:.1f} 6H{:.1f}"/>'
         '<circle cx="{:.1f}" cy="6" r="4"/></svg>'
-    ).format(f"{row['low']:.4g} to {row['high']:.4g}", WIDTH, HEIGHT, low, high, score)
+    ).format(f"{row['low']:.4f} to {row['high']:.4f}", WIDTH, HEIGHT, low, high, score)
