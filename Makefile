@@ -6,6 +6,9 @@ IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extr
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTHONS := python3 python3.13 python3.12 python3.11
 
+# Packages have no byte code until they are first imported; where none may be written, every process compiles TensorFlow.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Export no value: make would expand it, and so run a $(shell ...) in it.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
