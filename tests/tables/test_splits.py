@@ -213,10 +213,15 @@ def test_too_short_data_are_refused_with_the_longest_that_fits() -> None:
     assert periods(rolling(train="13w", test="5d"), days(100), NONE)
     with pytest.raises(Refused):
         periods(rolling(train="14w", test="5d"), days(100), NONE)
-    with pytest.raises(Refused, match=r"split\.test=40w"):
+    with pytest.raises(Refused, match=r"^split\.test=40w: "):
         periods(rolling(test="40w"), days(100), NONE)
-    with pytest.raises(Refused, match=r"split\.test=100d"):
+    with pytest.raises(Refused, match=r"^split\.test=100d: "):
         periods(rolling(train="1d", test="100d"), days(100), NONE)
+
+
+def test_two_rows_fill_two_of_their_intervals() -> None:
+    (window,) = periods(rolling(train="1d", test="1d"), days(2), NONE)
+    assert [side.tolist() for side in sides(window, days(2))] == [[0], [], [1]]
 
 
 def test_rows_follow_their_leaders() -> None:
@@ -240,6 +245,12 @@ def test_drawn_sides_hold_every_name_once(count: int, seed: int, section: type[B
     assert windows.read(json.loads(json.dumps(window.record()))) == window
     shuffled = np.random.default_rng(0).permutation(repeated)
     assert periods(drawn(section, seed=seed, train=train), shuffled, None, 0.2) == (window,)
+
+
+@pytest.mark.parametrize("section", [ByRow, ByGroup])
+def test_a_share_that_leaves_no_row_to_train_is_refused(section: type[ByRow]) -> None:
+    with pytest.raises(Refused, match=r"split\.train=0\.3"):
+        periods(drawn(section, train=0.3), np.arange(3), None, 0.0)
 
 
 def test_another_seed_draws_other_groups() -> None:
