@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
+from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
 from markupsafe import Markup
 
@@ -40,6 +41,8 @@ for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(_name, None)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TAPELINE_LOCAL"] = "false"
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # the machine may be
 gc.set_threshold(50_000, 20, 100)  # graphs of TensorFlow stay in memory, and each full collection walks all of them
 
 

@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(50, 400))
 def test_the_jackknife_of_a_mean_of_single_rows_is_its_standard_error(rows: int) -> None:
     values = np.random.default_rng(rows).normal(size=rows)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeline.cli import commands, make_flags
@@ -26,7 +26,6 @@ def as_make_writes(variables: list[str]) -> str:
     return "s -- " + " ".join(each.translate(escape) for each in reversed(variables))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(VALUES.map(lambda value: f"key={value}")))
 def test_makeflags_are_read_back(variables: list[str]) -> None:
     assert make_flags.overrides(as_make_writes(variables)) == variables

@@ -96,7 +96,7 @@ def test_a_decision_before_asia_closes_leaves_no_column_of_the_day() -> None:
 RAW = ingest(simulate(0)).filter(pl.col("snp").is_not_null()).head(80)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(row=st.integers(8, 79), market=st.sampled_from(MARKETS), factor=st.floats(0.5, 2), data=st.data())
 def test_no_feature_moves_when_the_future_does(row: int, market: str, factor: float, data: st.DataObject) -> None:
     """The future of row t: each later day, and on day t the markets that close after the decision."""

@@ -48,7 +48,7 @@ def values(parsed: parsing.Parsed) -> list[Any]:
 
 
 @pytest.mark.parametrize("form", DATE_FORMATS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(days=st.lists(st.dates(date(1970, 1, 1), date(2020, 12, 31)), max_size=20))
 def test_every_form_of_a_day_comes_back(form: str, days: list[date]) -> None:
     days = [UNAMBIGUOUS, *days]
@@ -60,7 +60,7 @@ def test_every_form_of_a_day_comes_back(form: str, days: list[date]) -> None:
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     form=st.sampled_from(DATE_FORMATS),
     moments=st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2020, 12, 31)), max_size=20),
@@ -80,7 +80,7 @@ def test_every_form_of_a_time_comes_back(clock: str, form: str, moments: list[da
 @pytest.mark.parametrize(
     ("unit", "scale"), [("epoch_s", 1), ("epoch_ms", 10**3), ("epoch_us", 10**6), ("epoch_ns", 10**9)]
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seconds=st.lists(st.integers(315_532_800, 4_133_980_799), min_size=1, max_size=20))
 def test_epochs_come_back_from_text_and_numbers(unit: str, scale: int, seconds: list[int]) -> None:
     expected = [datetime.fromtimestamp(each, UTC).replace(tzinfo=None) for each in seconds]
@@ -210,7 +210,7 @@ def test_columns_with_a_type_keep_their_values() -> None:
     assert values(parsing.integers(text(1.0, 2.0, None))) == [1, 2, None]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.one_of(st.none(), st.floats(1e-6, 1e9)), min_size=1).filter(lambda each: any(each)))
 def test_prices_come_back_as_they_were(cells: list[float | None]) -> None:
     cells = [*cells, 0.25]
@@ -218,7 +218,7 @@ def test_prices_come_back_as_they_were(cells: list[float | None]) -> None:
     assert values(parsing.prices(pl.Series("c", cells, dtype=pl.Float64))) == cells
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.decimals(-(10**9), 10**9, places=2), min_size=1))
 def test_numbers_with_marks_for_thousands_come_back(cells: list[Any]) -> None:
     cells = [float(each) for each in cells]
@@ -277,7 +277,7 @@ CELLS = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=30))
 def test_batches_and_the_whole_column_give_the_same_where_all_is_well(rows: list[dict[str, Any]]) -> None:
     frame = pl.DataFrame(rows, schema=dict.fromkeys(CELLS, pl.String))

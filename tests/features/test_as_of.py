@@ -46,7 +46,7 @@ def one_by_one(clock: Clock, days: list[date]) -> list[int]:
     return moments
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     zone=st.sampled_from(sorted(zoneinfo.available_timezones())),
     times=st.dictionaries(st.dates(), st.times().map(lambda each: each.replace(microsecond=0)), min_size=1, max_size=3),

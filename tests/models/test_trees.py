@@ -213,7 +213,7 @@ def rule(tree: Tree, value: float) -> float:
     return tree.values[0 if value <= tree.threshold[0] else 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stumps(), st.lists(FLOATS, max_size=5), st.booleans())
 def test_a_node_decides_as_lightgbm_does(stump: tuple[Tree, list[float]], more: list[float], walk: bool) -> None:
     tree, near = stump

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeline.report import curves
@@ -27,7 +27,6 @@ def days(rows: int) -> np.ndarray:
     return np.datetime64("2020-01-01") + np.arange(rows)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=2, max_size=40))
 def test_the_area_below_the_curve_is_the_metrics_auc(pairs: list[tuple[int, int]]) -> None:
     target, down = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]) / 4

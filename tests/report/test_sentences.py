@@ -74,7 +74,7 @@ MODELS = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MODELS, st.booleans())
 def test_no_sentence_contradicts_the_numbers(made: Path, model: str | int, accepted: bool) -> None:
     target = forecasts.read(made / "predictions.parquet").scored["target"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tapeline.tables.decimation import curve
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.integers(1, 4000), columns=st.integers(2, 50), seed=st.integers(0, 99), data=st.data())
 def test_one_row_of_many_is_never_lost(rows: int, columns: int, seed: int, data: st.DataObject) -> None:
     values = np.random.default_rng(seed).normal(size=(rows, 2))

@@ -92,7 +92,7 @@ def test_every_column_comes_back_as_it_was_and_in_its_order(made: Predictions, t
     assert_same(read_back(made, tmp_path), made)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.integers(0, 5), outputs=st.integers(1, 12), data=st.data())
 def test_any_numbers_come_back(
     rows: int, outputs: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

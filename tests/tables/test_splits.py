@@ -45,7 +45,7 @@ def times_of(least: int) -> st.SearchStrategy[Array]:
 
 
 moments, longer = times_of(1), times_of(30)
-filtering = settings(suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
+filtering = settings(suppress_health_check=[HealthCheck.filter_too_much])
 
 
 @given(moments, st.floats(0.05, 0.95))

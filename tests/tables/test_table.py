@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeline.errors import Refused
@@ -102,7 +102,6 @@ selections = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(rows=selections, size=st.none() | st.integers(1, 60))
 def test_batches_are_the_whole_of_what_is_chosen(two: Table, rows: dict[str, Any] | None, size: int | None) -> None:
     names = ("time", "feature", "target", "partition")
@@ -123,7 +122,6 @@ def test_batches_are_the_whole_of_what_is_chosen(two: Table, rows: dict[str, Any
             assert_equal(np.concatenate([batch[name] for batch in batches]), whole[name][expected])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 136), max_size=30))
 def test_single_rows_come_in_the_order_asked(two: Table, positions: list[int]) -> None:
     whole = two.read(("feature", "time"))

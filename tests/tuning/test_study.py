@@ -111,7 +111,7 @@ def test_the_best_is_the_first_of_equals_in_the_direction_of_the_metric() -> Non
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(-1e9, 1e9)), max_size=5), st.one_of(st.none(), st.text()))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_record_is_read_as_it_was_written(trace: list[tuple[int, float]], problem: str | None) -> None:
     proposal = Proposal(3, {"model.num_leaves": 5}, {"completed_rung_0": 0.1})
     trial = Trial(proposal, {"model.num_leaves": 5}, "failed", None, None, tuple(trace), problem)

@@ -76,7 +76,7 @@ def test_same_day_is_labelled_a_leak() -> None:
     assert (frame["forecast_for"] == frame["time"]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     row=st.integers(8, 110),
     column=st.sampled_from(features.CANDLE),

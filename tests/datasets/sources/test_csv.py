@@ -34,7 +34,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_s
 """A row with a name of the dates would be the header, and the lines above it would be a title."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(cells, cells, cells.filter(lambda cell: bool(cell.strip()))), min_size=1, max_size=12),
     separator=st.sampled_from(header.SEPARATORS),
