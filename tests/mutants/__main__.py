@@ -22,8 +22,8 @@ from tests.conftest import ROOT
 from tests.mutants.mutations import mutants
 
 SEED, LEAST = 7, 0.9
-SECONDS, LOADED = 300, 20
-"""That tests may take at least, and how much longer than without a mutant: the machine may be busy."""
+SECONDS, LOADED = 100, 20
+"""That a test may take at least, and how much longer than without a mutant: the machine may be busy."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Tests:
         tests = traced.lines[str(path)].get(str(mutant.line)) or list(traced.took)
         tests = sorted(tests, key=lambda name: traced.took[name])
         try:
-            done = self.run(tests, LOADED * sum(traced.took[name] for name in tests) + SECONDS)
+            done = self.run(tests, LOADED * max(traced.took[name] for name in tests) + SECONDS)
         finally:
             path.write_text(right, encoding="utf-8")
         return bool(done["code"] == 0)

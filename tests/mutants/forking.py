@@ -1,13 +1,14 @@
 """Run tests in forks of a process that has made the slow imports: python forking.py, and a line of JSON for each run.
 
 It imports neither tapeline nor tests, so that each fork reads them as they are at that moment. A request has `tests`,
-`seconds` that they may take and, to learn which lines each test runs, `trace`: files of the code. The answer has the
-exit code of pytest (None: it took too long) and, for a trace, `lines`, the tests by file and line, and `took`, the
+`seconds` that each may take and, to learn which lines each test runs, `trace`: files of the code. The answer has the
+exit code (of pytest, or 1: a test took too long) and, for a trace, `lines`, the tests by file and line, and `took`, the
 seconds of each test.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -29,6 +30,22 @@ SLOW = (
     *("hydra", "fsspec", "s3fs", "moto.server", "lightgbm", "aiohttp.web", "grpc", "werkzeug.serving"),
     *("tensorflow_serving.apis.prediction_service_pb2_grpc", "tensorflow_serving.apis.model_service_pb2_grpc"),
 )
+
+
+class Limit:
+    """A plugin of pytest: a test that takes too long ends the process."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Around one test, with its fixtures."""
+        faulthandler.dump_traceback_later(self._seconds, exit=True)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 class Trace:
@@ -69,23 +86,15 @@ def run(tests: list[str], seconds: float, trace: list[str], folder: Path) -> dic
     """Run tests in a fork, in the current folder."""
     child = os.fork()
     if not child:
-        os._exit(_tests(tests, trace, folder))
-    deadline, status = time.monotonic() + seconds, None
-    while status is None:
-        done, code = os.waitpid(child, os.WNOHANG)
-        if done:
-            status = os.waitstatus_to_exitcode(code)
-        elif time.monotonic() > deadline:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return {"code": None}
-        else:
-            time.sleep(0.02)
+        os._exit(_tests(tests, seconds, trace, folder))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what its tests started
     traced = folder / "trace.json"
     return {"code": status, **(json.loads(traced.read_text()) if trace and traced.is_file() else {})}
 
 
-def _tests(tests: list[str], trace: list[str], folder: Path) -> int:
+def _tests(tests: list[str], seconds: float, trace: list[str], folder: Path) -> int:
     """In the fork: run the tests and return the exit code."""
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -95,7 +104,8 @@ def _tests(tests: list[str], trace: list[str], folder: Path) -> int:
     sys.path[:0] = [str(root), str(root / "src")]
     os.environ["PYTHONPATH"] = str(root / "src")
     found = Trace(trace)
-    code = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests], plugins=[found] if trace else [])
+    plugins = [Limit(seconds), *([found] if trace else [])]
+    code = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests], plugins=plugins)
     lines = {file: {line: sorted(names) for line, names in each.items()} for file, each in found.lines.items()}
     (folder / "trace.json").write_text(json.dumps({"lines": lines, "took": found.took}))
     return int(code)
