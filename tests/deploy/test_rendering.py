@@ -119,6 +119,20 @@ def _images(node: Any) -> Iterator[str]:
         yield from _images(each)
 
 
+def test_the_claim_of_the_object_store_has_room_for_volumes_of_every_bucket(tmp_path: Path) -> None:
+    """SeaweedFS gives a bucket 7 volumes when it is first written; if they do not fit, it answers with an error."""
+    documents = render(overlay(tmp_path, ["with-object-store"]))
+    claim = one(documents, "PersistentVolumeClaim", "object-store")["spec"]["resources"]["requests"]["storage"]
+    (container,) = one(documents, "Deployment", "object-store")["spec"]["template"]["spec"]["containers"]
+    (limit,) = (
+        int(each.partition("=")[2]) for each in container["args"] if each.startswith("-master.volumeSizeLimitMB")
+    )
+    identities = runpy.run_path(str(TREE / "components" / "with-object-store" / "keys.py"))["IDENTITIES"]
+    buckets = {action.partition(":")[2] for actions in identities.values() for action in actions if ":" in action}
+    assert len(buckets) >= 3
+    assert int(claim.removesuffix("Gi")) * 1024 // int(given["-master.volumeSizeLimitMB"]) >= 7 * 3 * len(buckets)
+
+
 def test_another_namespace_reaches_accounts_and_workflows(tmp_path: Path) -> None:
     documents = render(overlay(tmp_path, namespace="other"))
     assert one(documents, "Namespace", "other")
