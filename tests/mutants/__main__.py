@@ -64,7 +64,8 @@ PARTS = {
         ),
     ),
     "overrides": Part(
-        ("config/overrides.py",), ("tests/test_config.py", "tests/test_cli.py", "tests/clusters/test_built.py")
+        ("config/overrides.py",),
+        ("tests/test_overrides.py", "tests/test_config.py", "tests/test_cli.py", "tests/clusters/test_built.py"),
     ),
 }
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
+import polars
 import pytest
 
 from tapeline import lookup
@@ -40,6 +41,7 @@ def test_each_package_is_found_under_its_name() -> None:
     for name in names & known.keys():
         assert cache_key.PACKAGES.get(name, name).lower() in {each.lower() for each in known[name]} | {"protobuf"}
         assert cache_key._version(name) != "none", name
+    assert cache_key.packages(GRAPH["ingest"], CONFIG)["polars"] == polars.__version__
 
 
 def test_a_version_changes_the_key_of_the_steps_that_import_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,8 @@ def test_an_entry_is_found_with_all_its_files_and_by_its_key_only(url: str, tmp_
     assert (entry.folder / "table" / "deep" / "b").read_text() == "table b"
     assert fetched(connected(url), FEATURES, tmp_path, {**WANTED, "model.steps": 4}) is None
     assert fetched(connected(url), TRAIN, tmp_path) is None
+    ((_, age),) = connected(url).entries_of(FEATURES)
+    assert -60 < age < 3600
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "no file", "no JSON", "a file outside"])

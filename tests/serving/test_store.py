@@ -301,3 +301,10 @@ def test_the_warm_up_is_a_prediction_log_of_tf_serving(models: dict[str, Path]) 
 
 def test_the_serving_name_is_part_of_the_model_version() -> None:
     assert "serving.name" in conf.flat(conf.plain(lookup.configure([]), places=False))
+
+
+def test_a_version_is_live_since_it_last_became_so() -> None:
+    verbs = [("publish", 1), ("publish", 2), ("canary", 3), ("rollback", 1), ("promote", 1)]
+    history = [{"verb": verb, "number": number, "time": f"day {day}"} for day, (verb, number) in enumerate(verbs)]
+    found = [operations._live_since(history, number) for number in (1, 2, 3)]
+    assert found == ["day 3", "day 1", ""]
