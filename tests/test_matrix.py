@@ -72,6 +72,7 @@ def test_hw_changes_nothing_about_what_is_refused(overrides: list[str]) -> None:
     assert (refusal(overrides) == ()) == works(overrides)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dataset", options("dataset"))
 def test_a_dataset_runs_with_its_own_choices(tapeline: Tapeline, folder: Path, dataset: str) -> None:
     few = ["dataset.rows=40000", "split.train=1d", "split.test=12h"] if dataset == "gresearch" else []

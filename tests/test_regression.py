@@ -108,6 +108,7 @@ def test_runs_are_listed_and_compared_row_by_row(place: Path, capsys: pytest.Cap
     assert (found["rmse"].verdict, found["correlation"].verdict) == ("worse", "worse") or found["rmse"].interval
 
 
+@pytest.mark.long
 def test_a_sweep_ranks_the_least_error_first(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["sweep", "dataset=toy", "model=flat,lightgbm", "model.steps=40", "model.report_every=20"]
     assert cli.main([*line, "++model.learning_rate=0.001,0.05"]) == 0

@@ -56,5 +56,6 @@ def test_argos_version_stands_in_one_place() -> None:
     assert releases.ARGO_SCHEMAS.rpartition(".")[0] == minor
     assert minor in re.findall(r"Argo(?:\s+Workflows)?\s+v?(\d+\.\d+)", (ROOT / "README.md").read_text())
     paths = [path for folder in ("src", "deploy", "conf") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    paths = [path for path in paths if path.parent.name != "__pycache__"]
     named = {path.name for path in paths if releases.ARGO.encode() in path.read_bytes()}
     assert named == {"releases.py"}

@@ -18,10 +18,16 @@ from tapeline.pipeline.graph import pipeline
 
 More = tuple[str, ...]
 """Overrides beside the experiment."""
-BUILDS: list[tuple[str, More]] = [
-    (experiment, (f"hw={hw}",)) for experiment in options("experiment") for hw in ("cpu", "gpu")
+BUILDS = [
+    ("snp_lightgbm", ("hw=cpu", "tune=optuna")),
+    ("snp_deep", ("hw=gpu",)),
+    *((experiment, ("hw=cpu",)) for experiment in options("experiment")),
+    *(
+        pytest.param(experiment, ("hw=gpu",), marks=pytest.mark.long)
+        for experiment in options("experiment")
+        if experiment != "snp_deep"
+    ),
 ]
-BUILDS += [("snp_lightgbm", ("hw=cpu", "tune=optuna"))]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,14 @@ from tapeline.config import compose as conf
 from tapeline.errors import Refused
 from tests.conftest import Tapeline
 
-CASES = [
-    *([f"experiment={name}", f"hw={hw}"] for name in conf.options("experiment") for hw in ("cpu", "gpu")),
+CASES: list[Any] = [
+    ["experiment=snp_deep", "hw=gpu"],
+    *([f"experiment={name}", "hw=cpu"] for name in conf.options("experiment")),
+    *(
+        pytest.param([f"experiment={name}", "hw=gpu"], marks=pytest.mark.long)
+        for name in conf.options("experiment")
+        if name != "snp_deep"
+    ),
     ["dataset.source=csv", "dataset.path=s3://b/c.csv", "serving.store=s3://b/models", "target.store_secret=keys",
      "target.data_secret=keys", "target.pull_secret=registry"],
     ["target.cache=s3://b/cache", "target.cache_secret=keys"],

@@ -33,7 +33,7 @@ def cases() -> Iterator[Any]:
     for name in COMBINATIONS:
         yield pytest.param((TREE / "tests" / name, None), id=name)
     for name in COMPONENTS:
-        yield pytest.param((None, [name]), id=name)
+        yield pytest.param((None, [name]), id=name, marks=pytest.mark.long)
     yield pytest.param((None, ALL), id="all components")
     yield pytest.param((None, [*ALL[-2::-1], PINNED]), id="all components, backwards")
 

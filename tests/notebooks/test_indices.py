@@ -33,7 +33,13 @@ def test_it_is_committed_with_the_outputs_of_one_run(path: Path) -> None:
     assert str(Path.home()) not in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("overrides", [SHORT, pytest.param(STEPS, marks=pytest.mark.results)], ids=["short", "as is"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(SHORT, id="short", marks=pytest.mark.long),
+        pytest.param(STEPS, id="as is", marks=pytest.mark.results),
+    ],
+)
 def test_indices_goes_from_prices_to_a_served_prediction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: str
 ) -> None:

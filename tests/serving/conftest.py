@@ -56,7 +56,7 @@ def gs() -> Iterator[str]:
         fsspec.filesystem("gs").clear_instance_cache()
 
 
-@pytest.fixture(params=["folder", "s3", "gs", "memory"])
+@pytest.fixture(params=["folder", "s3", pytest.param("gs", marks=pytest.mark.long), "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """The location of an empty store: a folder, and each object storage."""
     if request.param == "memory":

@@ -30,7 +30,7 @@ def _no_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved_model, "verify", lambda folder: None)
 
 
-@pytest.fixture(params=["s3", "gs", "memory"])
+@pytest.fixture(params=["s3", pytest.param("gs", marks=pytest.mark.long), "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store in each object storage."""
     return f"memory://{tmp_path}" if request.param == "memory" else str(request.getfixturevalue(request.param))

@@ -165,6 +165,7 @@ def test_killed_ten_times_it_has_the_same_24_trials(table: Path, tmp_path: Path)
     assert records(read) == records(found)
 
 
+@pytest.mark.long
 def test_processes_side_by_side_make_the_same_trials_and_survive_a_kill(
     table: Path, tmp_path: Path, reference: list[Trial]
 ) -> None:
