@@ -6,9 +6,6 @@ IMAGE := $(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra steps --extr
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTHONS := python3 python3.13 python3.12 python3.11
 
-# Packages have no byte code until they are first imported; where none may be written, every process compiles TensorFlow.
-unexport PYTHONDONTWRITEBYTECODE
-
 # Export no value: make would expand it, and so run a $(shell ...) in it.
 unexport $(foreach o,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(o))))
 
@@ -177,7 +174,9 @@ endif
 # $(1) the environment, $(2) the lock file, $(3) Pythons to try, $(4) the first 3.x that is too new, $(5) its size.
 # The first suitable Python makes the environment. uv, which pip brings, installs it four times as fast as pip; it does not
 # read pip's configuration, so pip installs where that names an index or a proxy, and where uv fails. A terminal sees progress.
-# Without byte code: a package is compiled when it is first imported, and most of TensorFlow never is.
+# Without byte code: a package is compiled when it is first imported, and most of TensorFlow never is. Where the environment
+# forbids to write it, every process would compile again.
+unexport PYTHONDONTWRITEBYTECODE
 UV := uv==0.13.9
 define install
 set -e; \

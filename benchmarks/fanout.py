@@ -12,6 +12,7 @@ import os
 import re
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,21 @@ NOT_IN_JOBS = ("ingest", "features", "publish")
 
 def main() -> None:
     """Print the median of the rounds."""
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    walls: dict[int, list[float]] = {1: [], 2: []}
     fused, stepwise = [], []
     with namespace() as name, tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
             _, local = here(Path(folder) / f"here-{number}")
             run = there(Path(folder) / f"step-{number}", name, "target.granularity=step")
-            parts = divided(name, run, local, 0)
+            parts = divided(name, run, local, time.time())
             stepwise.append(sum(parts[part] for part in PODS))
             work = sum(seconds for step, seconds in local.items() if step not in NOT_IN_JOBS)
-            for parallel, found in seconds.items():
+            for parallel, found in walls.items():
                 spans = swept(Path(folder) / f"{parallel}-{number}", name, parallel)
                 found.append(spans[-1]["ended"] - spans[0]["created"])
                 if parallel == 1:
                     fused.append(statistics.median(each["ended"] - each["created"] for each in spans) - work)
-    one, two = (statistics.median(each) for each in seconds.values())
+    one, two = (statistics.median(each) for each in walls.values())
     print(
         f"  pods and imports of a job: fused {statistics.median(fused):.1f} s, "
         f"step by step {statistics.median(stepwise):.1f} s"

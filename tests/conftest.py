@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -195,6 +196,13 @@ def subprocess_tapeline(*arguments: str, cwd: Path, **more: Any) -> subprocess.C
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "tapeline", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **more)
+
+
+def little_room(size: int) -> dict[str, Any]:
+    """Arguments of subprocess: no file of the process may have more bytes, as on a full disk."""
+    # Python would leave half of a package's byte code behind
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)), "env": environment}
 
 
 def metrics(folder: Path) -> dict[str, Any]:

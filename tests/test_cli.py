@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from tapeline import files
 from tapeline.cli import main as cli
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
-from tests.conftest import Tapeline, subprocess_tapeline
+from tests.conftest import Tapeline, little_room, subprocess_tapeline
 
 WRONG = {
     "no such command": (["rnu"], "rnu: unknown command; did you mean run?"),
@@ -237,12 +236,7 @@ def test_an_unwritable_folder_is_named(tapeline: Tapeline) -> None:
 
 
 def test_a_full_disk_is_named(folder: Path) -> None:
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    # Python would leave half of a package's byte code behind
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess_tapeline("run", "model=flat", cwd=folder, preexec_fn=little_room, env=environment)
+    done = subprocess_tapeline("run", "model=flat", cwd=folder, **little_room(20_000))
     assert done.returncode == 2
     assert "the file would exceed the maximum file size; free some" in done.stderr
     assert len(done.stderr.splitlines()) == 1

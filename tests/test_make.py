@@ -196,8 +196,8 @@ esac
         ("", 0, ["uv"]),
         ("global.timeout='60'", 0, ["uv"]),
         ("", 1, ["uv", "python"]),
-        ("global.index-url='https://packages.example/simple'", 0, ["python"]),
-        (":env:.proxy='http://proxy.example:3128'", 0, ["python"]),
+        ("global.index-url='mirror'", 0, ["python"]),
+        (":env:.proxy='proxy:3128'", 0, ["python"]),
     ],
     ids=["uv", "configuration without an index", "uv fails", "an index", "a proxy"],
 )

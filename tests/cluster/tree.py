@@ -97,10 +97,7 @@ def store(kubectl: Kubectl, keys: Mapping[str, str]) -> Iterator[s3fs.S3FileSyst
             assert forward.stdout
             port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
             own = {"key": keys["AWS_ACCESS_KEY_ID"], "secret": keys["AWS_SECRET_ACCESS_KEY"]}
-            # the first write to a bucket makes its volumes, and may be answered by an error of the server
-            patient = {"retries": {"total_max_attempts": 10, "mode": "standard"}}
-            place = f"http://127.0.0.1:{port}"
-            yield s3fs.S3FileSystem(**own, endpoint_url=place, config_kwargs=patient, use_listings_cache=False)
+            yield s3fs.S3FileSystem(**own, endpoint_url=f"http://127.0.0.1:{port}", use_listings_cache=False)
         finally:
             forward.terminate()
 

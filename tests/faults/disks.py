@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
+from tests.conftest import little_room
 from tests.pipeline.test_kills import whole
 
 LINE = ["run", "model=flat", "model.steps=40", "model.report_every=20", "gate.threshold=0", "gate.baseline_margin=null"]
@@ -30,8 +28,7 @@ def main(times: int, sizes: random.Random, folder: Path) -> Counter[str]:
         ).returncode  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", "tapeline", *LINE], cwd=disk, capture_output=True, text=True, check=False,
-            preexec_fn=None if mounted else _limit(room // 8),
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # half of a package's would be left behind
+            **({} if mounted else little_room(room // 8)),
         )  # fmt: skip
         counted += judge(done.returncode, done.stderr)
         if done.returncode == 0:
@@ -42,10 +39,6 @@ def main(times: int, sizes: random.Random, folder: Path) -> Counter[str]:
         if mounted:
             subprocess.run(["umount", str(disk)], check=False)
     return counted
-
-
-def _limit(size: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def judge(code: int, err: str) -> Counter[str]:

@@ -15,7 +15,7 @@ from tests.conftest import Tapeline
 from tests.datasets.closes import MARKETS, Rows, frozen, hole, rows, table, times_100
 
 DAYS = 700
-SNP, DAX = 1 + MARKETS.index("snp"), 1 + MARKETS.index("dax")
+DAX = 1 + MARKETS.index("dax")
 
 
 def features(tapeline: Tapeline, folder: Path, body: Rows, *keys: str) -> tuple[int, str, str]:

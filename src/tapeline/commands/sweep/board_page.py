@@ -51,7 +51,7 @@ def html(page: Page) -> str:
     heads = ["rank", "job", metrics[0] if len(metrics) == 1 else "score", "interval", "", "beside the best", "gate", ""]
     cells: list[list[Any]] = []
     for row in page.rows:
-        ends = f"{row['low']:.4f} to {row['high']:.4f}" if isinstance(row["low"], float) else ""
+        ends = _ends(row) if isinstance(row["low"], float) else ""
         score = f"{row['test']:.4f}" if isinstance(row["test"], float) else ""
         if score and len(metrics) > 1:
             score = f"{row['metric']} {score}"
@@ -108,6 +108,11 @@ def _link(page: Page, row: Mapping[str, Any]) -> Markup | str:
     return Markup('<a href="{}">report</a>').format(quote(target))
 
 
+def _ends(row: Mapping[str, Any]) -> str:
+    """The interval of a row as text."""
+    return f"{row['low']:.4f} to {row['high']:.4f}"
+
+
 def _span(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
     """The ends of all intervals."""
     ends = [float(row[end]) for row in rows for end in ("low", "high") if isinstance(row[end], float)]
@@ -124,4 +129,4 @@ def _picture(row: Mapping[str, Any], span: tuple[float, float] | None) -> Markup
     return Markup(
         '<svg class="interval" role="img" aria-label="{}" viewBox="0 0 {} {}"><path d="M{:.1f} 6H{:.1f}"/>'
         '<circle cx="{:.1f}" cy="6" r="4"/></svg>'
-    ).format(f"{row['low']:.4f} to {row['high']:.4f}", WIDTH, HEIGHT, low, high, score)
+    ).format(_ends(row), WIDTH, HEIGHT, low, high, score)
