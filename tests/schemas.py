@@ -11,8 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tapeline import files
 from tapeline.clusters.releases import ARGO_SCHEMAS, TRAINING_OPERATOR
 from tests.conftest import ROOT
 
@@ -29,8 +28,7 @@ SOURCES = {
 
 def packed(definition: Path) -> bytes:
     """The schema of a CRD without what no check reads; equal bytes for an equal schema."""
-    with definition.open() as handle:
-        record = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    (record,) = files.yaml_documents(definition.read_text())
     (version,) = record["spec"]["versions"]
     text = json.dumps(_lean(version["schema"]["openAPIV3Schema"]), separators=(",", ":"), sort_keys=True)
     return gzip.compress(text.encode(), 9, mtime=0)

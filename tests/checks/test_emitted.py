@@ -7,9 +7,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.checks.emitted import together
 from tapeline.checks.nodes import Node
 from tapeline.clusters import emit as build
@@ -205,7 +204,7 @@ PIPELINES = [
 def documents(target: str) -> list[dict[str, Any]]:
     typed = [f"target={target}", "experiment=snp_deep", "hw=gpu-t4"]
     texts = build.emit(lookup.configure(typed), typed)
-    return [each for text in texts.values() for each in yaml.safe_load_all(text)]
+    return [each for text in texts.values() for each in files.yaml_documents(text)]
 
 
 def lines(found: list[dict[str, Any]], file: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tapeline import files
 from tapeline.checks import kustomize
 from tapeline.checks.exposure import INTERNAL
 from tests.checks.planting import DROP, WRONG_TYPES, Planted, forget, paths, plant, replaced
@@ -147,7 +148,7 @@ def documents() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     paths.append(TREE / "components" / "public-loadbalancer" / "loadbalancer.yaml")
     texts = [*(path.read_text() for path in paths), MORE]
     # as rendered, without YAML's aliases
-    found = json.loads(json.dumps([each for text in texts for each in yaml.safe_load_all(text)]))
+    found = json.loads(json.dumps([each for text in texts for each in files.yaml_documents(text)]))
     (quota,) = (each for each in found if each["kind"] == "ResourceQuota")
     quota["spec"]["hard"]["services.loadbalancers"] = "1"  # as the component of the balancer does
     return found, yaml.safe_load((TREE / "outside.yaml").read_text())

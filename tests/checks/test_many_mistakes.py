@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tapeline import files
 from tapeline.checks import kustomize, pods
 from tapeline.checks.emitted import emitted, together
 from tapeline.checks.nodes import Node
@@ -159,7 +160,7 @@ def shipped() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     texts = [path.read_text() for path in paths]
     monitoring = {"monitoring.config": (TREE / "base" / "monitoring.config").read_text()}
     generated = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "serving"}, "data": monitoring}
-    objects = [*(each for part in texts for each in yaml.safe_load_all(part)), generated, right("argo")[0]]
+    objects = [*(each for part in texts for each in files.yaml_documents(part)), generated, right("argo")[0]]
     found = json.loads(json.dumps(objects))
     (gpus,) = (each for each in found if each["metadata"].get("name") == "gpu-limits")
     (quota,) = (each for each in found if each["kind"] == "ResourceQuota")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -71,6 +72,25 @@ def kubectl() -> Kubectl:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def restart_controller(kubectl: Kubectl) -> Callable[[], None]:
+    """Kill Argo's controller, which starts again: its pod in the namespace argo, or what the command of
+    TAPELINE_RESTART_CONTROLLER restarts."""
+
+    def restart() -> None:
+        if command := os.environ.get("TAPELINE_RESTART_CONTROLLER"):
+            subprocess.run(shlex.split(command), check=True, capture_output=True)
+            return
+        which = ("-n", "argo", "-l", "app=workflow-controller")
+        assert kubectl("get", "pods", *which, "-oname").split(), (
+            "no pod of Argo's controller is in the namespace argo; name a command that restarts it: "
+            "TAPELINE_RESTART_CONTROLLER"
+        )
+        kubectl("delete", "pods", *which, "--grace-period=0", "--force")
+
+    return restart
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,15 @@ def logs(kubectl: Kubectl, namespace: str, run: str) -> list[str]:
     return [kubectl("-n", namespace, "logs", name, "-c", "main") for name in names]
 
 
-def test_twelve_jobs_and_a_pod_that_is_killed_give_the_leaderboard_of_this_machine(
-    folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl
+def test_twelve_jobs_with_a_killed_pod_and_a_killed_controller_give_the_leaderboard_of_this_machine(
+    folder: Path, where: tuple[str, ...], namespace: str, kubectl: Kubectl, restart_controller: Callable[[], None]
 ) -> None:
     line = ("model=lightgbm", "seed=0,1", "model.learning_rate=0.1,0.03", "model.steps=5,30,60", *SHORT)
     with at_work(folder, "sweep", *where, *cache(namespace, "twelve"), *line) as process:
         run = line_with(process, "argo: ").split()[-1]
         pod = until(lambda: job_at_work(kubectl, namespace, run), "no job's pod runs", 300)
         kubectl("-n", namespace, "delete", pod, "--wait=false")
+        restart_controller()
         out, problem = process.communicate(timeout=1500)
     assert process.returncode == 0, problem
     assert "was lost" in out

@@ -6,9 +6,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
 from tapeline.clusters import emit as build
@@ -30,7 +29,7 @@ TYPED = [
 @cache
 def emitted(*typed: str) -> dict[str, Any]:
     texts = build.emit(lookup.configure(typed), typed)
-    return {name: yaml.safe_load(text) for name, text in texts.items()}
+    return {name: files.yaml_documents(text)[0] for name, text in texts.items()}
 
 
 def templates(*typed: str) -> dict[str, Any]:
@@ -139,7 +138,9 @@ def test_publish_alone_has_its_account_and_runs_where_the_gate_said_so() -> None
 def test_an_override_reaches_tapeline_as_it_was_typed(text: str) -> None:
     typed = ("target=argo", f"dataset.date_format='{text}'" if "'" not in text else f'dataset.date_format="{text}"')
     built = lookup.configure([*typed, "dataset.source=csv", "dataset.path=/data/closes.csv"])
-    words = yaml.safe_load(build.emit(built, typed)["indices-deep-cpu.yaml"])["spec"]["templates"][1]["container"]
+    words = files.yaml_documents(build.emit(built, typed)["indices-deep-cpu.yaml"])[0]["spec"]["templates"][1][
+        "container"
+    ]
     assert typed[1] in [_as_the_kubelet_gives_it(word) for word in words["args"]]
 
 

@@ -8,9 +8,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.clusters import emit as build
 from tapeline.clusters.plan import name
 from tapeline.config.compose import options
@@ -83,7 +82,7 @@ def _main(target: str, experiment: str, more: More) -> Any:
     whole = lookup.configure([f"experiment={experiment}", *more])
     emitted = _emitted(target, experiment, more).items()
     texts = {path.rpartition("/")[2]: text for path, text in emitted if "schedules/" not in path}
-    return next(yaml.safe_load_all(texts[f"{name(whole)}.yaml"]))
+    return files.yaml_documents(texts[f"{name(whole)}.yaml"])[0]
 
 
 def _arguments(words: list[str]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.clusters import pod_spec as pods
 from tapeline.clusters.kfp import pipeline as emitter
 from tapeline.clusters.plan import Plan, plan
@@ -42,7 +41,7 @@ def _plan(*typed: str) -> Plan:
 def _files(*typed: str) -> tuple[list[Any], list[Any]]:
     """The documents of the pipeline, and of its objects."""
     pipeline, objects = emitter.emit(_plan(*typed)).values()
-    return list(yaml.safe_load_all(pipeline)), list(yaml.safe_load_all(objects))
+    return files.yaml_documents(pipeline), files.yaml_documents(objects)
 
 
 def _tasks(spec: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def test_kfp_reads_it_and_knows_every_field(typed: list[str]) -> None:
     from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
 
     text = emitter.emit(_plan(*typed))[f"{_plan(*typed).name}.yaml"]
-    spec, platform = yaml.safe_load_all(text)
+    spec, platform = files.yaml_documents(text)
     components.load_component_from_text(text)
     json_format.ParseDict(spec, kfp.pipeline_spec.pipeline_spec_pb2.PipelineSpec())
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -191,13 +190,13 @@ def test_its_objects_hold_the_same_and_another_version_another_name() -> None:
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == platform
     again = emitter.emit(_plan())["indices-deep-cpu.k8s.yaml"]
-    assert list(yaml.safe_load_all(again)) == [pipeline, version]
+    assert files.yaml_documents(again) == [pipeline, version]
     assert _files("model.steps=7")[1][1]["metadata"]["name"] != version["metadata"]["name"]
 
 
 def test_fused_two_pods_run_the_whole_graph() -> None:
     whole = plan(lookup.configure(["target=kfp"]), ["target=kfp"], fused=True)
-    spec, _ = yaml.safe_load_all(emitter.emit(whole)["indices-deep-cpu.yaml"])
+    spec, _ = files.yaml_documents(emitter.emit(whole)["indices-deep-cpu.yaml"])
     containers = {name: each["container"]["args"][1] for name, each in spec["deploymentSpec"]["executors"].items()}
     assert containers == {
         "exec-run": ",".join(step.name for step in whole.steps if not step.when),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import lookup
+from tapeline import files, lookup
 from tapeline.clusters import emit
 from tapeline.clusters import plan as planning
 from tapeline.commands.step import program
@@ -33,7 +32,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 def _emitted(target: str) -> dict[str, Any]:
     overrides = [f"target={target}", "seed=2"]
     texts = emit.emit(lookup.configure(overrides), overrides)
-    return dict(next(yaml.safe_load_all(next(iter(texts.values())))))
+    return dict(files.yaml_documents(next(iter(texts.values())))[0])
 
 
 def test_argo_may_find_the_artifact_missing() -> None:

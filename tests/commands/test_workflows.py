@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tapeline import files
 from tapeline.commands import workflows
 from tapeline.config import compose as conf
 
@@ -41,6 +42,6 @@ def test_a_kustomization_lists_what_waits_in_a_cluster(folder: str, profiles: se
         f"{experiment.replace('_', '-')}-{hw}" for experiment in conf.options("experiment") for hw in profiles
     }
     for name in listed:
-        for each in yaml.safe_load_all((FOLDER / folder / name).read_text()):
+        for each in files.yaml_documents((FOLDER / folder / name).read_text()):
             assert each["kind"] in ("WorkflowTemplate", "Pipeline", "PipelineVersion")
             assert "generateName" not in each["metadata"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tapeline import files
 from tests.conftest import ROOT
 
 TREE = ROOT / "deploy" / "kustomize"
@@ -29,7 +30,7 @@ def render(folder: Path) -> list[Document]:
         pytest.skip("kubectl is not here; it renders the tree")
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return list(yaml.load_all(done.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return files.yaml_documents(done.stdout)
 
 
 def overlay(folder: Path, components: Sequence[str] = (), base: Path = BASE, **more: Any) -> Path:

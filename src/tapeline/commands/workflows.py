@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tapeline import files
+
 if TYPE_CHECKING:
     from tapeline.config.schema import Cluster
 
@@ -68,9 +70,7 @@ def _lines(target: str) -> Iterator[list[str]]:
 
 def _kustomization(texts: Mapping[str, str]) -> str:
     """The kustomization of objects that kubectl apply takes: no runs, which have no name."""
-    import yaml
-
-    listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, yaml.safe_load_all(texts[name])))]
+    listed = [f"  - {name}\n" for name in sorted(texts) if all(map(_is_named, files.yaml_documents(texts[name])))]
     return f"# make workflows\napiVersion: {VERSION}\nkind: Kustomization\nresources:\n{''.join(listed)}"
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, cast
 
-import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from tapeline import files
 from tapeline.clusters import emit, plan
 from tapeline.clusters.kfp import api, artifacts, needs
 from tapeline.clusters.kfp import pipeline as emitter
@@ -54,7 +54,7 @@ def begin(config: Config, overrides: Sequence[str], *, apply: bool) -> str:
     built, submitted = plan.split(parse(overrides), target.parameters)
     general = emit.laid_out(compose(built), built)
     names = {each.key: each.name for each in general.parameters}
-    spec, *platform = yaml.safe_load_all(emitter.text(general))
+    spec, *platform = files.yaml_documents(emitter.text(general))
     where, sentences = _ready(config, general)
     print(*(f"kfp: {sentence}" for sentence in sentences), sep="\n")
     client = api.client(config)
