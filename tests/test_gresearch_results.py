@@ -11,15 +11,19 @@ import polars as pl
 import pytest
 
 from tapeline import lookup
+from tapeline.cli import main as cli
 from tapeline.datasets import gresearch
 from tapeline.evaluation import comparison
 from tapeline.models import Rows, Training
+from tapeline.serving.servers.server import follow_store
+from tapeline.tables import predictions as forecasts
 from tapeline.tables import splits, writing
 from tapeline.tables.predictions import Predictions
 from tapeline.tables.spec import categorical
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.windows import SIDES, rows_of
 from tests.datasets.gresearch.conftest import BINANCE, section
+from tests.serving.servables import http, running, until
 
 Array = np.ndarray[Any, Any]
 pytestmark = pytest.mark.results
@@ -94,3 +98,39 @@ def test_the_path_to_the_file_is_read_as_it_is(tmp_path: Path) -> None:
     frame, where = lookup.source(keys).read(keys, gresearch.simulate, tmp_path)
     parts = dict(gresearch.ingest(keys, frame, where))
     assert (len(parts), sum(map(len, parts.values()))) == (9, 386_237)
+
+
+BARS, HISTORY = 100_000, 2 * 24 * 60
+"""Of the file; minutes until exponential averages have forgotten where it begins."""
+
+
+def test_predictions_of_a_hundred_thousand_bars_are_the_runs(folder: Path) -> None:
+    if not BINANCE.is_file():
+        pytest.skip(f"the real data is not here ({BINANCE}); set TAPELINE_DATA")
+    data = ["experiment=gresearch_sample", "dataset.source=csv", f"dataset.path={BINANCE}"]
+    line = [*data, "split=chronological", "hw.threads=1"]
+    free = ["gate.threshold=null", "gate.baseline_margin=null", "gate.confidence=null"]
+    assert cli.main(["run", *line, "split.train=0.6", "model.steps=200", "model.learning_rate=0.1", *free]) == 0
+    whole = pl.read_csv(BINANCE, infer_schema_length=None)
+    bars = whole.sort("timestamp", "Asset_ID").tail(BARS)
+    bars.select("timestamp", "Asset_ID", "Open", "High", "Low", "Close").write_csv("bars.csv")
+    with running(follow_store(str(folder / "store"))) as served:
+        until(lambda: http(served.rest_port, "/v1/models/gresearch/metadata")[0] == 200)
+        ports = [f"serving.grpc_port={served.grpc_port}", f"serving.rest_port={served.rest_port}"]
+        assert cli.main(["predict", *data, *ports, "rows=bars.csv", "out=predictions.csv"]) == 0
+    found = pl.read_csv("predictions.csv")
+    assert len(found) == BARS
+    rows = forecasts.read(folder / "runs" / "latest" / "predictions.parquet")
+    own = pl.DataFrame(
+        {
+            "timestamp": rows.axis.astype("datetime64[s]").astype(np.int64),
+            "Asset_ID": rows.rows["partition"].astype(np.int64),
+            "wanted": rows.scored["prediction"][:, 0],
+        }
+    )
+    both = found.join(own, on=["timestamp", "Asset_ID"])
+    both = both.filter(pl.col("timestamp") > bars["timestamp"][0] + 60 * HISTORY)
+    print(f"{len(both):,} of {len(found):,} bars are test rows two days behind its beginning")
+    assert len(both) > BARS // 2
+    assert both["prediction"].null_count() == 0
+    np.testing.assert_allclose(both["prediction"], both["wanted"], rtol=0, atol=1e-12)
