@@ -100,8 +100,8 @@ def test_the_path_to_the_file_is_read_as_it_is(tmp_path: Path) -> None:
     assert (len(parts), sum(map(len, parts.values()))) == (9, 386_237)
 
 
-BARS, HISTORY = 100_000, 2 * 24 * 60
-"""Of the file; minutes until exponential averages have forgotten where it begins."""
+BARS, HISTORY = 100_000, 4096
+"""Of the file; minutes until averages have forgotten where it begins, as in the signature `bars`."""
 
 
 def test_predictions_of_a_hundred_thousand_bars_are_the_runs(folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_predictions_of_a_hundred_thousand_bars_are_the_runs(folder: Path) -> No
     )
     both = found.join(own, on=["timestamp", "Asset_ID"])
     both = both.filter(pl.col("timestamp") > bars["timestamp"][0] + 60 * HISTORY)
-    print(f"{len(both):,} of {len(found):,} bars are test rows two days behind its beginning")
+    print(f"{len(both):,} of {len(found):,} bars are test rows 4,096 minutes behind its beginning")
     assert len(both) > BARS // 2
     assert both["prediction"].null_count() == 0
     np.testing.assert_allclose(both["prediction"], both["wanted"], rtol=0, atol=1e-12)
