@@ -84,7 +84,8 @@ def secrets_are_used(config: Config, target: Cluster) -> Iterator[Finding]:
     if target.cache_secret and not target.cache.startswith(OBJECTS):
         problem = f"is not read, since target.cache={target.cache}"
         yield Finding(f"target.cache_secret={target.cache_secret}", problem, "set target.cache=s3://..., or remove it")
-    if target.data_secret and config.dataset.source == "simulated":
+    searches = config.tune and config.tune.password_env
+    if target.data_secret and config.dataset.source == "simulated" and not searches:
         problem = "is not read, since dataset.source=simulated"
         yield Finding(f"target.data_secret={target.data_secret}", problem, "set dataset.source too, or remove it")
 

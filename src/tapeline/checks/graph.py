@@ -83,6 +83,14 @@ def mapped_steps_make_one_folder(graph: Graph) -> Iterator[Finding]:
             )
 
 
+def workers_change_no_result(graph: Graph) -> Iterator[Finding]:
+    """What several pods do is the same work for each number of them, and one that goes on."""
+    for step in graph:
+        if step.workers and step.workers not in step.resumes:
+            problem = f"has {step.workers} workers, and another number of them would be other work"
+            yield Finding(_at(step), problem, f"add {step.workers} to its resumes")
+
+
 def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:
     """Steps read sections or keys of the configuration that exist."""
     sections = [field.name for field in fields(Config) if field.name not in NO_KEYS]
@@ -119,6 +127,7 @@ RULES: tuple[Rule, ...] = (
     conditions_are_output_before,
     artifacts_that_may_be_missing_are_not_needed,
     mapped_steps_make_one_folder,
+    workers_change_no_result,
     keys_that_are_read_exist,
     only_the_publisher_writes,
 )

@@ -24,8 +24,13 @@ FIX = "rebuild the image, or the template with make build, so that both have the
 
 
 def values(config: Config, steps: Iterable[Step], groups: Iterable[str] = ()) -> dict[str, Any]:
-    """The values of the keys that steps read, and by `group=option` a digest of each option."""
+    """The values of the keys that steps read, and by `group=option` a digest of each option.
+
+    The number of workers is in the template: no pod depends on it.
+    """
+    steps = tuple(steps)
     read = conf.values_of(config, [path for step in steps for path in step.reads])
+    read = {key: value for key, value in read.items() if key not in {step.workers for step in steps}}
     options = {name: digest for group in groups for name, digest in conf.option_digests(group).items()}
     return dict(sorted({**read, **options}.items()))
 

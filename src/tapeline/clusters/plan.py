@@ -21,7 +21,7 @@ from tapeline.config.schema import Accelerator, Argo, Cluster, Config, TFJob
 from tapeline.config.secrets import suspects
 from tapeline.errors import Finding, Refused, refuse
 from tapeline.lookup import GROUPS, module
-from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping
+from tapeline.pipeline.graph import Artifact, Step, pipeline, shaping, workers
 
 SUBMITTED = "--submitted"
 """In a step's arguments, the flag before the parameters of a submitted run."""
@@ -60,6 +60,8 @@ class Task:
     secrets: tuple[Secret, ...]
     cached: bool
     """Whether a system with a cache may reuse the result of an equal task."""
+    workers: int = 1
+    """Pods that share its work; one of them makes the artifacts."""
 
     @property
     def name(self) -> str:
@@ -147,6 +149,7 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     steps = pipeline(config)
     values = built.values(config, steps)
     findings = [*_wrong_parameters(config, target), *_written_out(config), *suspects(values)]
+    findings += _lost_workers(config, target, steps, fused=fused)
     if findings:
         raise Refused(*findings)
     carried = tuple(each for each in parse(overrides) if each.section != "target" and each.key != "serving.store")
@@ -205,7 +208,7 @@ def task_name(steps: Sequence[Step]) -> str:
 LAID_OUT = (
     *("experiment", "debug", "target", "hw", "dataset", "serving.store"),
     *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
-    *("dataset.name", "dataset.source", "dataset.password_env", "tune.password_env"),
+    *("dataset.name", "dataset.source", "dataset.password_env", "tune.password_env", "tune.workers"),
 )
 """Keys and groups that determine the tasks and their pods."""
 
@@ -241,6 +244,21 @@ def _written_out(config: Config) -> Iterator[Finding]:
         if key != "serving.store" and any(fnmatch(key, pattern) for pattern in names):
             problem = f"comes from the environment ({text}), and the emitted files would contain its value"
             yield Finding(key, problem, f"write the value, for example {key}=...")
+
+
+def _lost_workers(config: Config, target: Cluster, steps: Sequence[Step], *, fused: bool) -> Iterator[Finding]:
+    """Several pods share the work of one step only where each step has pods of its own."""
+    for step in steps:
+        where, one = f"{step.workers}={workers(step, config)}", f"set {step.workers}=1"
+        if workers(step, config) == 1:
+            continue
+        if not isinstance(target, Argo):
+            yield Finding(where, f"target={target.name} starts one pod for {step.name}", f"{one}, or use target=argo")
+        elif target.granularity == "fused":
+            problem = f"target.granularity=fused starts one pod for {step.name} and other steps"
+            yield Finding(where, problem, f"set target.granularity=step, or {step.workers}=1")
+        elif fused:
+            yield Finding(where, "a job of a sweep is one pod", f"{one}, or submit the jobs one by one")
 
 
 def _parameter(key: str, config: Config) -> Parameter:
@@ -297,6 +315,7 @@ def _task(
             secrets(config, target, fetches=fetches, store=store, searches="tune" in reads, cached=bool(cached))
         ),
         cached=all(_cached(step, config) for step in steps),
+        workers=workers(steps[0], config) if len(steps) == 1 else 1,
     )
 
 

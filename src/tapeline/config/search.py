@@ -60,6 +60,8 @@ class Tune(Section):
     """Trials that are proposed at once, from the results of all batches before."""
     parallel: Annotated[int, Field(ge=1, le=256)]
     """Processes; they change no result."""
+    workers: Annotated[int, Field(ge=1, le=256)]
+    """Pods of the step on Argo, which share the study in `storage`; elsewhere a run is one worker of it."""
     seed: Annotated[int, Field(ge=0)]
     metric: str
     """Of the validation rows. In conf/ null stands for the first one of the dataset's task."""

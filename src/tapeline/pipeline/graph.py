@@ -59,6 +59,9 @@ class Step:
     resumes: tuple[str, ...] = ()
     """Keys of the configuration that do not change unfinished work. Where there are some, its program has the argument
     `work`: a folder in the cache, the same for all runs that differ in these keys only."""
+    workers: str | None = None
+    """A key of the configuration: the number of pods that share the step's work. Each ends when all of it is done, and
+    makes the same artifacts."""
     trains: bool = False
     """Runs in the image of the hardware profile, with its accelerator."""
     store: Literal["none", "read", "write"] = "none"
@@ -137,7 +140,11 @@ STEPS = (
         takes=("table",),
         makes=(BEST, STUDY),
         only_with="tune",
-        resumes=("tune.trials", "tune.parallel", "tune.timeout_seconds", "tune.refit", "tune.heartbeat_seconds"),
+        resumes=(
+            *("tune.trials", "tune.parallel", "tune.workers", "tune.timeout_seconds", "tune.refit"),
+            "tune.heartbeat_seconds",
+        ),
+        workers="tune.workers",
         trains=True,
     ),
     Step("train", takes=("table", "best?"), makes=(FITTED,), trains=True),
@@ -180,6 +187,13 @@ def _value(config: Config, key: str) -> object:
     value: object = config
     for part in key.split("."):
         value = getattr(value, part, None)
+    return value
+
+
+def workers(step: Step, config: Config) -> int:
+    """The number of pods that share a step's work, where a cluster can start several."""
+    value = _value(config, step.workers) if step.workers else 1
+    assert isinstance(value, int)
     return value
 
 

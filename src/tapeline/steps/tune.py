@@ -56,6 +56,8 @@ def run(config: Reads, *, table: Path, work: Path, best: Path, study: Path) -> N
     problem = Problem(config.tune, config.model, config.split, config.seed, config.hw, table)
     of, data = trials.study(problem), trials.load(problem)
     log.info("    %s", _said(problem, of, data))
+    if config.tune.workers > 1:
+        log.info("    this is one worker of the study; target=argo starts tune.workers=%d of them", config.tune.workers)
     tell = _telling(of, config.tune.trials)
     if config.tune.storage is None:
         found, stopped = coordinator.search(problem, of, work, tell)

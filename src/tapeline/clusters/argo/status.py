@@ -136,6 +136,11 @@ def _tries(task: Object, nodes: Sequence[Object]) -> list[Object]:
     return [each for each in nodes if each["type"] == "Pod" and each["id"] in (*task.get("children", ()), task["id"])]
 
 
+def _is_lost(node: Object) -> bool:
+    """Whether a node is of a pod that is tried again."""
+    return node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and retries.again(node)
+
+
 def _last(task: Object, nodes: Sequence[Object], pods: Pods) -> Ran | None:
     tries = _tries(task, nodes)
     return pods.ended.get(tries[-1]["id"]) if tries else None
@@ -152,6 +157,8 @@ def _parts(
     """The status of a task, with its lost attempts."""
     name, state = task["displayName"], STATES.get(task["phase"], "runs")
     tries = _tries(task, nodes)
+    for each in (node for node in nodes if node.get("boundaryID") == task["id"] and _is_lost(node)):
+        yield Part(name, "again", note=f"{each['displayName']} was lost: {retries.reason(each, workflow)}")
     failed = [each for each in tries if each["phase"] in ("Failed", "Error")]
     if tries and tries[-1] in failed and not retries.again(tries[-1]):
         state = "failed"  # Argo says so after the backoff

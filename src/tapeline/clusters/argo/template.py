@@ -9,7 +9,8 @@ more than the key. Nothing reads an output of publish, which may be skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tapeline.clusters import pod_spec as pods
@@ -78,7 +79,7 @@ def template(plan: Plan) -> WorkflowTemplate:
     from hera.workflows import models as m
 
     target, config = _section(plan), plan.config
-    templates = [_graph(plan), *(_template(plan, task) for task in plan.tasks), _summary(target)]
+    templates = [_graph(plan), *_templates(plan), _summary(target)]
     return WorkflowTemplate(
         name=plan.name,
         namespace=target.namespace,
@@ -114,10 +115,21 @@ def _arguments(plan: Plan) -> m.Arguments:
 def _graph(plan: Plan) -> m.Template:
     from hera.workflows import models as m
 
-    return m.Template(name=GRAPH, dag=m.DAGTemplate(tasks=[_node(plan, task) for task in plan.tasks]))
+    nodes = [_node(plan, task, name) for task in plan.tasks for name in _names(task)]
+    return m.Template(name=GRAPH, dag=m.DAGTemplate(tasks=nodes))
 
 
-def _node(plan: Plan, task: Task) -> m.DAGTask:
+def _names(task: Task) -> list[str]:
+    """The names of its tasks in the DAG: of several workers, those beside the first one are a second task."""
+    return [task.name, *([f"{task.name}-workers"] if task.workers > 1 else [])]
+
+
+def _worker(task: str) -> str:
+    """The name of the template of each worker beside the first one, by the name of the task."""
+    return f"{task}-worker"
+
+
+def _node(plan: Plan, task: Task, name: str) -> m.DAGTask:
     """A task of the DAG: it depends on the tasks whose artifacts or output parameter it reads."""
     from hera.workflows import models as m
 
@@ -134,8 +146,8 @@ def _node(plan: Plan, task: Task) -> m.DAGTask:
         for name in task.takes
     ]
     return m.DAGTask(
-        name=task.name,
-        template=task.name,
+        name=name,
+        template=name,
         depends=" && ".join(dict.fromkeys(makers.values())) or None,
         when=when,
         arguments=m.Arguments(parameters=parameters or None, artifacts=artifacts or None),
@@ -147,24 +159,64 @@ def _escaped(parameter: str) -> str:
     return f'{{{{=replace(workflow.parameters.{parameter}, "$", "$$")}}}}'
 
 
-def _template(plan: Plan, task: Task) -> m.Template:
+def _templates(plan: Plan) -> Iterator[m.Template]:
+    """The pods of all tasks; of several workers, the first one makes the artifacts, and no other leaves anything."""
+    for task in plan.tasks:
+        yield _template(plan, task, task.name)
+        for name in _names(task)[1:]:
+            bare = tuple(replace(step, makes=(), parameters=()) for step in task.steps)
+            yield _workers(task, name)
+            yield _template(plan, replace(task, steps=bare), _worker(task.name))
+
+
+def _workers(task: Task, name: str) -> m.Template:
+    """The workers beside the first one: each may die, since the others do its work.
+
+    A graph of its own, since Argo allows no `continueOn` beside `depends`.
+    """
+    from hera.workflows import models as m
+
+    given = [m.Parameter(name=each.name, value=f"{{{{inputs.parameters.{each.name}}}}}") for each in task.parameters]
+    taken = [
+        m.Artifact(name=each, from_=f"{{{{inputs.artifacts.{each}}}}}", optional=each in task.optional or None)
+        for each in task.takes
+    ]
+    one = m.DAGTask(
+        name="worker",
+        template=_worker(task.name),
+        arguments=m.Arguments(parameters=given or None, artifacts=taken or None),
+        with_sequence=m.Sequence(count=m.IntOrString(root=str(task.workers - 1))),
+        continue_on=m.ContinueOn(failed=True, error=True),
+    )
+    return m.Template(
+        name=name,
+        inputs=m.Inputs(
+            parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
+            artifacts=[m.Artifact(name=each, optional=each in task.optional or None) for each in task.takes] or None,
+        ),
+        dag=m.DAGTemplate(tasks=[one]),
+    )
+
+
+def _template(plan: Plan, task: Task, name: str) -> m.Template:
     """A task's pod."""
     from hera.workflows import models as m
 
     target = _section(plan)
     said = [
-        m.Parameter(name=name, value_from=m.ValueFrom(path=f"{OUT}/{name}", default="false")) for name in task.outputs
+        m.Parameter(name=each, value_from=m.ValueFrom(path=f"{OUT}/{each}", default="false")) for each in task.outputs
     ]
+    made = [_made(each) for each in task.makes]
     return m.Template(
         inputs=m.Inputs(
             parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
             artifacts=[
-                m.Artifact(name=name, path=_path(plan, name), optional=name in task.optional or None)
-                for name in task.takes
+                m.Artifact(name=each, path=_path(plan, each), optional=each in task.optional or None)
+                for each in task.takes
             ]
             or None,
         ),
-        outputs=m.Outputs(artifacts=[_made(made) for made in task.makes], parameters=said or None),
+        outputs=m.Outputs(artifacts=made, parameters=said or None) if made or said else None,
         service_account_name=None if task.account == target.runner else task.account,
         retry_strategy=m.RetryStrategy(
             limit=m.IntOrString(root=target.retries),
@@ -174,7 +226,7 @@ def _template(plan: Plan, task: Task) -> m.Template:
         synchronization=_turn(plan) if task.accelerator else None,
         # the time of the run that waits for a GPU is not this pod's
         active_deadline_seconds=m.IntOrString(root=target.deadline_seconds) if task.accelerator else None,
-        **_pod(target, task, task.name, _words(plan, task)),
+        **_pod(target, task, name, _words(plan, task)),
     )
 
 
