@@ -27,7 +27,12 @@ from tests.deploy.rendering import TREE, overlay
 NAMESPACE = "tapeline-own"
 """Not that of the tree: whoever has one of their own does the same as the others."""
 LAPTOP = TREE / "overlays" / "laptop"
-STAND_INS = {"serving": "tensorflow/serving:2.20.0", "weed": "chrislusf/seaweedfs:4.47", "nginx": "nginx:1.28.0"}
+STAND_INS = {
+    "serving": "tensorflow/serving:2.20.0",
+    "weed": "chrislusf/seaweedfs:4.47",
+    "nginx": "nginx:1.28.0",
+    "postgres": "postgres:17.6",
+}
 """Folders of stand_ins, and the images of the tree that they take the place of."""
 CLOSES = "s3://data/closes.csv"
 QUICK = ("model.steps=300", "gate.threshold=0.1", "gate.baseline_margin=null")
@@ -63,11 +68,11 @@ class Laptop(NamedTuple):
     """Content of the Secrets of the object store."""
 
 
-def build_stand_ins(scratch: Path) -> None:
-    """Where images come from a builder of one's own, none can be pulled."""
+def build_stand_ins(scratch: Path, *names: str) -> None:
+    """All of them, or these. Where images come from a builder of one's own, none can be pulled."""
     if not os.environ.get(images.VARIABLE):
         return
-    for name, tag in STAND_INS.items():
+    for name, tag in ((each, STAND_INS[each]) for each in names or STAND_INS):
         folder = scratch / name
         shutil.copytree(Path(__file__).parent / "stand_ins" / name, folder)
         words = images.command("", folder, folder / "Dockerfile", tag)

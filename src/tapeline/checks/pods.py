@@ -44,9 +44,11 @@ def pods(document: Node) -> Iterator[Pod]:
     if document.at("kind").value in WORKFLOWS:
         yield from _of_workflow(document)
         return
+    # its claims are beside the pod
+    above = (document.at("spec"),) if document.at("kind").value == "StatefulSet" else ()
     for node in document.walk():
         if isinstance(node.at("containers").value, list):
-            yield Pod((node,), (*node.at("initContainers").each(), *node.at("containers").each()))
+            yield Pod((node, *above), (*node.at("initContainers").each(), *node.at("containers").each()))
 
 
 @lru_cache(maxsize=64)
