@@ -110,6 +110,13 @@ def test_what_a_cluster_cannot_reach_is_no_matter_on_this_machine() -> None:
     assert lines(["serving.store=./store", "dataset.source=csv", "dataset.path=closes.csv"]) == []
 
 
+def test_a_secret_for_data_is_read_where_it_has_the_password_of_a_search() -> None:
+    secret = ["target=argo", "target.data_secret=study"]
+    assert [each.partition(":")[0] for each in lines(secret)] == ["target.data_secret=study"]
+    search = ["model=lightgbm", "tune=optuna", "tune.storage=postgresql://me@db/x", "tune.password_env=STUDY"]
+    assert lines([*secret, *search]) == []
+
+
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_starts(
     tapeline: Tapeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +150,9 @@ GRAPH = [
             "graph.py: STEPS: features: takes raw, which may be missing; write takes=(raw?,)"),
     Planted("graph.mapped_steps_make_one_folder", "", _with("features", map_over="partitions"),
             "graph.py: STEPS: features: is mapped over partitions, and does not make exactly one folder; let it make one folder"),
+    Planted("graph.workers_change_no_result", "", _with("train", workers="model.steps"),
+            "graph.py: STEPS: train: has model.steps workers, and another number of them would be other work; "
+            "add model.steps to its resumes"),
     Planted("graph.keys_that_are_read_exist", "", [*STEPS, MISREAD],
             "graph.py: STEPS: misread: reads modle, which is not a section; did you mean model?"),
     Planted("graph.only_the_publisher_writes", "", _with("publish", when=None),

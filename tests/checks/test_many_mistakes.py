@@ -118,6 +118,8 @@ MISTAKES = [
     Mistake("Deployment/serving", f"{SERVER} lifecycle preStop sleep seconds", 60, "of the grace period"),
     Mistake("Deployment/serving", f"{SERVER} ports [rest] containerPort", 8500, "8500"),
     Mistake("Deployment/object-store", "spec template spec containers [object-store] args", word("8333", "8334"), "8334"),
+    Mistake("StatefulSet/study-database", "spec template spec containers [postgres] volumeMounts [data] name", "dat", "the pod has no volume dat"),
+    Mistake("StatefulSet/study-database", "spec volumeClaimTemplates [0] metadata name", "database", "the pod has no volume data"),
     # what the API server validates
     Mistake("NetworkPolicy/workflow-to-api-server", "spec egress [0] to [0] ipBlock cidr", "10.0.0.1/8", "10.0.0.1/8 is no range"),
     Mistake("NetworkPolicy/data-to-internet", "spec egress [0] to [1] ipBlock except [0]", "10.0.0.0/8", "does not lie in ::/0"),
@@ -156,7 +158,7 @@ def shipped() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The base with some components, without kubectl; and what people create."""
     paths = [path for path in sorted((TREE / "base").glob("*.yaml")) if "kustomiz" not in path.name]
     paths += [TREE / "components" / "with-autoscaling" / "autoscaler.yaml"]
-    paths += [TREE / "components" / "with-object-store" / "object-store.yaml"]
+    paths += [TREE / "components" / f"with-{name}" / f"{name}.yaml" for name in ("object-store", "study-database")]
     texts = [path.read_text() for path in paths]
     monitoring = {"monitoring.config": (TREE / "base" / "monitoring.config").read_text()}
     generated = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "serving"}, "data": monitoring}

@@ -241,6 +241,31 @@ def test_each_identity_of_the_object_store_has_one_bucket(tmp_path: Path) -> Non
     assert len(listed) == len(content)
 
 
+def test_a_search_finds_the_database_that_the_component_runs(tmp_path: Path) -> None:
+    """The words of its README are those of its objects; the password is in none of them."""
+    documents = render(overlay(tmp_path, ["with-study-database"]))
+    text = (TREE / "components" / "with-study-database" / "README.md").read_text()
+    (server,) = one(documents, "StatefulSet", "study-database")["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in server["env"]}
+    service = one(documents, "Service", "study-database")
+    assert service["spec"]["selector"].items() <= one(documents, "StatefulSet", "study-database")["spec"]["template"][
+        "metadata"]["labels"].items()  # fmt: skip
+    url = f"postgresql://{env['POSTGRES_USER']}@{service['metadata']['name']}/{env['POSTGRES_DB']}"
+    assert f"tune.storage={url} " in text
+    assert [each["port"] for each in service["spec"]["ports"]] == [5432]
+    (listed,) = [each for each in yaml.safe_load((TREE / kustomize.OUTSIDE).read_text()) if
+                 each["name"] == "study-database"]  # fmt: skip
+    (key,) = listed["keys"]
+    assert f"tune.password_env={key} target.data_secret={listed['name']}\n" in text
+    assert f"generic {listed['name']} --from-literal={key}=" in text
+    assert env["POSTGRES_PASSWORD_FILE"].endswith(f"/{key}")
+    assert not [each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Secret", "study-database")]
+    (way_in,) = one(documents, "NetworkPolicy", "study-database")["spec"]["ingress"]
+    (way_out,) = one(documents, "NetworkPolicy", "workflow-to-study-database")["spec"]["egress"]
+    assert [each["podSelector"]["matchLabels"] for each in way_in["from"]] == [{"tapeline.dev/role": "runner"}]
+    assert [each["podSelector"]["matchLabels"] for each in way_out["to"]] == [service["spec"]["selector"]]
+
+
 def test_the_notebook_is_open_to_the_gateway_and_its_controller_only(tmp_path: Path) -> None:
     policy = one(render(overlay(tmp_path, ["with-notebook"])), "NetworkPolicy", "notebook-from-kubeflow")
     (rule,) = policy["spec"]["ingress"]

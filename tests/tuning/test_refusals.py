@@ -22,6 +22,8 @@ ROWS: list[tuple[list[str], str, str]] = [
     ([*LIGHTGBM, "tune.trials=0"], "tune.trials=0", "set another value"),
     ([*LIGHTGBM, "tune.trials=2.5"], "tune.trials=2.5", "set another value"),
     ([*LIGHTGBM, "tune.parallel=0"], "tune.parallel=0", "set another value"),
+    ([*LIGHTGBM, "tune.workers=0"], "tune.workers=0", "set another value"),
+    ([*LIGHTGBM, "tune.workers=2"], "tune.workers=2", "set tune.storage too"),
     ([*LIGHTGBM, "tune.sampler=bayes"], "tune.sampler='bayes'", "set another value"),
     ([*LIGHTGBM, "tune.pruner=halving"], "tune.pruner='halving'", "set another value"),
     ([*LIGHTGBM, "tune.timeout_seconds=0"], "tune.timeout_seconds=0", "set another value"),

@@ -43,6 +43,25 @@ class TestLook:
             Part("publish", "skipped", note="accepted is not true"),
         ]
 
+    def test_a_lost_worker_beside_a_step_is_told_and_fails_nothing(self, cluster: Cluster) -> None:
+        beside = {**times(), "id": "beside", "displayName": "tune-workers", "type": "DAG", "phase": "Running"}
+        ended = {"lost": ("Error", "pod deleted", ""), "refused": ("Failed", refusal("a: b; c"), "2")}
+        pods = [
+            {**times(), "id": name, "displayName": name, "type": "Pod", "phase": phase, "message": message,
+             "boundaryID": "beside", "outputs": {"exitCode": code} if code else {}}
+            for name, (phase, message, code) in ended.items()
+        ]  # fmt: skip
+        cluster.runs(*task("tune", "Running", ("Running", "")), {**beside, "boundaryID": RUN}, *pods)
+        now = seen()
+        assert now.ended == ""
+        assert [(part.name, part.state) for part in now.parts] == [
+            ("tune", "runs"),
+            ("tune-workers", "again"),
+            ("tune-workers", "runs"),
+        ]
+        assert "lost" in now.parts[1].note
+        assert "pod deleted" in now.parts[1].note
+
     def test_a_step_after_a_failure_is_not_said_to_have_a_condition(self, cluster: Cluster) -> None:
         omitted = "omitted: depends condition not met"
         cluster.runs(
