@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 WAIT = 1.0
 """Seconds between two looks at the trials of other workers, at most."""
 CONNECT_SECONDS = 15
+PATIENCE = 30.0
+"""Seconds in which a worker tries to connect: policies of a network may let a new pod through some seconds late."""
 DRIVERS = {"postgresql": "tapeline[postgres]", "sqlite": "tapeline[steps]"}
 
 
@@ -42,7 +44,7 @@ def search(problem: Problem, study: Study, tell: Tell) -> tuple[list[Trial], Sto
     """
     tune = problem.tune
     deadline = None if tune.timeout_seconds is None else time.monotonic() + tune.timeout_seconds
-    with _refusing(tune) as engine:
+    with _refusing(tune, PATIENCE) as engine:
         description = describe(problem)
         shared = Shared(engine, tune.study or files.digest(description), tune, study)
         shared.join(description)
@@ -87,8 +89,8 @@ def check(problem: Problem) -> None:
 
 
 @contextmanager
-def _refusing(tune: Tune) -> Iterator[Engine]:
-    """The database; what it cannot do is refused, without the password."""
+def _refusing(tune: Tune, patience: float = 0) -> Iterator[Engine]:
+    """The database, once it answers; what it cannot do is refused, without the password."""
     import sqlalchemy as sql
 
     secret = password("tune", tune.password_env, tune.password_file)
@@ -109,7 +111,7 @@ def _refusing(tune: Tune) -> Iterator[Engine]:
             hide_parameters=True,
             connect_args=arguments,
         )
-        engine.connect().close()
+        _wait(engine, patience)
         yield engine
     except (ImportError, sql.exc.NoSuchModuleError):
         where = f"tune.storage={url.drivername}"
@@ -119,3 +121,18 @@ def _refusing(tune: Tune) -> Iterator[Engine]:
         said = said.replace(secret, "***") if secret else said
         fix = "check host, database, user and password"
         raise refuse("tune.storage", f"the database cannot be used ({said})", fix) from None
+
+
+def _wait(engine: Engine, seconds: float) -> None:
+    """Connect, after several tries if need be."""
+    import sqlalchemy as sql
+
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            engine.connect().close()
+            return
+        except sql.exc.OperationalError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(WAIT)
