@@ -56,7 +56,7 @@ def database(
     password = f"--from-literal=STUDY_PASSWORD={secrets.token_hex(20)}"
     kubectl("-n", namespace, "create", "secret", "generic", "study-database", password)
     kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(OPEN))
-    own = {"namespace": namespace, "resources": []}
+    own: dict[str, Any] = {"namespace": namespace, "resources": []}
     kubectl("apply", "-k", str(overlay(tmp_path_factory.mktemp("overlay"), ["with-study-database"], **own)))
     tree.own_volumes(kubectl, namespace)
     kubectl("-n", namespace, "rollout", "status", "statefulset/study-database", "--timeout=300s")
