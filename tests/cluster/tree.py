@@ -112,8 +112,8 @@ def own_volumes(kubectl: Kubectl, namespace: str = NAMESPACE) -> None:
     bound = wait(lambda: _bound(kubectl, namespace), "claims are not bound")
     for name in bound:
         path = json.loads(kubectl("get", "pv", name, "-o", "json"))["spec"].get("hostPath", {}).get("path")
-        if path and Path(path).parent.is_dir():
-            Path(path).mkdir(exist_ok=True)
+        if path and Path(path).parents[1].is_dir():  # the kubelet makes what is missing below, as root
+            Path(path).mkdir(parents=True, exist_ok=True)
             os.chown(path, 10001, 10001)
 
 
