@@ -112,13 +112,9 @@ def requests() -> float:
 
 def stored(name: str) -> dict[str, int]:
     """Bytes of each object of a namespace in the artifact store, its cache and its store of models included."""
-    import s3fs
+    from tests.cluster.objects import object_store
 
-    from tests.cluster.objects import OUTSIDE
-
-    own = {"key": OUTSIDE["AWS_ACCESS_KEY_ID"], "secret": OUTSIDE["AWS_SECRET_ACCESS_KEY"]}
-    store = s3fs.S3FileSystem(**own, endpoint_url=OUTSIDE["AWS_ENDPOINT_URL"], use_listings_cache=False)
-    found = store.find("tapeline", detail=True)
+    found = object_store().find("tapeline", detail=True)
     return {key: about["size"] for key, about in found.items() if name in key}
 
 

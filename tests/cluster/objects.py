@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import s3fs
+
 Object = dict[str, Any]
 
 REPOSITORY = {
@@ -31,6 +33,17 @@ OUTSIDE = {
 """The same store as this machine reaches it."""
 STORE = "s3://tapeline/stores"
 """Where tests publish: no claim there can be written by anyone but root."""
+
+
+def object_store() -> s3fs.S3FileSystem:
+    """The cluster's object store as this machine reaches it."""
+    return s3fs.S3FileSystem(
+        key=OUTSIDE["AWS_ACCESS_KEY_ID"],
+        secret=OUTSIDE["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=OUTSIDE["AWS_ENDPOINT_URL"],
+        client_kwargs={"region_name": OUTSIDE["AWS_DEFAULT_REGION"]},
+        use_listings_cache=False,
+    )
 
 
 def workplace() -> Object:

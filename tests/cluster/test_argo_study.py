@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import s3fs
 
 from tests.cluster import tree
 from tests.cluster.argo import at_work, line_with, prepared, store, until
 from tests.cluster.conftest import Image, Kubectl
-from tests.cluster.objects import OUTSIDE
+from tests.cluster.objects import object_store
 from tests.deploy.rendering import overlay
 
 TRIALS = 24
@@ -107,15 +106,6 @@ def has_finished_a_trial(kubectl: Kubectl, namespace: str, run: str) -> str:
     return next((pod for pod in pods if any(each.worker.startswith(pod) for each in finished)), "")
 
 
-def stored() -> s3fs.S3FileSystem:
-    """The cluster's object store as this machine reaches it."""
-    own = {"key": OUTSIDE["AWS_ACCESS_KEY_ID"], "secret": OUTSIDE["AWS_SECRET_ACCESS_KEY"]}
-    place = {"region_name": OUTSIDE["AWS_DEFAULT_REGION"]}
-    return s3fs.S3FileSystem(
-        **own, endpoint_url=OUTSIDE["AWS_ENDPOINT_URL"], client_kwargs=place, use_listings_cache=False
-    )
-
-
 @pytest.mark.usefixtures("database")
 def test_24_trials_by_three_pods_of_which_one_is_killed_and_the_best_values_are_served(
     folder: Path, kubectl: Kubectl, namespace: str, image: Image
@@ -136,7 +126,7 @@ def test_24_trials_by_three_pods_of_which_one_is_killed_and_the_best_values_are_
     assert killed in by_pod
     assert len(by_pod) >= 2
 
-    objects = stored()
+    objects = object_store()
     where = f"tapeline/artifacts/{namespace}/{run}"
     study, best = (json.loads(objects.cat_file(f"{where}/{name}.json")) for name in ("study", "best"))
     assert [each["number"] for each in study["trials"]] == list(range(TRIALS))

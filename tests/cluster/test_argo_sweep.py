@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import s3fs
 
 from tests.cluster.argo import at_work, line_with, prepared, store, until
 from tests.cluster.conftest import Image, Kubectl
-from tests.cluster.objects import OUTSIDE
+from tests.cluster.objects import object_store
 from tests.conftest import subprocess_tapeline
 
 SHORT = ("gate.threshold=0.4", "gate.baseline_margin=null")
@@ -32,12 +31,7 @@ def cache(namespace: str, name: str) -> tuple[str, str]:
 
 def entries(namespace: str, name: str) -> list[str]:
     """The steps of the entries in a cache."""
-    own = {"key": OUTSIDE["AWS_ACCESS_KEY_ID"], "secret": OUTSIDE["AWS_SECRET_ACCESS_KEY"]}
-    place = {"region_name": OUTSIDE["AWS_DEFAULT_REGION"]}
-    objects = s3fs.S3FileSystem(
-        **own, endpoint_url=OUTSIDE["AWS_ENDPOINT_URL"], client_kwargs=place, use_listings_cache=False
-    )
-    found = objects.find(f"tapeline/caches/{namespace}-{name}")
+    found = object_store().find(f"tapeline/caches/{namespace}-{name}")
     return [path.split("/")[-3] for path in found if path.endswith("/entry.json")]
 
 

@@ -141,7 +141,11 @@ STEPS = (
         makes=(BEST, STUDY),
         only_with="tune",
         resumes=(
-            *("tune.trials", "tune.parallel", "tune.workers", "tune.timeout_seconds", "tune.refit"),
+            "tune.trials",
+            "tune.parallel",
+            "tune.workers",
+            "tune.timeout_seconds",
+            "tune.refit",
             "tune.heartbeat_seconds",
         ),
         workers="tune.workers",

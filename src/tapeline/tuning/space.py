@@ -149,12 +149,11 @@ def _of_rows(tune: Tune, spec: Spec) -> Iterator[Finding]:
 
 def _of_storage(tune: Tune) -> Iterator[Finding]:
     if tune.storage is None:
+        fix = "set tune.storage too, as in tune.storage=postgresql://user@host/database"
         for key in ("study", "password_env", "password_file"):
             if (value := getattr(tune, key)) is not None:
-                fix = "set tune.storage too, as in tune.storage=postgresql://user@host/database"
                 yield Finding(f"tune.{key}={value}", "is not read, since tune.storage=null", fix)
         if tune.workers > 1:
-            fix = "set tune.storage too, as in tune.storage=postgresql://user@host/database"
             yield Finding(f"tune.workers={tune.workers}", "several workers need a database, and tune.storage=null", fix)
     if tune.password_env and tune.password_file:
         yield Finding("tune.password_env", "tune.password_file is set, too", "keep one of them")
