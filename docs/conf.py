@@ -13,7 +13,9 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "tapeline"
 html_show_copyright = False
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 exclude_patterns = ["_build", "generate.py"]
 nitpicky = True
 

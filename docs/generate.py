@@ -57,7 +57,7 @@ def _configuration() -> Iterator[str]:
         yield f"## {group}\n"
         for choice in keys.choices(group):
             yield f"### {group}={choice.name}\n"
-            yield f"{_escaped(choice.about)}\n"
+            yield f"{_prose(choice.about)}\n"
             if choice.keys:
                 yield "| key | value | type and range | meaning |\n|---|---|---|---|"
                 yield from (_row(group, key) for key in choice.keys)
@@ -75,6 +75,12 @@ def _row(group: str, key: keys.Key) -> str:
         _escaped(key.meaning),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _prose(text: str) -> str:
+    """With command lines as code."""
+    parts = re.split(r"(\bmake \w+(?: [\w.@/]+=[^\s,;]+)+)", text)
+    return "".join(f"`{part}`" if at % 2 else _escaped(part) for at, part in enumerate(parts))
 
 
 def _escaped(text: str) -> str:

@@ -25,6 +25,7 @@ from tapeline.errors import Refused
 from tapeline.serving import client, saved_model
 from tapeline.serving.servers.server import follow_store
 from tapeline.tables import examples, predictions
+from tests.conftest import DATA
 from tests.faces import TINY, as_text, pixels, write
 from tests.serving.servables import http, running, until
 
@@ -233,6 +234,20 @@ def test_a_submission_has_the_rows_of_the_lookup_table(place: Path, ports: list[
     whole = pl.read_csv(place / "all.csv")
     assert whole["RowId"].to_list() == list(range(1, 181))
     np.testing.assert_allclose(whole["Location"], expected.ravel(), atol=1e-3)
+
+
+def test_the_genuine_rows_are_served(place: Path, ports: list[str]) -> None:
+    path = DATA / "faces" / "kaggle_first22_with_images.csv.gz"
+    if not path.is_file():
+        pytest.skip(f"the real data is not here ({path}); set TAPELINE_DATA")
+    frame = pl.read_csv(path).select(pl.int_range(1, pl.len() + 1).alias("ImageId"), "Image")
+    write(place / "genuine.csv", frame)
+    assert cli.main(["predict", *TINY[:1], *ports, "rows=genuine.csv", "out=points.csv"]) == 0
+    images = np.array([text.split() for text in frame["Image"]], np.uint8).reshape(-1, 96, 96)
+    expected = np.clip(answers(place, "images", images), 0, 96)
+    found = pl.read_csv(place / "points.csv")["Location"].to_numpy()
+    np.testing.assert_allclose(found, expected.ravel(), atol=1e-3)
+    assert len(found) == 22 * len(LABELS)
 
 
 @pytest.mark.matrix

@@ -182,8 +182,10 @@ def test_networks_fit_it_with_mini_batches(place: Path, family: str) -> None:
     assert record(latest)["test"]["overall"]["weighted_correlation"] is not None
 
 
-def test_original_choices_are_a_tables_own(place: Path) -> None:
-    assert cli.main(["run", *SMALL, *MODEL, *OPEN, "dataset.original=true", "publish=false"]) == 0
+def test_original_choices_are_a_tables_own_and_one_asset_is_enough(place: Path) -> None:
+    keys = ["dataset.original=true", "dataset.assets=[1]", "publish=false"]
+    assert cli.main(["run", *SMALL, *MODEL, *OPEN, *keys]) == 0
+    assert list(record(place / "runs" / "latest")["test"]["by"]["asset"]) == ["Bitcoin"]
     rows = forecasts.read(place / "runs" / "latest" / "predictions.parquet").scored
     assert np.isfinite(rows["target"]).all()
     assert (rows["target"] == 0).mean() > 0.01

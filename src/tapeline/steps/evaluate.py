@@ -194,7 +194,7 @@ def _predictions(
     rows: dict[str, Array] = {"window": np.full(len(batch), number, dtype=np.int64)}
     if manifest.axis:
         rows["time" if manifest.names("time") else "row"] = batch[manifest.axis]
-    if len(manifest.parts) > 1:
+    if dataset_named(manifest.dataset).SPEC.partition:
         rows["partition"] = np.full(len(batch), batch.part, dtype=object)
     if manifest.names("group"):
         rows["group"] = batch["group"]
