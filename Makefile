@@ -161,7 +161,7 @@ endif
 .venv-servers/.programs: requirements-servers.lock requirements.lock
 	@$(call install,.venv-servers,requirements-servers.lock,$(PYTHONS),14,1 GB)
 	@grep -E '^numpy==' requirements.lock > $@.txt
-	@.venv-servers/bin/python -m pip install --quiet --disable-pip-version-check -r $@.txt && touch $@
+	@.venv-servers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $@.txt && touch $@
 
 # Drivers of databases, which only these tests need.
 .venv/.drivers: deploy/images/cpu/requirements.lock .venv/.dev

@@ -49,6 +49,20 @@ def test_every_object_is_one_that_argo_knows(typed: tuple[str, ...]) -> None:
         assert list(fields_fit_their_schema(Node(each, "w.yaml"))) == []
 
 
+POOL = ("target.node_selector={pool: spot}", "target.tolerations=[{key: spot, operator: Equal, value: 'true'}]")
+
+
+def test_all_pods_have_the_nodes_and_the_priority_of_the_target() -> None:
+    made = pods("target=argo", "hw=gpu", *POOL, "target.priority_class=batch")
+    for name, each in made.items():
+        card = name == "train"
+        assert each["nodeSelector"]["pool"] == "spot"
+        assert ("cloud.google.com/gke-accelerator" in each["nodeSelector"]) == card
+        keys = [(one["key"], one.get("value")) for one in each["tolerations"]]
+        assert keys == [("spot", "true"), *([("nvidia.com/gpu", None)] if card else [])]
+        assert each["priorityClassName"] == "batch"
+
+
 @pytest.mark.parametrize("typed", TYPED, ids=" ".join)
 def test_what_a_task_reads_is_there_and_made_before(typed: tuple[str, ...]) -> None:
     graph = templates(*typed)["graph"]["dag"]["tasks"]

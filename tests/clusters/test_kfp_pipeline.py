@@ -146,6 +146,18 @@ def test_the_accelerator_is_a_resource_of_train_alone() -> None:
     ]
 
 
+def test_nodes_of_the_target_are_of_all_tasks_and_a_priority_is_refused() -> None:
+    pool = ["target.node_selector={pool: spot}", "target.tolerations=[{key: spot, operator: Exists}]"]
+    (spec, platform), _ = _files(*pool)
+    record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert record.keys() == spec["deploymentSpec"]["executors"].keys()
+    for each in record.values():
+        assert each["nodeSelector"]["labels"] == {"pool": "spot"}
+        assert each["tolerations"] == [{"key": "spot", "operator": "Exists"}]
+    with pytest.raises(Refused, match="pods of KFP have no priority"):
+        _files("target.priority_class=batch")
+
+
 def test_store_data_and_secrets_are_where_they_are_needed() -> None:
     (_, platform), _ = _files("dataset.source=csv", "dataset.path=/data/c.csv")
     record = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

@@ -24,7 +24,8 @@ def filled(postgres: Postgres) -> Postgres:
         day, price = ("TIMESTAMPTZ", "NUMERIC(12, 2)") if number % 2 else ("DATE", "DOUBLE PRECISION")
         rows = closes().select(pl.col("date").cast(pl.String), market).drop_nulls().rows()
         values = ", ".join(f"('{date}{' 00:00+00' if number % 2 else ''}', {close!r})" for date, close in rows[::-1])
-        postgres.execute(f"CREATE TABLE {market} (Date {day}, Close {price}); INSERT INTO {market} VALUES {values}")
+        postgres.execute(f"DROP TABLE IF EXISTS {market}; CREATE TABLE {market} (Date {day}, Close {price})")
+        postgres.execute(f"INSERT INTO {market} VALUES {values}")
     return postgres
 
 

@@ -80,13 +80,16 @@ def volumes(task: Task) -> list[Object]:
     return [*({"name": name, "emptyDir": {}} for name in FOLDERS), *claims]
 
 
-def scheduling(task: Task) -> Object:
-    """Node selector and tolerations: a node with the GPU, which may have a taint."""
+def scheduling(task: Task, target: Cluster) -> Object:
+    """The nodes of the target, with the GPU of the task, which may have a taint; and the priority."""
     card = task.accelerator
-    if card is None:
-        return {}
-    toleration = {"key": card.resource, "operator": "Exists", "effect": "NoSchedule"}
-    return {"nodeSelector": card.node_selector, "tolerations": [toleration]}
+    of_card = [{"key": card.resource, "operator": "Exists", "effect": "NoSchedule"}] if card else []
+    made = {
+        "nodeSelector": {**target.node_selector, **(card.node_selector if card else {})},
+        "tolerations": [*(each.model_dump(exclude_none=True) for each in target.tolerations), *of_card],
+        "priorityClassName": target.priority_class,
+    }
+    return {key: value for key, value in made.items() if value}
 
 
 def literal(text: str) -> str:

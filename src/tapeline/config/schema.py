@@ -197,6 +197,15 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 """A DNS label, as names in Kubernetes."""
 
 
+class Toleration(Section):
+    """Of a taint that nodes have, as Kubernetes writes it."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"]
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
 class Cluster(Target):
     """The keys of all cluster targets."""
 
@@ -208,6 +217,12 @@ class Cluster(Target):
     limits: dict[str, str]
     pull_policy: Literal["Always", "IfNotPresent", "Never"]
     pull_secret: Name | None
+    node_selector: dict[str, str]
+    """Labels of the nodes of all pods; those of `hw.accelerator` are added."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(strict=False)]
+    """Of all pods."""
+    priority_class: str | None
+    """Of all pods; KFP has no such field."""
     models_claim: Name
     data_claim: Name
     store_secret: Name | None
@@ -258,6 +273,13 @@ class Kfp(Cluster):
     """Of the API, for `submit`."""
     artifacts: str | None
     """The URL of KFP's artifacts, from which `submit` copies files; null: it prints the decision only."""
+
+    @field_validator("priority_class")
+    @classmethod
+    def _has_no_priority(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("pods of KFP have no priority")
+        return value
 
 
 class TFJob(Cluster):

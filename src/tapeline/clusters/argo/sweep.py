@@ -210,7 +210,7 @@ def _template(
         "metadata": {"labels": pods.labels(task, name)},
         "container": pods.container(task, target, arguments),
         "volumes": pods.volumes(task),
-        **pods.scheduling(task),
+        **pods.scheduling(task, target),
         "activeDeadlineSeconds": target.deadline_seconds,
         "retryStrategy": {
             "limit": target.retries,

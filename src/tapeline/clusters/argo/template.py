@@ -234,7 +234,7 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
     """A template's name, and the parts of pod_spec.py as Hera's models."""
     from hera.workflows import models as m
 
-    content = pods.scheduling(task)
+    content = pods.scheduling(task, target)
     return {
         "name": name,
         "metadata": m.Metadata(labels=pods.labels(task, name)),
@@ -242,6 +242,7 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": content.get("nodeSelector"),
         "tolerations": [m.Toleration.model_validate(each) for each in content.get("tolerations", [])] or None,
+        "priority_class_name": content.get("priorityClassName"),
     }
 
 

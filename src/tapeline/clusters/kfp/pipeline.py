@@ -162,10 +162,11 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
         backoff_max_duration=f"{target.deadline_seconds}s",
     )
     placed.container_spec.resources = _resources(kfp, task)
-    if task.accelerator:
-        for key, value in task.accelerator.node_selector.items():
-            k8s.add_node_selector(placed, key, value)
-        k8s.add_toleration(placed, key=task.accelerator.resource, operator="Exists", effect="NoSchedule")
+    placing = pods.scheduling(task, target)
+    for key, value in placing.get("nodeSelector", {}).items():
+        k8s.add_node_selector(placed, key, value)
+    for each in placing.get("tolerations", ()):
+        k8s.add_toleration(placed, **each)
     for mount in task.mounts:
         k8s.mount_pvc(placed, mount.claim, mount.path)
     for secret in task.secrets:

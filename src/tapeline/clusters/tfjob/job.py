@@ -38,7 +38,7 @@ def job(plan: Plan, *own: str) -> pods.Object:
         "automountServiceAccountToken": False,
         "securityContext": pods.POD_SECURITY,
         **({"imagePullSecrets": [{"name": target.pull_secret}]} if target.pull_secret else {}),
-        **pods.scheduling(task),
+        **pods.scheduling(task, target),
         "containers": [{"name": "tensorflow", **pods.container(task, target, arguments)}],
         "volumes": pods.volumes(task),
     }

@@ -27,7 +27,7 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
     time, held, followed = curves.returns(answers, scored[MOVE].astype(float))
     at_times, drawn = decimation.curve(time, np.stack([held, followed], axis=1))
     as_of = inputs.metrics["data"].get("as_of")
-    warning = "no costs" + (f"; decided at {short(as_of, 30)},\npart of the move may be over" if as_of else "")
+    warning = "no costs" + (f"; decided at {short(as_of, 24)},\npart of the move may be over" if as_of else "")
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
