@@ -16,7 +16,7 @@ from tapeline.config.overrides import check_plain
 from tapeline.errors import Finding, Refused, choose
 from tapeline.pipeline.graph import STEPS, Step, artifacts
 
-IN, IN_OPTIONAL, OUT, LAUNCHED = "--in", "--in-optional", "--out", "--executor-input"
+IN, IN_OPTIONAL, OUT, PART, LAUNCHED = "--in", "--in-optional", "--out", "--part", "--executor-input"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Call:
     """Inputs that may be missing."""
     outputs: Mapping[str, Path]
     """By artifact or output parameter."""
+    part: str | None
+    """The only partition to make."""
     launched: Launched | None
     """KFP's description of the outputs."""
 
@@ -61,7 +63,7 @@ def read(arguments: Iterable[str]) -> Call:
         Refused: all that is wrong: an unknown step, an argument out of place, a submitted parameter that is
             more than a value.
     """
-    names, built, launched = "", None, None
+    names, built, part, launched = "", None, None, None
     overrides, submitted, findings = list[str](), list[str](), list[Finding]()
     paths: dict[str, dict[str, Path]] = {IN: {}, IN_OPTIONAL: {}, OUT: {}}
     target = overrides
@@ -69,6 +71,8 @@ def read(arguments: Iterable[str]) -> Call:
     for word in rest:
         if word == LAUNCHED:
             launched = Launched.read(next(rest, ""))
+        elif word == PART:
+            part = next(rest, "")
         elif word in paths:
             findings += _path(word, next(rest, ""), paths[word])
         elif word.startswith(BUILT):
@@ -86,7 +90,7 @@ def read(arguments: Iterable[str]) -> Call:
         raise Refused(*findings)
     chosen = tuple(each.name for each in STEPS if each.name in names.split(","))
     inputs, optional, outputs = paths.values()
-    return Call(chosen, tuple(overrides), tuple(submitted), built, inputs, optional, outputs, launched)
+    return Call(chosen, tuple(overrides), tuple(submitted), built, inputs, optional, outputs, part, launched)
 
 
 def _path(flag: str, text: str, paths: dict[str, Path]) -> Iterator[Finding]:
@@ -120,6 +124,8 @@ def wrong_paths(call: Call, steps: Sequence[Step]) -> Iterator[Finding]:
     given: Mapping[str, Path] = {**call.inputs, **call.optional}
     outputs = [*made, *(name for step in steps for name in step.parameters)]
     what = ",".join(step.name for step in steps)
+    if call.part is not None and not any(step.map_over for step in steps):
+        yield Finding(f"{PART} {call.part}", f"{what} does not make single partitions", "leave it out")
     for name in needed:
         if name not in given:
             yield Finding(f"{IN} {name}", f"{what} needs it", f"add {IN} {name}=PATH")

@@ -52,7 +52,8 @@ class DatasetModule(Protocol):
     def table(self, section: Any, raw: Any) -> tuple[Manifest, Parts]:
         """The header of the table's manifest, and its parts as (id, frame or frames).
 
-        With SPEC.partition `raw` is a mapping of ids to LazyFrames, else a frame.
+        With SPEC.partition `raw` is a mapping of ids to LazyFrames, else a frame. Then each part of the table follows
+        from the part of `raw` with its id alone, and the columns from none.
         """
 
     def baselines(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Array]:

@@ -16,7 +16,12 @@ Reads = TypeVar("Reads")
 
 
 def execute(
-    step: Step, config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Path | None = None
+    step: Step,
+    config: Config,
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    work: Path | None = None,
+    part: str | None = None,
 ) -> Parameters:
     """Run one step; `outputs` must not exist yet.
 
@@ -26,6 +31,7 @@ def execute(
         inputs: paths by artifact; one that the step need not have may be left out.
         outputs: paths by artifact, for all that it makes.
         work: the folder of unfinished work, for a step that resumes; None: a new one, which is removed.
+        part: the only partition to make, of a step that is mapped over partitions; None: all.
 
     Returns:
         Its output parameters.
@@ -40,7 +46,7 @@ def execute(
         from tapeline.pipeline.partitions import run_parts
 
         (made,) = step.makes
-        run_parts(step, seen, arguments, outputs[made.name])
+        run_parts(step, seen, arguments, outputs[made.name], only=part)
         return {}
     arguments |= {artifact.name: outputs[artifact.name] for artifact in step.makes}
     if step.store != "none":

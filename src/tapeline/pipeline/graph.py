@@ -54,6 +54,9 @@ class Step:
     """A section or key of the configuration: if it is null or missing, the graph does not have the step."""
     map_over: Literal["partitions"] | None = None
     """Its program runs once for each partition, and makes one folder with a part for each."""
+    ids: str | None = None
+    """An output parameter of an earlier step: the ids of its partitions, as a JSON list. Argo starts a pod for each; where
+    there is none, one pod makes all parts."""
     shaped_by: tuple[str, ...] = ()
     """Keys of the configuration that determine its partitions."""
     resumes: tuple[str, ...] = ()
@@ -115,6 +118,7 @@ def _keys(shape: type[Any], prefix: str = "") -> Iterator[str]:
 
 
 RAW = Artifact("raw", "raw", kept=None, kind="data")
+TABLE_PARTS = Artifact("table_parts", "table_parts", kept=None, kind="data")
 TABLE = Artifact("table", "table", kept=None, kind="data")
 PROFILE = Artifact("profile", "profile.json", kind="data")
 SAMPLE = Artifact("sample", "sample.parquet", kind="data")
@@ -133,8 +137,16 @@ FETCHED = (METRICS, REPORT, PUBLISHED)
 """Artifacts that are copied from a run on a cluster."""
 
 STEPS = (
-    Step("ingest", takes=(), makes=(RAW,), world="watched"),
-    Step("features", takes=("raw",), makes=(TABLE, PROFILE, SAMPLE)),
+    Step("ingest", takes=(), makes=(RAW,), parameters=("partitions",), world="watched"),
+    Step(
+        "features_part",
+        takes=("raw",),
+        makes=(TABLE_PARTS,),
+        only_with="target.partitions",
+        map_over="partitions",
+        ids="partitions",
+    ),
+    Step("features", takes=("raw", "table_parts?"), makes=(TABLE, PROFILE, SAMPLE)),
     Step(
         "tune",
         takes=("table",),
@@ -173,18 +185,33 @@ STEPS = (
 
 
 def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
-    """The steps of a configuration, in their order; optional artifacts that no step makes are left out."""
-    found = present(config, steps)
+    """The steps of a configuration, in their order.
+
+    Optional artifacts that no step makes are left out, and output parameters that no step reads.
+    """
+    found = [each for each in steps if each.only_with is None or _value(config, each.only_with) is not None]
     made = {artifact.name for each in found for artifact in each.makes}
+    read = {name for each in found for name in (each.when, each.ids)}
     return tuple(
-        replace(each, takes=tuple(name for name in each.takes if name.removesuffix("?") in made or name in each.needs))
+        replace(
+            each,
+            takes=tuple(name for name in each.takes if name.removesuffix("?") in made or name in each.needs),
+            parameters=tuple(name for name in each.parameters if name in read),
+        )
         for each in found
     )
 
 
 def present(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
-    """The steps of a configuration as they are declared: each takes what a step of another configuration may make."""
-    return tuple(each for each in steps if each.only_with is None or _value(config, each.only_with) is not None)
+    """The steps of a configuration as they are declared: each takes what a step of another configuration may make.
+
+    Keys of the target do not matter: a pod has none of them.
+    """
+    return tuple(
+        each
+        for each in steps
+        if each.only_with is None or each.only_with.startswith("target.") or _value(config, each.only_with) is not None
+    )
 
 
 def _value(config: Config, key: str) -> object:

@@ -14,13 +14,18 @@ from typing import Any
 
 from tapeline import files
 from tapeline.console import LOG
-from tapeline.errors import Finding, Refused
+from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.pipeline.graph import Step
 from tapeline.tables.parts import write_facts, wrong_ids
 
 
 def run_parts(
-    step: Step, config: object, inputs: Mapping[str, Path | None], folder: Path, processes: int | None = None
+    step: Step,
+    config: object,
+    inputs: Mapping[str, Path | None],
+    folder: Path,
+    processes: int | None = None,
+    only: str | None = None,
 ) -> None:
     """Run a mapped step: `partitions` of its module says the ids, `run` makes one part.
 
@@ -32,6 +37,7 @@ def run_parts(
         inputs: paths by artifact.
         folder: that the parts go to; it does not exist yet.
         processes: at most; None: one a core.
+        only: the id of the one part to make, in this process; None: all.
 
     Raises:
         Refused: ids that cannot name files, or what is wrong with the parts, of all parts at once.
@@ -39,7 +45,14 @@ def run_parts(
     ids: Sequence[str] = step.module().partitions(config, **inputs)
     if findings := list(wrong_ids(ids)):
         raise Refused(*findings)
+    if only is not None and only not in ids:
+        raise refuse(f"partition {only}", "there is no such partition", choose(only, sorted(ids)))
     folder.mkdir(parents=True)
+    if only is not None:
+        # a process of its own would hide from the cluster that this one was out of memory
+        if wrong := _part((step, config, dict(inputs), folder, only)):
+            raise Refused(*wrong)
+        return
     jobs = [(step, config, dict(inputs), folder, name) for name in sorted(ids)]
     # fork would copy the locks of threads that TensorFlow and Polars have begun
     context = multiprocessing.get_context("spawn")

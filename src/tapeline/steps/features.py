@@ -16,6 +16,7 @@ from tapeline.lookup import observed, task
 from tapeline.tables import profile as profiles
 from tapeline.tables import quality, writing
 from tapeline.tables import raw as raws
+from tapeline.tables.parts import join
 from tapeline.tables.table import Table
 
 
@@ -26,13 +27,19 @@ class Reads:
     dataset: Dataset
 
 
-def space(config: Reads, *, raw: Path) -> int:
+def space(config: Reads, *, raw: Path, table_parts: Path | None = None) -> int:
     """Bytes of disk that `run` needs at most, about: a table has more columns than raw data."""
     return 4 * files.size([raw])
 
 
-def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -> None:
-    """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data."""
+def run(
+    config: Reads, *, raw: Path, table_parts: Path | None = None, table: Path, profile: Path, sample: Path
+) -> None:
+    """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data.
+
+    Raises:
+        Refused: there are parts of the table, and one is missing or damaged.
+    """
     module = kind(config.dataset)
     frame = raws.scan(raw) if module.SPEC.partition else raws.read(raw)
     examined, found = quality.examined(observed(config.dataset, frame))
@@ -40,7 +47,8 @@ def run(config: Reads, *, raw: Path, table: Path, profile: Path, sample: Path) -
     quality.say(defects)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
-    made = Table(table, writing.write(table, header, parts))
+    whole = join(table, header, table_parts, list(frame)) if table_parts else writing.write(table, header, parts)
+    made = Table(table, whole)
     writing.write_sample(made, sample)
     offer = getattr(module, "series", None)
     statistics: dict[str, Any] = {"series": profiles.of_series(offer(config.dataset, frame))} if offer else {}

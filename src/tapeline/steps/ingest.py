@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,11 @@ def space(config: Reads) -> int:
     return 2 * measure(config.dataset) if measure else 0
 
 
-def run(config: Reads, *, raw: Path) -> None:
+def run(config: Reads, *, raw: Path) -> dict[str, str]:
     """Write the raw data: typed, sorted, unique; log what looks wrong in it.
+
+    Returns:
+        The ids of its partitions, where it may have several.
 
     Raises:
         Refused: it cannot be read, or exceeds `dataset.max_gap_days` or `dataset.max_move`.
@@ -56,3 +60,4 @@ def run(config: Reads, *, raw: Path) -> None:
     beyond = quality.limits(series, dataset.max_gap_days, dataset.max_move)
     if findings := [Finding(f"{where}, {each.where}", each.problem, each.fix) for each in beyond]:
         raise Refused(*findings)
+    return {"partitions": json.dumps(list(whole))} if module.SPEC.partition else {}

@@ -14,6 +14,7 @@ OPTIONS = (
     Option("--in", "ARTIFACT=PATH", "an artifact that a step takes; once for each"),
     Option("--out", "ARTIFACT=PATH", "where an artifact or output parameter goes; once for each"),
     Option("--in-optional", "ARTIFACT=PATH", "the same for an artifact that may be missing"),
+    Option("--part", "ID", "the only partition to make, of a step that makes them one by one"),
     Option("--built", "JSON", "the composed configuration of a build; steps refuse to run if conf/ differs"),
     Option("--submitted", "key=value", "the parameters of a submitted run follow; their values are plain text"),
     Option("--executor-input", "JSON", "KFP's description of a task, for the metrics on its pages"),
