@@ -11,7 +11,7 @@ from tapeline import files, lookup
 from tapeline.checks.fields import fields_fit_their_schema
 from tapeline.checks.nodes import Node
 from tapeline.clusters import emit as build
-from tapeline.clusters.argo import template as argo
+from tapeline.clusters.argo import stored
 from tapeline.config.schema import Argo
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import FETCHED
@@ -195,8 +195,8 @@ def test_what_submit_copies_lies_apart_from_what_a_store_may_delete() -> None:
     outputs = [made for each in pods(*TYPED[0]).values() for made in each.get("outputs", {}).get("artifacts", [])]
     folders = {made["name"]: made["s3"]["key"].partition("/")[0] for made in outputs}
     kept = {made.name for made in FETCHED}
-    assert {name for name, folder in folders.items() if folder == argo.RESULTS} == kept
-    assert {folder for name, folder in folders.items() if name not in kept} == {argo.ARTIFACTS}
+    assert {name for name, folder in folders.items() if folder == stored.RESULTS} == kept
+    assert {folder for name, folder in folders.items() if name not in kept} == {stored.ARTIFACTS}
 
 
 def test_nothing_is_lost_on_the_way_through_the_models() -> None:

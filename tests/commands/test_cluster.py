@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tapeline.clusters import providers
-from tapeline.clusters.argo import template
+from tapeline.clusters.argo import stored
 from tapeline.clusters.pod_spec import USER
 from tapeline.clusters.releases import KFP
 from tapeline.config import compose as conf
@@ -47,7 +47,7 @@ def test_gke_gets_what_its_overlay_names(tapeline: Tapeline) -> None:
     assert "gs://my-project-tapeline" in out
     lifecycle = next(line for line in out.splitlines() if "lifecycle" in line).partition("--lifecycle-file=")[2]
     [rule] = json.loads((ROOT / lifecycle).read_text())["rule"]
-    assert rule["condition"]["matchesPrefix"] == [f"{template.ARTIFACTS}/"]
+    assert rule["condition"]["matchesPrefix"] == [f"{stored.ARTIFACTS}/"]
     network = yaml.safe_load((overlay / "gke-cpu" / "network.yaml").read_text())
     assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["cidr"] == "199.36.153.8/30"
     assert "199.36.153.8,199.36.153.9,199.36.153.10,199.36.153.11" in out

@@ -21,7 +21,8 @@ def test_a_program_takes_what_its_declaration_says(each: Step) -> None:
     signature = inspect.signature(each.program())
     store = ["store"] if each.store != "none" else []
     work = ["work"] if each.resumes else []
-    expected = ["config", *each.inputs, *(made.name for made in each.makes), *store, *work]
+    made = ["partition", "part"] if each.map_over else [artifact.name for artifact in each.makes]
+    expected = ["config", *each.inputs, *made, *store, *work]
     assert sorted(signature.parameters) == sorted(expected)
     assert signature.parameters["config"].annotation == "Reads"
     assert hasattr(each.module(), "seen") == (each.world == "watched")
@@ -109,6 +110,7 @@ RECORDS = {
     ("clusters/argo/sweep.py", "raw"): "a key of Argo's artifacts",
     ("commands/sweep_pod/program.py", "metrics"): "a key of a job's record",
     ("commands/summary.py", "metrics"): "an option",
+    ("commands/predict/rows.py", "partitions"): "a note of a table's manifest",
 }
 """Literals that look like the name of an artifact, and what they are."""
 

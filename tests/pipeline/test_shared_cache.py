@@ -196,7 +196,7 @@ def test_clusters_trust_data_only() -> None:
 
 
 def test_data_is_what_ingest_and_features_make() -> None:
-    assert [step.name for step in STEPS if step.data] == ["ingest", "features"]
+    assert [step.name for step in STEPS if step.data] == ["ingest", "features_part", "features"]
 
 
 def test_the_pod_of_a_step_and_a_laptop_take_each_others_entries(tapeline: Tapeline, folder: Path, s3: str) -> None:

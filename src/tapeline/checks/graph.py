@@ -66,6 +66,18 @@ def conditions_are_output_before(graph: Graph) -> Iterator[Finding]:
         said += [] if step.when else step.parameters
 
 
+def ids_are_output_before(graph: Graph) -> Iterator[Finding]:
+    """A step with a pod for each partition is mapped, and an earlier step that always runs says the ids."""
+    said: list[str] = []
+    for step in graph:
+        if step.ids and not step.map_over:
+            yield Finding(_at(step), "has ids of partitions, and is not mapped", 'set map_over="partitions"')
+        if step.ids and step.ids not in said:
+            fix = nearest(step.ids, said, otherwise="add it to the parameters of an earlier step")
+            yield Finding(_at(step), f"reads {step.ids}, which is no output parameter of an earlier step", fix)
+        said += [] if step.when or step.only_with else step.parameters
+
+
 def artifacts_that_may_be_missing_are_not_needed(graph: Graph) -> Iterator[Finding]:
     """A step that takes what may be missing says so with a question mark."""
     maybe = {made.name for step in graph for made in step.makes if made.optional or step.only_with}
@@ -125,6 +137,7 @@ RULES: tuple[Rule, ...] = (
     artifacts_are_made_before_they_are_taken,
     skipped_outputs_are_not_taken,
     conditions_are_output_before,
+    ids_are_output_before,
     artifacts_that_may_be_missing_are_not_needed,
     mapped_steps_make_one_folder,
     workers_change_no_result,

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from tapeline import files
 from tapeline.clusters import plan as planning
+from tapeline.clusters.partitions import in_one_pod
 from tapeline.clusters.plan import Plan
 from tapeline.config.schema import Cluster, Config
 
@@ -47,11 +48,12 @@ def limits(config: Config, overrides: Sequence[str]) -> list[str]:
     """A sentence for each part of the graph that the target cannot do, with what happens instead."""
     plan = laid_out(config, overrides)
     mapped = [
-        f"target={config.target.name}: {step.name}: its {step.map_over} run in one pod, in processes side by side"
+        f"{step.name}: its {step.map_over} run in one pod, in processes side by side"
         for step in plan.steps
-        if step.map_over
+        if step.map_over and not step.ids
     ]
-    return [*mapped, *(f"target={config.target.name}: {sentence}" for sentence in _emitter(config).limits(plan))]
+    sentences = [*mapped, *in_one_pod(config), *_emitter(config).limits(plan)]
+    return [f"target={config.target.name}: {sentence}" for sentence in sentences]
 
 
 def _emitter(config: Config) -> Emitter:

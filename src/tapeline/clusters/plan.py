@@ -14,6 +14,7 @@ from typing import Any
 
 from tapeline.clusters import built
 from tapeline.clusters.mounts import Mount, mounts, on_data, shared_cache
+from tapeline.clusters.partitions import lost
 from tapeline.clusters.pod_secrets import Secret, conflicts, secrets
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
@@ -95,6 +96,11 @@ class Task:
         return tuple(name for step in self.steps for name in step.parameters)
 
     @property
+    def ids(self) -> str | None:
+        """The output parameter with the ids of its partitions: each of them is a pod."""
+        return self.steps[0].ids if len(self.steps) == 1 else None
+
+    @property
     def when(self) -> str | None:
         """Runs only where this output parameter of another task is "true"."""
         return self.steps[0].when
@@ -149,7 +155,7 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     steps = pipeline(config)
     values = built.values(config, steps)
     findings = [*_wrong_parameters(config, target), *_written_out(config), *suspects(values)]
-    findings += _lost_workers(config, target, steps, fused=fused)
+    findings += [*_lost_workers(config, target, steps, fused=fused), *lost(config, target, steps, fused=fused)]
     if findings:
         raise Refused(*findings)
     carried = tuple(each for each in parse(overrides) if each.section != "target" and each.key != "serving.store")
@@ -201,8 +207,8 @@ def grouped(steps: Sequence[Step], *, fused: bool) -> list[tuple[Step, ...]]:
 
 
 def task_name(steps: Sequence[Step]) -> str:
-    """The name of the task of these steps: the step's name; for several steps, run."""
-    return steps[0].name if len(steps) == 1 else "run"
+    """The name of the task of these steps: the step's name; for several steps, run. It has no underscore, for Argo."""
+    return steps[0].name.replace("_", "-") if len(steps) == 1 else "run"
 
 
 LAID_OUT = (
@@ -296,7 +302,7 @@ def _task(
     ]
     if store:
         own.append(f"serving.store={conf.plain(config)['serving']['store']}")
-    cached = any(step.world != "fresh" for step in steps) and (where := shared_cache(target))
+    cached = any(step.world != "fresh" and not step.ids for step in steps) and (where := shared_cache(target))
     if cached:
         own += [f"target.cache={where}", f"target.cache_trust={target.cache_trust}"]
     takes = tuple(each for each in parameters if each.key.partition(".")[0] in reads)

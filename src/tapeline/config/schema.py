@@ -257,10 +257,13 @@ class Argo(Cluster):
     """ConfigMap with the number of runs for each hardware profile that has an accelerator, by its name."""
     gpu_wait_seconds: Annotated[int, Field(ge=0)]
     """Added to the deadline of a run with an accelerator; the pod that has it ends after `deadline_seconds`."""
+    partitions: Literal["pods"] | None
+    """pods: each partition of the data has a pod that computes its features, and one pod puts them together; null: one
+    pod computes all."""
     artifacts: str | None
     """Address of the artifact repository as it is reached from here, for `submit`; null: only a public one is."""
     parallelism: Annotated[int, Field(ge=1)]
-    """The largest number of pods of a sweep at the same time."""
+    """The largest number of pods of a sweep, or of partitions, at the same time."""
 
 
 class Kfp(Cluster):

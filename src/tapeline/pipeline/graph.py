@@ -55,8 +55,8 @@ class Step:
     map_over: Literal["partitions"] | None = None
     """Its program runs once for each partition, and makes one folder with a part for each."""
     ids: str | None = None
-    """An output parameter of an earlier step: the ids of its partitions, as a JSON list. Argo starts a pod for each; where
-    there is none, one pod makes all parts."""
+    """An output parameter of an earlier step: the ids of its partitions, as a JSON list. Argo starts a pod for each;
+    without it, one pod makes all parts."""
     shaped_by: tuple[str, ...] = ()
     """Keys of the configuration that determine its partitions."""
     resumes: tuple[str, ...] = ()

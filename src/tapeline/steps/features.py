@@ -32,9 +32,7 @@ def space(config: Reads, *, raw: Path, table_parts: Path | None = None) -> int:
     return 4 * files.size([raw])
 
 
-def run(
-    config: Reads, *, raw: Path, table_parts: Path | None = None, table: Path, profile: Path, sample: Path
-) -> None:
+def run(config: Reads, *, raw: Path, table_parts: Path | None = None, table: Path, profile: Path, sample: Path) -> None:
     """Write the table that models learn from, its profile, and 64 of its rows; log what looks wrong in the raw data.
 
     Raises:
@@ -47,7 +45,7 @@ def run(
     quality.say(defects)
     header, parts = module.table(config.dataset, frame)
     header = replace(header, task=module.SPEC.task, dataset=config.dataset.name)
-    whole = join(table, header, table_parts, list(frame)) if table_parts else writing.write(table, header, parts)
+    whole = join(table, header, table_parts, raws.scan(raw)) if table_parts else writing.write(table, header, parts)
     made = Table(table, whole)
     writing.write_sample(made, sample)
     offer = getattr(module, "series", None)

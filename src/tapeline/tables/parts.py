@@ -55,7 +55,7 @@ def collect(parts: Path, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def join(path: Path, header: Manifest, parts: Path, ids: Sequence[str]) -> Manifest:
+def join(path: Path, header: Manifest, parts: Path, ids: Iterable[str]) -> Manifest:
     """Put a table together from its parts: the same folder as `writing.write` makes of their frames.
 
     Args:
@@ -67,6 +67,7 @@ def join(path: Path, header: Manifest, parts: Path, ids: Sequence[str]) -> Manif
     Raises:
         Refused: each part that is missing, damaged, or of other columns or other data.
     """
+    ids = list(ids)
     if path.suffix == ".parquet":
         raise refuse(path, "a table of several parts is a folder", "name it without .parquet")
     if findings := [*_strangers(parts, ids), *(found for name in ids for found in _wrong(parts, name, header))]:
@@ -106,7 +107,7 @@ def _wrong(parts: Path, name: str, header: Manifest) -> Iterator[Finding]:
     elif frame.columns != [column.name for column in header.columns]:
         yield Finding(where, f"{parts / name}.parquet has the columns of another configuration", again)
     elif (len(frame), digest_frame(frame)) != (facts["rows"], facts["digest"]):
-        yield Finding(where, f"{parts / name}.parquet is not what {name}.json says: other rows or another digest", again)
+        yield Finding(where, f"{parts / name}.parquet has other rows than {name}.json says, or another digest", again)
 
 
 def _frame(path: Path) -> pl.DataFrame | None:

@@ -141,6 +141,11 @@ def _is_lost(node: Object) -> bool:
     return node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and retries.again(node)
 
 
+def _is_final(node: Object) -> bool:
+    """Whether a node is of a pod that failed and is not tried again."""
+    return node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and not retries.again(node)
+
+
 def _last(task: Object, nodes: Sequence[Object], pods: Pods) -> Ran | None:
     tries = _tries(task, nodes)
     return pods.ended.get(tries[-1]["id"]) if tries else None
@@ -169,7 +174,8 @@ def _parts(
         why = f"{condition} is not true" if condition and task["phase"] == "Skipped" else "a step before it did not end"
         yield Part(name, state, note=why)
     elif state == "failed":
-        yield Part(name, state, note=retries.reason(failed[-1] if failed else task, workflow))
+        inside = [each for each in nodes if each.get("boundaryID") == task["id"] and _is_final(each)]
+        yield Part(name, state, note=retries.reason([task, *inside, *failed][-1], workflow))
     elif state == "ran":
         ran = pods.ended.get(tries[-1]["id"]) if tries else None
         yield Part(name, state, ran.seconds if ran else _between(task))

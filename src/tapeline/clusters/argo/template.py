@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tapeline.clusters import pod_spec as pods
-from tapeline.clusters.argo import retries
+from tapeline.clusters.argo import partitions, retries, stored
 from tapeline.clusters.plan import Plan, Task
 from tapeline.config.schema import Argo
-from tapeline.pipeline.graph import FETCHED, METRICS, Artifact
+from tapeline.pipeline.graph import METRICS, Artifact
 
 if TYPE_CHECKING:
     from hera.workflows import WorkflowTemplate
@@ -30,8 +30,6 @@ IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
 _ARGOS = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
 EXECUTOR_SECURITY = json.dumps({"initContainers": _ARGOS[:1], "containers": _ARGOS[1:]})
 """The security context of Argo's own containers, which not every controller sets."""
-RESULTS, ARTIFACTS = "results", "artifacts"
-"""The first part of the keys in the artifact repository."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
@@ -133,10 +131,13 @@ def _node(plan: Plan, task: Task, name: str) -> m.DAGTask:
     """A task of the DAG: it depends on the tasks whose artifacts or output parameter it reads."""
     from hera.workflows import models as m
 
-    needs = [*task.takes, *([task.when] if task.when else [])]
+    needs = [*task.takes, *(name for name in (task.when, task.ids) if name)]
     makers = {name: plan.maker(name).name for name in needs}
     when = f"{{{{tasks.{makers[task.when]}.outputs.parameters.{task.when}}}}} == true" if task.when else None
     parameters = [m.Parameter(name=each.name, value=_escaped(each.name)) for each in task.parameters]
+    if task.ids:
+        said = f"{{{{tasks.{makers[task.ids]}.outputs.parameters.{task.ids}}}}}"
+        parameters.append(m.Parameter(name=task.ids, value=said))
     artifacts = [
         m.Artifact(
             name=name,
@@ -144,6 +145,7 @@ def _node(plan: Plan, task: Task, name: str) -> m.DAGTask:
             optional=name in task.optional or None,
         )
         for name in task.takes
+        if not plan.maker(name).ids  # the input itself has the key
     ]
     return m.DAGTask(
         name=name,
@@ -162,7 +164,9 @@ def _escaped(parameter: str) -> str:
 def _templates(plan: Plan) -> Iterator[m.Template]:
     """The pods of all tasks; of several workers, the first one makes the artifacts, and no other leaves anything."""
     for task in plan.tasks:
-        yield _template(plan, task, task.name)
+        if task.ids:
+            yield partitions.fan_out(task, _section(plan).parallelism)
+        yield _template(plan, task, partitions.pod(task) if task.ids else task.name)
         for name in _names(task)[1:]:
             bare = tuple(replace(step, makes=(), parameters=()) for step in task.steps)
             yield _workers(task, name)
@@ -202,16 +206,23 @@ def _template(plan: Plan, task: Task, name: str) -> m.Template:
     """A task's pod."""
     from hera.workflows import models as m
 
-    target = _section(plan)
+    target, conditions = _section(plan), {each.when for each in plan.tasks}
     said = [
-        m.Parameter(name=each, value_from=m.ValueFrom(path=f"{OUT}/{each}", default="false")) for each in task.outputs
+        m.Parameter(
+            name=each,
+            value_from=m.ValueFrom(path=f"{OUT}/{each}", default="false" if each in conditions else None),
+        )
+        for each in task.outputs
     ]
-    made = [_made(each) for each in task.makes]
+    made = [stored.made(each, f"{OUT}/{each.file}", archived=each.folder and not task.ids) for each in task.makes]
+    given = [*(each.name for each in task.parameters), *([partitions.ONE] if task.ids else [])]
     return m.Template(
         inputs=m.Inputs(
-            parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
+            parameters=[m.Parameter(name=each) for each in given] or None,
             artifacts=[
-                m.Artifact(name=each, path=_path(plan, each), optional=each in task.optional or None)
+                stored.parts(_artifact(plan, each), _path(plan, each))
+                if plan.maker(each).ids
+                else m.Artifact(name=each, path=_path(plan, each), optional=each in task.optional or None)
                 for each in task.takes
             ]
             or None,
@@ -252,34 +263,24 @@ def _words(plan: Plan, task: Task) -> list[str]:
     return [
         *map(pods.literal, task.arguments),
         *(f"{each.key}={{{{inputs.parameters.{each.name}}}}}" for each in task.parameters),
-        *(word for name in task.takes for word in (task.flag(name), f"{name}={_path(plan, name)}")),
+        *(word for name in task.takes for word in (_flag(plan, task, name), f"{name}={_path(plan, name)}")),
+        *(("--part", f"{{{{inputs.parameters.{partitions.ONE}}}}}") if task.ids else ()),
         *(word for name, file in outputs.items() for word in ("--out", f"{name}={OUT}/{file}")),
     ]
 
 
+def _flag(plan: Plan, task: Task, artifact: str) -> str:
+    """What several pods made is there, or a pod is missing; then a task must not do their work."""
+    return "--in" if plan.maker(artifact).ids else task.flag(artifact)
+
+
 def _path(plan: Plan, artifact: str) -> str:
     """The path of an artifact in the pod of a task that takes it."""
-    return f"{IN}/{next(made.file for made in plan.maker(artifact).makes if made.name == artifact)}"
+    return f"{IN}/{_artifact(plan, artifact).file}"
 
 
-def _made(made: Artifact) -> m.Artifact:
-    """An output artifact: a file as it is, a folder as an archive."""
-    from hera.workflows import models as m
-
-    whole = None if made.folder else m.ArchiveStrategy(none=m.NoneStrategy())
-    place = m.S3Artifact(key=key(made))
-    return m.Artifact(
-        name=made.name, path=f"{OUT}/{made.file}", archive=whole, s3=place, optional=made.optional or None
-    )
-
-
-def key(made: Artifact) -> str:
-    """The key of an artifact in the repository; no parameter is part of it.
-
-    What submit copies is below results/; the rest is below artifacts/, where a rule of the store may delete it.
-    """
-    folder = RESULTS if made in FETCHED else ARTIFACTS
-    return f"{folder}/{{{{workflow.namespace}}}}/{{{{workflow.name}}}}/{made.file}" + (".tgz" if made.folder else "")
+def _artifact(plan: Plan, name: str) -> Artifact:
+    return next(made for made in plan.maker(name).makes if made.name == name)
 
 
 def _turn(plan: Plan) -> m.Synchronization:
@@ -296,7 +297,7 @@ def _summary(target: Argo) -> m.Template:
 
     path = f"{IN}/{METRICS.file}"
     content = [f"{each}={{{{workflow.{each}}}}}" for each in ("name", "status", "duration", "failures")]
-    metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=key(METRICS)))
+    metrics = m.Artifact(name=METRICS.name, path=path, optional=True, s3=m.S3Artifact(key=stored.key(METRICS)))
     return m.Template(
         inputs=m.Inputs(artifacts=[metrics]),
         **_pod(target, small(target, target.image), SUMMARY, ["summary", *content, f"metrics={path}"]),
