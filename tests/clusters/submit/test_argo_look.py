@@ -62,6 +62,23 @@ class TestLook:
         assert "lost" in now.parts[1].note
         assert "pod deleted" in now.parts[1].note
 
+    def test_the_parts_of_a_step_are_one_line_and_a_refused_part_says_why(self, cluster: Cluster) -> None:
+        whole = {**times(), "id": "parts", "displayName": "features-part", "type": "DAG", "boundaryID": RUN}
+        ended = {"lost": ("Error", "pod deleted", ""), "refused": ("Failed", refusal("a: b; c"), "2")}
+        pods = [
+            {**times(), "id": name, "displayName": name, "type": "Pod", "phase": phase, "message": message,
+             "boundaryID": "parts", "outputs": {"exitCode": code} if code else {}}
+            for name, (phase, message, code) in ended.items()
+        ]  # fmt: skip
+        cluster.runs({**whole, "phase": "Failed", "message": "child 'x' failed"}, *pods)
+        now = seen()
+        assert now.ended == "failed"
+        assert [(part.name, part.state) for part in now.parts] == [
+            ("features-part", "again"),
+            ("features-part", "failed"),
+        ]
+        assert now.parts[-1].note == "a: b; c"
+
     def test_a_step_after_a_failure_is_not_said_to_have_a_condition(self, cluster: Cluster) -> None:
         omitted = "omitted: depends condition not met"
         cluster.runs(
