@@ -11,7 +11,7 @@ from tapeline import lookup
 from tapeline.config.search import Tune
 from tapeline.models.device import Device
 from tapeline.pipeline.execution import execute
-from tapeline.pipeline.graph import STEPS, TABLE, until
+from tapeline.pipeline.graph import TABLE, pipeline, until
 from tapeline.tables.spec import Array
 from tapeline.tables.table import Table, open_table
 from tapeline.tables.writing import write
@@ -26,7 +26,7 @@ SMALL = ("model=lightgbm", "model.steps=20", "model.report_every=5", "tune=optun
 def make_table(folder: Path) -> Path:
     """A table of the indices, as the first steps of the graph make it."""
     config, made = lookup.configure([]), dict[str, Path]()
-    for step in until(TABLE, STEPS):
+    for step in until(TABLE, pipeline(config)):
         outputs = {artifact.name: folder / artifact.file for artifact in step.makes}
         execute(step, config, {name: made[name] for name in step.inputs}, outputs)
         made |= outputs

@@ -78,6 +78,11 @@ class TestLook:
             ("features-part", "failed"),
         ]
         assert now.parts[-1].note == "a: b; c"
+        main = {"name": "main", "image": "a/step:1", "imageID": "a/step@sha256:abc"}
+        cluster.runs({**whole, "phase": "Succeeded"}, {**pods[1], "phase": "Succeeded", "id": f"{RUN}-fine-0"})
+        state = {"terminated": {"exitCode": 0, **times(7, 11)}}
+        cluster.pod("fine", containerStatuses=[{**main, "state": state}])
+        assert seen().images == {"features-part": "a/step:1@sha256:abc"}
 
     def test_a_step_after_a_failure_is_not_said_to_have_a_condition(self, cluster: Cluster) -> None:
         omitted = "omitted: depends condition not met"

@@ -147,8 +147,11 @@ def _is_final(node: Object) -> bool:
 
 
 def _last(task: Object, nodes: Sequence[Object], pods: Pods) -> Ran | None:
-    tries = _tries(task, nodes)
-    return pods.ended.get(tries[-1]["id"]) if tries else None
+    """The container of a task that ended; of a task with several pods, that of one of them."""
+    if tries := _tries(task, nodes):
+        return pods.ended.get(tries[-1]["id"])
+    inside = (each for each in nodes if each["type"] == "Pod" and each.get("boundaryID") == task["id"])
+    return next((ran for each in inside if (ran := pods.ended.get(each["id"]))), None)
 
 
 def _parts(
