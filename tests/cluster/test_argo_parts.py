@@ -43,15 +43,15 @@ def test_features_by_asset_in_pods_equal_the_table_of_this_machine(
     shown = subprocess_tapeline("submit", *words, *LINE, "target.partitions=pods", "apply=true", cwd=folder)
     assert shown.returncode == 0, shown.stderr
 
-    (workflow,) = json.loads(kubectl("-n", namespace, "get", "workflows", "-ojson"))["items"]
-    nodes = workflow["status"]["nodes"].values()
+    run = next(line.split()[-1] for line in shown.stdout.splitlines() if "argo: " in line)
+    nodes = json.loads(kubectl("-n", namespace, "get", "workflow", run, "-ojson"))["status"]["nodes"].values()
     pods = [each for each in nodes if each["type"] == "Pod" and each.get("templateName") == "features-part-each"]
     assert len([each for each in pods if each["phase"] == "Succeeded"]) == len(ASSETS)
 
     here = subprocess_tapeline("step", "ingest,features", *LINE, "--out", "table=ours", cwd=folder)
     assert here.returncode == 0, here.stderr
     ours = open_table(folder / "ours")
-    theirs = _from_store(folder, f"tapeline/artifacts/{namespace}/{workflow['metadata']['name']}")
+    theirs = _from_store(folder, f"tapeline/artifacts/{namespace}/{run}")
     assert [part.id for part in ours.manifest.parts] == ASSETS
     assert theirs.manifest == ours.manifest
     for part in ours.manifest.parts:
