@@ -19,7 +19,7 @@ from tapeline.pipeline import run_locally as local
 from tapeline.pipeline.execution import view
 from tapeline.pipeline.graph import Artifact, Step, pipeline
 from tapeline.pipeline.partitions import run_parts
-from tapeline.tables.parts import wrong_ids
+from tapeline.tables.spec import wrong_ids
 
 PARTS, TABLE = Artifact("parts", "parts"), Artifact("table", "table")
 TOY = "tests.pipeline.toy"

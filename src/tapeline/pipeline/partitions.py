@@ -16,7 +16,8 @@ from tapeline import files
 from tapeline.console import LOG
 from tapeline.errors import Finding, Refused, choose, refuse
 from tapeline.pipeline.graph import Step
-from tapeline.tables.parts import write_facts, wrong_ids
+from tapeline.tables.parts import write_facts
+from tapeline.tables.spec import wrong_ids
 
 
 def run_parts(

@@ -39,5 +39,4 @@ def run(config: Reads, *, partition: str, part: Path, raw: Path) -> dict[str, An
     """Write the part of the table that follows from one part of the raw data; return its facts."""
     header, parts = kind(config.dataset).table(config.dataset, {partition: raws.scan(raw)[partition]})
     ((name, frames),) = parts
-    made = asdict(writing.write_part(part.parent, header, name, frames))
-    return {key: made[key] for key in ("rows", "first", "last", "digest")}
+    return asdict(writing.write_part(part.parent, header, name, frames))

@@ -56,7 +56,7 @@ def write_part(folder: Path, header: Manifest, name: str, frames: pl.DataFrame |
     if problems := list(wrong_ids([name])):
         raise ValueError(str(problems[0]))
     frame = _fitted(header, frames)
-    part = _part(header, name, frame)
+    part = part_of(header, name, frame)
     _write(folder / part.file, header.columns, frame, {})
     return part
 
@@ -77,7 +77,7 @@ def write_sample(table: Table, path: Path, rows: int = SAMPLE_ROWS) -> None:
     frame = pl.concat(frames) if frames else table.scan(table.manifest.parts[0].id).head(0).collect()
     if table.manifest.axis:
         frame = frame.sort(table.manifest.axis, maintain_order=True)
-    manifest = replace(table.manifest, parts=(_part(table.manifest, "sample", frame),))
+    manifest = replace(table.manifest, parts=(part_of(table.manifest, "sample", frame),))
     with files.atomic_path(path) as temporary:
         _write(temporary, manifest.columns, frame, _metadata(manifest))
 
@@ -88,7 +88,7 @@ def _write_file(path: Path, temporary: Path, header: Manifest, parts: Parts) -> 
         if manifest is not None:
             raise refuse(path, "one file holds one part, and the table has several", "name a folder without .parquet")
         frame = _fitted(header, frames)
-        manifest = complete(header, [_part(header, name, frame)])
+        manifest = complete(header, [part_of(header, name, frame)])
         _write(temporary, header.columns, frame, _metadata(manifest))
     if manifest is None:
         raise ValueError("a table in one file needs its part")
@@ -105,7 +105,8 @@ def _write(path: Path, columns: tuple[Column, ...], frame: pl.DataFrame, metadat
         os.fsync(handle.fileno())
 
 
-def _part(header: Manifest, name: str, frame: pl.DataFrame) -> Part:
+def part_of(header: Manifest, name: str, frame: pl.DataFrame) -> Part:
+    """What the manifest says of a part with these rows, as they are stored."""
     axis = None if header.axis is None else frame[header.axis].to_numpy()
     first, last = (None, None) if axis is None or not len(axis) else (format_time(axis[0]), format_time(axis[-1]))
     return Part(name, f"{name}.parquet", len(frame), first, last, digest_frame(frame))
