@@ -56,25 +56,13 @@ def skipped_outputs_are_not_taken(graph: Graph) -> Iterator[Finding]:
                 yield Finding(_at(step), problem, "take an artifact of a step that always runs")
 
 
-def conditions_are_output_before(graph: Graph) -> Iterator[Finding]:
-    """`when` names an output parameter of an earlier step that always runs."""
+def parameters_are_output_before(graph: Graph) -> Iterator[Finding]:
+    """`when` and `ids` name an output parameter of an earlier step that always runs."""
     said: list[str] = []
     for step in graph:
-        if step.when and step.when not in said:
-            fix = nearest(step.when, said, otherwise="add it to the parameters of an earlier step")
-            yield Finding(_at(step), f"depends on {step.when}, which is no output parameter of an earlier step", fix)
-        said += [] if step.when else step.parameters
-
-
-def ids_are_output_before(graph: Graph) -> Iterator[Finding]:
-    """A step with a pod for each partition is mapped, and an earlier step that always runs says the ids."""
-    said: list[str] = []
-    for step in graph:
-        if step.ids and not step.map_over:
-            yield Finding(_at(step), "has ids of partitions, and is not mapped", 'set map_over="partitions"')
-        if step.ids and step.ids not in said:
-            fix = nearest(step.ids, said, otherwise="add it to the parameters of an earlier step")
-            yield Finding(_at(step), f"reads {step.ids}, which is no output parameter of an earlier step", fix)
+        for name in (each for each in (step.when, step.ids) if each and each not in said):
+            fix = nearest(name, said, otherwise="add it to the parameters of an earlier step")
+            yield Finding(_at(step), f"depends on {name}, which is no output parameter of an earlier step", fix)
         said += [] if step.when or step.only_with else step.parameters
 
 
@@ -136,8 +124,7 @@ RULES: tuple[Rule, ...] = (
     names_are_given_once,
     artifacts_are_made_before_they_are_taken,
     skipped_outputs_are_not_taken,
-    conditions_are_output_before,
-    ids_are_output_before,
+    parameters_are_output_before,
     artifacts_that_may_be_missing_are_not_needed,
     mapped_steps_make_one_folder,
     workers_change_no_result,

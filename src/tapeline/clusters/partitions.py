@@ -10,7 +10,7 @@ from tapeline.lookup import spec
 from tapeline.pipeline.graph import STEPS, Step
 
 
-def lost(config: Config, target: Cluster, steps: Sequence[Step], *, fused: bool) -> Iterator[Finding]:
+def lost_partitions(config: Config, target: Cluster, steps: Sequence[Step], *, fused: bool) -> Iterator[Finding]:
     """A pod for each partition needs several partitions, and steps with pods of their own."""
     if not isinstance(target, Argo) or not any(step.ids for step in steps):
         return
@@ -25,11 +25,9 @@ def lost(config: Config, target: Cluster, steps: Sequence[Step], *, fused: bool)
 
 
 def in_one_pod(config: Config) -> Iterator[str]:
-    """A sentence for each step that makes all partitions in one pod, where this target starts no pod for each."""
+    """A sentence for each key that would start a pod for each partition, where the target does not have it."""
     partition = spec(config.dataset.name).partition
-    if partition is None or isinstance(config.target, Argo):
-        return
-    for mapped in (step for step in STEPS if step.ids):
+    if partition and not isinstance(config.target, Argo):
         for step in STEPS:
-            if {made.name for made in mapped.makes} & {*step.inputs}:
-                yield f"{step.name}: one pod for each {partition} is possible with target=argo; here one pod makes all"
+            if step.ids:
+                yield f"one pod for all partitions; with target=argo, {step.only_with} gives each {partition} a pod"

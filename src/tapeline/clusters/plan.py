@@ -14,7 +14,7 @@ from typing import Any
 
 from tapeline.clusters import built
 from tapeline.clusters.mounts import Mount, mounts, on_data, shared_cache
-from tapeline.clusters.partitions import lost
+from tapeline.clusters.partitions import lost_partitions
 from tapeline.clusters.pod_secrets import Secret, conflicts, secrets
 from tapeline.config import compose as conf
 from tapeline.config.overrides import Override, check_plain, parse
@@ -155,7 +155,8 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
     steps = pipeline(config)
     values = built.values(config, steps)
     findings = [*_wrong_parameters(config, target), *_written_out(config), *suspects(values)]
-    findings += [*_lost_workers(config, target, steps, fused=fused), *lost(config, target, steps, fused=fused)]
+    findings += _lost_workers(config, target, steps, fused=fused)
+    findings += lost_partitions(config, target, steps, fused=fused)
     if findings:
         raise Refused(*findings)
     carried = tuple(each for each in parse(overrides) if each.section != "target" and each.key != "serving.store")

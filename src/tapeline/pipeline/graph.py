@@ -189,7 +189,7 @@ def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
 
     Optional artifacts that no step makes are left out, and output parameters that no step reads.
     """
-    found = [each for each in steps if each.only_with is None or _value(config, each.only_with) is not None]
+    found = [each for each in steps if _is_chosen(each, config)]
     made = {artifact.name for each in found for artifact in each.makes}
     read = {name for each in found for name in (each.when, each.ids)}
     return tuple(
@@ -205,13 +205,13 @@ def pipeline(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
 def present(config: Config, steps: Iterable[Step] = STEPS) -> tuple[Step, ...]:
     """The steps of a configuration as they are declared: each takes what a step of another configuration may make.
 
-    Keys of the target do not matter: a pod has none of them.
+    Those that a key of the target adds are among them: a pod has no such keys.
     """
-    return tuple(
-        each
-        for each in steps
-        if each.only_with is None or each.only_with.startswith("target.") or _value(config, each.only_with) is not None
-    )
+    return tuple(each for each in steps if _is_chosen(each, config) or str(each.only_with).startswith("target."))
+
+
+def _is_chosen(step: Step, config: Config) -> bool:
+    return step.only_with is None or _value(config, step.only_with) is not None
 
 
 def _value(config: Config, key: str) -> object:

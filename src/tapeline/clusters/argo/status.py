@@ -136,22 +136,16 @@ def _tries(task: Object, nodes: Sequence[Object]) -> list[Object]:
     return [each for each in nodes if each["type"] == "Pod" and each["id"] in (*task.get("children", ()), task["id"])]
 
 
-def _is_lost(node: Object) -> bool:
-    """Whether a node is of a pod that is tried again."""
-    return node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and retries.again(node)
-
-
-def _is_final(node: Object) -> bool:
-    """Whether a node is of a pod that failed and is not tried again."""
-    return node["type"] == "Pod" and node["phase"] in ("Failed", "Error") and not retries.again(node)
+def _inside(task: Object, nodes: Sequence[Object]) -> list[Object]:
+    """The nodes of the pods of a task that is a graph of its own."""
+    return [each for each in nodes if each["type"] == "Pod" and each.get("boundaryID") == task["id"]]
 
 
 def _last(task: Object, nodes: Sequence[Object], pods: Pods) -> Ran | None:
     """The container of a task that ended; of a task with several pods, that of one of them."""
     if tries := _tries(task, nodes):
         return pods.ended.get(tries[-1]["id"])
-    inside = (each for each in nodes if each["type"] == "Pod" and each.get("boundaryID") == task["id"])
-    return next((ran for each in inside if (ran := pods.ended.get(each["id"]))), None)
+    return next((ran for each in _inside(task, nodes) if (ran := pods.ended.get(each["id"]))), None)
 
 
 def _parts(
@@ -165,7 +159,8 @@ def _parts(
     """The status of a task, with its lost attempts."""
     name, state = task["displayName"], STATES.get(task["phase"], "runs")
     tries = _tries(task, nodes)
-    for each in (node for node in nodes if node.get("boundaryID") == task["id"] and _is_lost(node)):
+    inside = [each for each in _inside(task, nodes) if each["phase"] in ("Failed", "Error")]
+    for each in filter(retries.again, inside):
         yield Part(name, "again", note=f"{each['displayName']} was lost: {retries.reason(each, workflow)}")
     failed = [each for each in tries if each["phase"] in ("Failed", "Error")]
     if tries and tries[-1] in failed and not retries.again(tries[-1]):
@@ -177,8 +172,8 @@ def _parts(
         why = f"{condition} is not true" if condition and task["phase"] == "Skipped" else "a step before it did not end"
         yield Part(name, state, note=why)
     elif state == "failed":
-        inside = [each for each in nodes if each.get("boundaryID") == task["id"] and _is_final(each)]
-        yield Part(name, state, note=retries.reason([task, *inside, *failed][-1], workflow))
+        final = [each for each in inside if not retries.again(each)] or inside
+        yield Part(name, state, note=retries.reason([task, *final, *failed][-1], workflow))
     elif state == "ran":
         ran = pods.ended.get(tries[-1]["id"]) if tries else None
         yield Part(name, state, ran.seconds if ran else _between(task))

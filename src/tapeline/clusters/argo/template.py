@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tapeline.clusters import pod_spec as pods
-from tapeline.clusters.argo import partitions, retries, stored
+from tapeline.clusters.argo import fan_out, retries, stored
 from tapeline.clusters.plan import Plan, Task
 from tapeline.config.schema import Argo
 from tapeline.pipeline.graph import METRICS, Artifact
@@ -122,11 +122,6 @@ def _names(task: Task) -> list[str]:
     return [task.name, *([f"{task.name}-workers"] if task.workers > 1 else [])]
 
 
-def _worker(task: str) -> str:
-    """The name of the template of each worker beside the first one, by the name of the task."""
-    return f"{task}-worker"
-
-
 def _node(plan: Plan, task: Task, name: str) -> m.DAGTask:
     """A task of the DAG: it depends on the tasks whose artifacts or output parameter it reads."""
     from hera.workflows import models as m
@@ -164,42 +159,15 @@ def _escaped(parameter: str) -> str:
 def _templates(plan: Plan) -> Iterator[m.Template]:
     """The pods of all tasks; of several workers, the first one makes the artifacts, and no other leaves anything."""
     for task in plan.tasks:
+        name = task.name
         if task.ids:
-            yield partitions.fan_out(task, _section(plan).parallelism)
-        yield _template(plan, task, partitions.pod(task) if task.ids else task.name)
-        for name in _names(task)[1:]:
-            bare = tuple(replace(step, makes=(), parameters=()) for step in task.steps)
-            yield _workers(task, name)
-            yield _template(plan, replace(task, steps=bare), _worker(task.name))
-
-
-def _workers(task: Task, name: str) -> m.Template:
-    """The workers beside the first one: each may die, since the others do its work.
-
-    A graph of its own, since Argo allows no `continueOn` beside `depends`.
-    """
-    from hera.workflows import models as m
-
-    given = [m.Parameter(name=each.name, value=f"{{{{inputs.parameters.{each.name}}}}}") for each in task.parameters]
-    taken = [
-        m.Artifact(name=each, from_=f"{{{{inputs.artifacts.{each}}}}}", optional=each in task.optional or None)
-        for each in task.takes
-    ]
-    one = m.DAGTask(
-        name="worker",
-        template=_worker(task.name),
-        arguments=m.Arguments(parameters=given or None, artifacts=taken or None),
-        with_sequence=m.Sequence(count=m.IntOrString(root=str(task.workers - 1))),
-        continue_on=m.ContinueOn(failed=True, error=True),
-    )
-    return m.Template(
-        name=name,
-        inputs=m.Inputs(
-            parameters=[m.Parameter(name=each.name) for each in task.parameters] or None,
-            artifacts=[m.Artifact(name=each, optional=each in task.optional or None) for each in task.takes] or None,
-        ),
-        dag=m.DAGTemplate(tasks=[one]),
-    )
+            name = f"{task.name}-each"
+            yield fan_out.partitions(task, task.ids, name, _section(plan).parallelism)
+        yield _template(plan, task, name)
+        for workers in _names(task)[1:]:
+            bare, worker = tuple(replace(step, makes=(), parameters=()) for step in task.steps), f"{task.name}-worker"
+            yield fan_out.workers(task, workers, worker)
+            yield _template(plan, replace(task, steps=bare), worker)
 
 
 def _template(plan: Plan, task: Task, name: str) -> m.Template:
@@ -215,7 +183,7 @@ def _template(plan: Plan, task: Task, name: str) -> m.Template:
         for each in task.outputs
     ]
     made = [stored.made(each, f"{OUT}/{each.file}", archived=each.folder and not task.ids) for each in task.makes]
-    given = [*(each.name for each in task.parameters), *([partitions.ONE] if task.ids else [])]
+    given = [*(each.name for each in task.parameters), *([fan_out.PARTITION] if task.ids else [])]
     return m.Template(
         inputs=m.Inputs(
             parameters=[m.Parameter(name=each) for each in given] or None,
@@ -263,15 +231,10 @@ def _words(plan: Plan, task: Task) -> list[str]:
     return [
         *map(pods.literal, task.arguments),
         *(f"{each.key}={{{{inputs.parameters.{each.name}}}}}" for each in task.parameters),
-        *(word for name in task.takes for word in (_flag(plan, task, name), f"{name}={_path(plan, name)}")),
-        *(("--part", f"{{{{inputs.parameters.{partitions.ONE}}}}}") if task.ids else ()),
+        *(word for name in task.takes for word in (task.flag(name), f"{name}={_path(plan, name)}")),
+        *(("--part", f"{{{{inputs.parameters.{fan_out.PARTITION}}}}}") if task.ids else ()),
         *(word for name, file in outputs.items() for word in ("--out", f"{name}={OUT}/{file}")),
     ]
-
-
-def _flag(plan: Plan, task: Task, artifact: str) -> str:
-    """What several pods made is there, or a pod is missing; then a task must not do their work."""
-    return "--in" if plan.maker(artifact).ids else task.flag(artifact)
 
 
 def _path(plan: Plan, artifact: str) -> str:

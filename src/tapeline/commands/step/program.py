@@ -77,9 +77,7 @@ def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
             for made in step.makes:
                 path = None if made.optional else call.outputs.get(made.name)
                 outputs[made.name] = stack.enter_context(files.atomic_path(path)) if path else unnamed / made.file
-            # the key of an entry of the cache says nothing of a single part
-            known = shared if call.part is None else None
-            parameters |= _one(step, config, paths, outputs, known, call.part)
+            parameters |= _one(step, config, paths, outputs, shared, call.part)
             paths |= {name: path for name, path in outputs.items() if path.exists()}
         for made in artifacts(steps).values():
             if made.optional and made.name in call.outputs and made.name in paths:
@@ -98,7 +96,8 @@ def _one(
 ) -> Parameters:
     """Take a step from the shared cache, or run it and add it there."""
     as_files = any(made.folder and outputs[made.name].suffix for made in step.makes)
-    if shared is None or as_files:
+    # the key of an entry says nothing of a single part
+    if shared is None or as_files or part is not None:
         return execute(step, config, paths, outputs, part=part)
     inputs = {name: files.digest_path(paths[name]) for name in step.inputs if name in paths}
     known = shared.known(cache.Known(cache.local_folder(config.target.cache)))
