@@ -6,27 +6,21 @@ import json
 import tarfile
 from pathlib import Path
 
-import s3fs
-
 from tapeline.tables.digests import digest_frame
 from tapeline.tables.table import Table, open_table
 from tests.cluster.argo import prepared, same_here, store
 from tests.cluster.conftest import Image, Kubectl
-from tests.cluster.objects import OUTSIDE
+from tests.cluster.objects import object_store
+from tests.cluster.test_argo import SYSTEMS
 from tests.conftest import subprocess_tapeline
 
-LINE = (
-    *("experiment=gresearch_sample", "dataset.rows=178000", "split.train=5d", "split.test=2d"),
-    *("model.steps=60", "model.report_every=20"),
-)
+LINE = SYSTEMS["gresearch"]
 ASSETS = [f"{number:02d}" for number in range(14)]
 
 
 def _from_store(folder: Path, where: str) -> Table:
-    """The archive of the table below this key."""
-    own = {"key": OUTSIDE["AWS_ACCESS_KEY_ID"], "secret": OUTSIDE["AWS_SECRET_ACCESS_KEY"]}
-    place = {"region_name": OUTSIDE["AWS_DEFAULT_REGION"]}
-    objects = s3fs.S3FileSystem(**own, endpoint_url=OUTSIDE["AWS_ENDPOINT_URL"], client_kwargs=place)
+    """The table in the archive below this key, beside which its parts lie."""
+    objects = object_store()
     files = {path.rpartition("/")[2] for path in objects.find(f"{where}/table_parts")}
     assert files == {f"{asset}.{kind}" for asset in ASSETS for kind in ("json", "parquet")}
     objects.get_file(f"{where}/table.tgz", str(folder / "table.tgz"))
