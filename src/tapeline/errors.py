@@ -34,9 +34,17 @@ class Finding:
 class Refused(Exception):
     """The input is not valid. The command prints one line per finding and ends with exit code 2."""
 
+    code = 2
+
     def __init__(self, *findings: Finding) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
         self.findings = findings
+
+
+class Lost(Refused):
+    """Another process or pod was lost, and the same command may succeed. Argo tries a step again that ends so."""
+
+    code = 240
 
 
 def refuse(where: object, problem: str, fix: str) -> Refused:

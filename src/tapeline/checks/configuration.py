@@ -140,6 +140,20 @@ def search_fits_the_model(config: Config) -> Iterator[Finding]:
         yield Finding(f"tune.parallel={tune.parallel}", problem, "set tune.parallel=1")
 
 
+def workers_can_train_the_model(config: Config) -> Iterator[Finding]:
+    """Several workers train only a family that can, and on CPUs."""
+    if config.hw.workers == 1:
+        return
+    where = f"hw.workers={config.hw.workers}"
+    if not hasattr(family(config.model.family), "WORKERS"):
+        others = [name for name in options("model") if hasattr(family(name), "WORKERS")]
+        problem = f"model={config.model.family} trains in one process"
+        yield Finding(where, problem, f"set hw.workers=1, or choose model={' or model='.join(others)}")
+    elif config.hw.accelerator:
+        problem = f"each worker would take a {config.hw.accelerator.model}, and the model trains on CPUs"
+        yield Finding(where, problem, "choose hw=cpu, or set hw.workers=1")
+
+
 def image_supports_the_gpu(config: Config) -> Iterator[Finding]:
     """TensorFlow supports the GPU; otherwise it would train on the CPU without a message."""
     card, version = config.hw.accelerator, release(config.hw.tensorflow)
@@ -203,6 +217,7 @@ RULES: tuple[Rule, ...] = (
     limits_have_series,
     split_fits_the_data,
     search_fits_the_model,
+    workers_can_train_the_model,
     image_supports_the_gpu,
     servers_can_load_it,
 )

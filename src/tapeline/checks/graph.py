@@ -86,9 +86,9 @@ def mapped_steps_make_one_folder(graph: Graph) -> Iterator[Finding]:
 def workers_change_no_result(graph: Graph) -> Iterator[Finding]:
     """What several pods do is the same work for each number of them, and one that goes on."""
     for step in graph:
-        if step.workers and step.workers not in step.resumes:
+        if step.workers and not step.joint and step.workers not in step.resumes:
             problem = f"has {step.workers} workers, and another number of them would be other work"
-            yield Finding(_at(step), problem, f"add {step.workers} to its resumes")
+            yield Finding(_at(step), problem, f"add {step.workers} to its resumes, or set joint")
 
 
 def keys_that_are_read_exist(graph: Graph) -> Iterator[Finding]:

@@ -33,7 +33,10 @@ HELP = ("--help", "-h", "help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 if it was refused with a sentence for each mistake."""
+    """Run a command; return 0, or 2 if it was refused with a sentence for each mistake.
+
+    240: it lost a process or pod beside it, and the same command may succeed.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         check_python(sys.version_info[:2])
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         findings = dict.fromkeys(map(str, error.findings))
         print(*(f"tapeline: {commands.as_typed(each)}" for each in findings), sep="\n", file=sys.stderr)
-        return 2
+        return error.code
     except KeyboardInterrupt:
         print("tapeline: stopped; the next run goes on from the last finished step", file=sys.stderr)
         return 130

@@ -216,6 +216,7 @@ LAID_OUT = (
     *("experiment", "debug", "target", "hw", "dataset", "serving.store"),
     *("target.*", "hw.name", "hw.image", "hw.requests*", "hw.limits*", "hw.accelerator*"),
     *("dataset.name", "dataset.source", "dataset.password_env", "tune.password_env", "tune.workers"),
+    "hw.workers",
 )
 """Keys and groups that determine the tasks and their pods."""
 

@@ -99,6 +99,8 @@ class Hardware(Section):
     name: str
     threads: Annotated[int, Field(ge=1, le=256)]
     """TensorFlow's threads, fixed because XLA's sums depend on their number."""
+    workers: Annotated[int, Field(ge=1, le=16)]
+    """That train one model together: pods of the step on Argo, processes elsewhere. Results depend on their number."""
     required: bool
     """Refuse to train on the CPU if TensorFlow does not find the GPU."""
     accelerator: Accelerator | None

@@ -7,6 +7,7 @@
     save(model, folder), load(folder, task) files that need no pickle
     servable(model)                         the same outputs as TensorFlow operations
     WEIGHTS = True                          only where training uses the rows' weights
+    WORKERS = True                          only where several processes can train one model
 
 and conf/model/<family>.yaml. Loss and outputs are the task's: see tapeline.tasks.
 """
@@ -44,6 +45,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Machines:
+    """The processes that train one model together, each with its part of the train rows and all validation rows."""
+
+    rank: int
+    """The position of this process in the addresses."""
+    addresses: tuple[str, ...]
+    """IP address and port of each."""
+
+
+@dataclass(frozen=True)
 class Training:
     """What every family has to know beside its own keys."""
 
@@ -64,6 +75,8 @@ class Training:
     """Whether the dataset's spec allows missing features."""
     categorical: tuple[int, ...] = ()
     """Positions of the features whose values are numbers of categories."""
+    machines: Machines | None = None
+    """For families with WORKERS; None: this process trains alone."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Fitted:
     """Of each window."""
     last_label: str | int | None
     """Time of the last row that trained the last window; None where rows have no time."""
+    workers: int = 1
+    """Processes that trained each model together."""
 
 
 def window(folder: Path, number: int) -> Path:

@@ -65,6 +65,9 @@ class Step:
     workers: str | None = None
     """A key of the configuration: the number of pods that share the step's work. Each ends when all of it is done, and
     makes the same artifacts."""
+    joint: bool = False
+    """Its workers need each other and make one result, which depends on their number; the first pod leads, and alone makes
+    the artifacts."""
     trains: bool = False
     """Runs in the image of the hardware profile, with its accelerator."""
     store: Literal["none", "read", "write"] = "none"
@@ -163,7 +166,7 @@ STEPS = (
         workers="tune.workers",
         trains=True,
     ),
-    Step("train", takes=("table", "best?"), makes=(FITTED,), trains=True),
+    Step("train", takes=("table", "best?"), makes=(FITTED,), workers="hw.workers", joint=True, trains=True),
     Step("export", takes=("sample", "fitted"), makes=(SERVABLE,)),
     Step("evaluate", takes=("table", "fitted", "servable"), makes=(SCORES, PREDICTIONS, EXAMPLES)),
     Step(

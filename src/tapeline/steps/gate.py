@@ -125,7 +125,7 @@ def _record(
             "quality": described["quality"],
         },
         "trained": {
-            **{key: getattr(fit, key) for key in ("hw", "device", "threads", "tensorflow")},
+            **{key: getattr(fit, key) for key in ("hw", "device", "threads", "workers", "tensorflow")},
             "model": fit.section,
             "origin": fit.origin,
         },

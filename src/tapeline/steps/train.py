@@ -9,28 +9,39 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tapeline import files
+from tapeline import files, workers
 from tapeline.config.schema import Model, Split
 from tapeline.errors import refuse
 from tapeline.lookup import family, spec, task
-from tapeline.models import Point, Training, device
+from tapeline.models import Machines, Point, Training, device
 from tapeline.models import Rows as Examples
 from tapeline.models import fitted as fits
 from tapeline.models.device import Device
 from tapeline.tables import splits
 from tapeline.tables.spec import Array, Rows, categorical
 from tapeline.tables.table import Table, columns_of, open_table
-from tapeline.tables.windows import SIDES, SideName, count, last_label, rows_of
+from tapeline.tables.windows import SIDES, SideName, Window, count, dealt, last_label, rows_of
 from tapeline.tuning import results
+from tapeline.workers import joining, leading
+from tapeline.workers.joining import Link
 
 log = logging.getLogger(__name__)
 
 IN_MEMORY = 1 << 28
 """Bytes of a side's features; those of more rows go through a file."""
+
+
+@dataclass(frozen=True)
+class Hardware(Device):
+    """Keys of hw."""
+
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,19 @@ class Reads:
     model: Model
     split: Split
     seed: int
-    hw: Device
+    hw: Hardware
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be trained."""
+
+    config: Reads
+    """With the values that a search found."""
+    data: Table
+    windows: tuple[Window, ...]
+    sides: list[dict[SideName, dict[str, Rows]]]
+    """Of each window."""
 
 
 def space(config: Reads, *, table: Path, best: Path | None = None) -> int:
@@ -61,18 +84,22 @@ def run(config: Reads, *, table: Path, best: Path | None = None, fitted: Path) -
 
     Raises:
         Refused: the training diverged, or `hw.required` and there is no GPU.
+        Lost: one of several workers is gone.
     """
-    data = open_table(table)
-    found = results.read_best(best)
-    given, config = config, replace(config, model=found.section(config.model), split=found.split(config.split))
+    job = workers.job()
+    if job and workers.is_worker():
+        joining.pod(job, partial(_member, config, table, best, fitted))
+        return
+    found, work = results.read_best(best), _work(config, table, best)
+    given, config, data, windows = config, work.config, work.data, work.windows
     on, version = device.prepare(config.model, config.hw)
-    dataset = data.manifest.dataset
-    windows = splits.of_table(config.split, data, spec(dataset).horizon, config.model.validation_share)
-    sides = [{side: rows_of(window, data, side) for side in SIDES} for window in windows]
-    traces = [_window(config, data, rows, fits.window(fitted, number)) for number, rows in enumerate(sides)]
+    if config.hw.workers > 1:
+        traces = _together(work, job, partial(_member, given, table, best, fitted))
+    else:
+        traces = [_window(work, number, fits.window(fitted, number)) for number in range(len(windows))]
     section = config.model.model_dump(mode="json")
     record = fits.Fitted(
-        dataset=dataset,
+        dataset=data.manifest.dataset,
         task=data.manifest.task,
         family=config.model.family,
         section=section,
@@ -83,21 +110,69 @@ def run(config: Reads, *, table: Path, best: Path | None = None, fitted: Path) -
         device=on,
         tensorflow=version,
         windows=windows,
-        rows=[{side: sum(map(count, rows[side].values())) for side in SIDES} for rows in sides],
+        rows=[{side: sum(map(count, rows[side].values())) for side in SIDES} for rows in work.sides],
         traces=traces,
         last_label=last_label(windows[-1]),
+        workers=config.hw.workers,
     )
     fits.write(record, fitted)
 
 
-def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Rows]], folder: Path) -> list[Point]:
-    """Train and save one window's model; return its trace."""
+def _work(config: Reads, table: Path, best: Path | None) -> Work:
+    data, found = open_table(table), results.read_best(best)
+    config = replace(config, model=found.section(config.model), split=found.split(config.split))
+    horizon = spec(data.manifest.dataset).horizon
+    windows = splits.of_table(config.split, data, horizon, config.model.validation_share)
+    return Work(config, data, windows, [{side: rows_of(window, data, side) for side in SIDES} for window in windows])
+
+
+def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> list[list[Point]]:
+    """Let several workers train each window's model, of which worker 0 saves it; return the traces."""
+    hw, model = work.config.hw, work.config.model
+    key = f"hw.workers={hw.workers}"
+    if not hasattr(family(model.family), "WORKERS"):
+        raise refuse(key, f"model={model.family} trains in one process", "set hw.workers=1, or choose model=lightgbm")
+    traces = []
+    with leading.group(key, hw.workers, job, member) as group:
+        for _ in work.windows:
+            progress = _progress(task(work.data.manifest.task).TRACE, model.steps, model.report_every)
+            group.meet()
+            found = group.results(partial(_tell, progress))
+            for rank, each in enumerate(found):
+                log.info("    worker %d of %d trained on %s rows", rank, hw.workers, f"{each['rows']:,}")
+            traces.append([Point(**each) for each in found[0]["trace"]])
+    return traces
+
+
+def _tell(progress: Callable[[int, float], None], message: Mapping[str, Any]) -> None:
+    """What worker 0 says while it trains: a step, or a line of its log."""
+    if "step" in message:
+        progress(message["step"], message["score"])
+    elif "said" in message:
+        log.info("%s", message["said"], extra={"progress": message["progress"]} if message["progress"] else {})
+
+
+def _member(config: Reads, table: Path, best: Path | None, fitted: Path, link: Link) -> None:
+    """A worker's part: its share of the train rows of each window, and all validation rows."""
+    work = _work(config, table, best)
+    for number, rows in enumerate(work.sides):
+        own = {**rows, "train": dealt(rows["train"], link.rank, link.workers)}
+        share = replace(work, sides=[own if each is rows else each for each in work.sides])
+        trace = _window(share, number, fits.window(fitted, number), link)
+        loaded = sum(map(count, own["train"].values()))
+        link.say(trained={"rows": loaded, "trace": [each.record() for each in trace]})
+
+
+def _window(work: Work, number: int, folder: Path, link: Link | None = None) -> list[Point]:
+    """Train one window's model, and return its trace; of several workers, the first one saves it."""
+    config, data, rows = work.config, work.data, work.sides[number]
     of = task(data.manifest.task)
     module = family(config.model.family)
     with files.scratch(folder.parent, "rows") as scratch:
         train, validation = (_examples(data, rows[side], scratch / side) for side in ("train", "validation"))
         if train is None or not np.isfinite(train.target).any():
-            raise refuse(f"split={config.split.name}", "no train row has a label", "choose other train rows")
+            few = f" of worker {link.rank} of {link.workers}" if link else ""
+            raise refuse(f"split={config.split.name}", f"no train row{few} has a label", "choose other train rows")
         training = Training(
             task=of,
             seed=config.seed,
@@ -108,10 +183,18 @@ def _window(config: Reads, data: Table, rows: Mapping[SideName, Mapping[str, Row
             half=device.half(config.model, config.hw),
             categorical=categorical(spec(data.manifest.dataset), data.manifest),
         )
+        if link:
+            report = partial(_report, link)
+            training = replace(training, report=report, machines=Machines(link.rank, link.meet()))
         model, trace = module.fit(config.model, train, validation, training)
-    folder.mkdir(parents=True)
-    module.save(model, folder)
+    if link is None or link.rank == 0:
+        folder.mkdir(parents=True)
+        module.save(model, folder)
     return trace
+
+
+def _report(link: Link, step: int, score: float) -> None:
+    link.say(step=step, score=score)
 
 
 def _examples(data: Table, rows: Mapping[str, Rows], file: Path) -> Examples | None:

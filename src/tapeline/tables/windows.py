@@ -92,7 +92,20 @@ def as_periods(moments: Array, chosen: Array) -> tuple[Period, ...]:
 
 def count(rows: Rows) -> int:
     """How many rows these are."""
-    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+    return len(range(rows.start, rows.stop, rows.step or 1)) if isinstance(rows, slice) else len(rows)
+
+
+def dealt(rows: Mapping[str, Rows], hand: int, of: int) -> dict[str, Rows]:
+    """Every `of`-th of the rows of all parts, from the one with the number `hand` on: the hands differ by one row."""
+    found, before = dict[str, Rows](), 0
+    for part, each in rows.items():
+        first = (hand - before) % of
+        before += count(each)
+        if isinstance(each, slice):
+            found[part] = slice(min(each.start + first, each.stop), each.stop, of)
+        else:
+            found[part] = each[first::of]
+    return found
 
 
 def distinct(columns: Iterable[Array]) -> Array:

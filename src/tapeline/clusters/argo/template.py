@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tapeline.clusters import pod_spec as pods
-from tapeline.clusters.argo import fan_out, retries, stored
+from tapeline.clusters.argo import fan_out, joint, retries, stored
 from tapeline.clusters.plan import Plan, Task
 from tapeline.config.schema import Argo
 from tapeline.pipeline.graph import METRICS, Artifact
@@ -216,8 +216,8 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
     content = pods.scheduling(task, target)
     return {
         "name": name,
-        "metadata": m.Metadata(labels=pods.labels(task, name)),
-        "container": m.Container.model_validate(pods.container(task, target, arguments)),
+        "metadata": m.Metadata(labels={**pods.labels(task, name), **joint.labels(task)}),
+        "container": m.Container.model_validate(joint.told(task, pods.container(task, target, arguments))),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": content.get("nodeSelector"),
         "tolerations": [m.Toleration.model_validate(each) for each in content.get("tolerations", [])] or None,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tapeline import files
+from tapeline import files, workers
 from tapeline.checks import before_build
 from tapeline.clusters import built
 from tapeline.clusters.step_arguments import IN, Call, read, wrong_paths
@@ -97,7 +97,7 @@ def _one(
     """Take a step from the shared cache, or run it and add it there."""
     as_files = any(made.folder and outputs[made.name].suffix for made in step.makes)
     # the key of an entry says nothing of a single part
-    if shared is None or as_files or part is not None:
+    if shared is None or as_files or part is not None or workers.is_worker():
         return execute(step, config, paths, outputs, part=part)
     inputs = {name: files.digest_path(paths[name]) for name in step.inputs if name in paths}
     known = shared.known(cache.Known(cache.local_folder(config.target.cache)))

@@ -20,7 +20,7 @@ from tapeline import files
 from tapeline.config import schema
 from tapeline.errors import Finding, refuse
 from tapeline.models import Array, Outputs, Point, Rows, Training
-from tapeline.models.lightgbm import matrix
+from tapeline.models.lightgbm import distributed, matrix
 from tapeline.models.lightgbm import tensorflow_graph as trees
 from tapeline.models.lightgbm import text_format as forest
 from tapeline.tables.spec import Spec
@@ -93,6 +93,7 @@ class Model:
 
 
 WEIGHTS = True
+WORKERS = True
 
 
 def supports(spec: Spec) -> Finding | None:
@@ -129,7 +130,10 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     if section.early_stopping_rounds and stopping:
         validation_sets = [matrix.of(stopping, training.categorical, data)]
         callbacks.append(lightgbm.early_stopping(section.early_stopping_rounds, verbose=False))
-    booster = lightgbm.train(_parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks)
+    with distributed.errors(training.machines):
+        booster = lightgbm.train(
+            _parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks
+        )
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
@@ -164,6 +168,7 @@ def _parameters(section: Section, training: Training) -> dict[str, Any]:
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
+        **(distributed.parameters(training.machines) if training.machines else {}),
     }
 
 
@@ -173,6 +178,7 @@ def _tracing(section: Section, training: Training, rows: Rows, trace: list[Point
     Of many rows it scores some: LightGBM's own scores would be copied for all of them.
     """
     binary = training.task.LIGHTGBM == "binary"
+    first = training.machines is None or training.machines.rank == 0
     some = matrix.sample(rows) if len(rows.target) > matrix.SCORED else None
 
     def trace_score(predicted: Array, target: Array) -> float:
@@ -187,6 +193,8 @@ def _tracing(section: Section, training: Training, rows: Rows, trace: list[Point
 
     def after(environment: Any) -> None:
         step = environment.iteration + 1
+        if not first:
+            return
         if step % section.report_every == 0 or step == section.steps:
             trace.append(Point(step, score(environment.model)))
         training.report(step, trace[-1].score if trace else 0.0)

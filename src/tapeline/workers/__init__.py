@@ -1,0 +1,59 @@
+"""Processes that train one model together: one that leads, and workers that connect to it.
+
+The one that leads trains nothing. It starts worker 0, and the others, too, where they are not pods of their own; it
+gives all of them the list of their addresses, and ends them when one is lost. So a library that waits for a lost worker
+for ever ends with its process.
+
+Messages are lines of JSON: first what is common, as a token, so that runs side by side do not mix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+Message = dict[str, Any]
+
+JOB, ROLE = "TAPELINE_JOB", "TAPELINE_ROLE"
+"""Variables of pods: the token of the run, and `worker` in each pod that does not lead."""
+HOST = "train-workers"
+"""The headless Service of pods that lead."""
+PORT = 12400
+"""Where a pod that leads listens."""
+DATA_PORTS = range(12401, 12417)
+"""Where workers in pods listen to each other: the first free one for each model, as a closed one is blocked a while."""
+PATIENCE = 900.0
+"""Seconds in which all pods must have come."""
+LATE = 120.0
+"""Seconds that workers may differ in at the end."""
+LONGEST = 1 << 16
+"""Bytes of a message, at most."""
+
+
+def job() -> str | None:
+    """The token of the run whose pods train together; None where the workers are processes of this machine."""
+    return os.environ.get(JOB) or None
+
+
+def is_worker() -> bool:
+    """Whether this process is a pod that does not lead."""
+    return os.environ.get(ROLE) == "worker"
+
+
+def send(connection: socket.socket, message: Message) -> None:
+    """Write one message.
+
+    Raises:
+        OSError: the connection is closed.
+    """
+    connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def keep(connection: socket.socket) -> None:
+    """Let the system find out within half a minute that the other machine is gone."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
