@@ -16,7 +16,7 @@ from tapeline.config import compose as conf
 from tapeline.config.overrides import parse
 from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, refuse
-from tapeline.pipeline.graph import Step
+from tapeline.pipeline.graph import STEPS, Step
 
 BUILT = "--built="
 """The start of the argument."""
@@ -30,7 +30,7 @@ def values(config: Config, steps: Iterable[Step], groups: Iterable[str] = ()) ->
     """
     steps = tuple(steps)
     read = conf.values_of(config, [path for step in steps for path in step.reads])
-    read = {key: value for key, value in read.items() if key not in {step.workers for step in steps}}
+    read = {key: value for key, value in read.items() if key not in {step.workers for step in STEPS}}
     options = {name: digest for group in groups for name, digest in conf.option_digests(group).items()}
     return dict(sorted({**read, **options}.items()))
 

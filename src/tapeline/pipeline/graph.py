@@ -66,8 +66,8 @@ class Step:
     """A key of the configuration: the number of pods that share the step's work. Each ends when all of it is done, and
     makes the same artifacts."""
     joint: bool = False
-    """Its workers need each other and make one result, which depends on their number; the first pod leads, and alone makes
-    the artifacts."""
+    """Its workers need each other and make one result, which depends on their number; the first pod leads, and alone
+    makes the artifacts."""
     trains: bool = False
     """Runs in the image of the hardware profile, with its accelerator."""
     store: Literal["none", "read", "write"] = "none"

@@ -1,7 +1,7 @@
 """Pods that train one model together: the step's own pod leads, and the others find it by a headless Service.
 
-All are tried again as other pods are. A pod that loses the others ends with a code above 127, which `retries.py` takes for
-a lost pod: so all of them begin again, and one that was replaced has its new address.
+All are tried again as other pods are. A pod that loses the others ends with a code above 127, which `retries.py` takes
+for a lost pod: so all of them begin again, and one that was replaced has its new address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tapeline import workers
 from tapeline.clusters.plan import Task
 
 LABEL = "tapeline.dev/workers"
-"""leads or joins; the Service and the NetworkPolicy of deploy/kustomize/base select it."""
+"""leads or joins; a NetworkPolicy of deploy/kustomize/base selects it."""
 
 
 def labels(task: Task) -> dict[str, str]:
