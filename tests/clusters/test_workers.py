@@ -42,7 +42,7 @@ def nodes(*typed: str) -> dict[str, Any]:
 
 def shared() -> str:
     """The step that several pods share."""
-    (step,) = [each for each in pipeline(lookup.configure(THREE)) if each.workers]
+    (step,) = [each for each in pipeline(lookup.configure(THREE)) if each.workers and not each.joint]
     return step.name
 
 
