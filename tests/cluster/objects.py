@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import s3fs
+import yaml
+
+from tests.conftest import ROOT
 
 Object = dict[str, Any]
 
@@ -67,6 +70,7 @@ def workplace() -> Object:
         _object("v1", "Secret", "store", stringData=store),
         repositories,
         _object("v1", "ConfigMap", "gpu-limits", data={"gpu": "1"}),
+        yaml.safe_load((ROOT / "deploy" / "kustomize" / "base" / "workers.yaml").read_text()),
     ]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
