@@ -27,7 +27,7 @@ LAYERS = (
     "tables",
     "features intervals",
     "config",
-    "console tensorflow objects versions",
+    "console tensorflow objects versions workers",
     "files",
     "errors",
     "redaction",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -50,11 +51,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "table"
 
 
-def learnable(part: pl.DataFrame) -> pl.DataFrame:
+def learnable(part: Any) -> pl.DataFrame:
     """With targets that say more than their noise, so that scores differ little by chance."""
     first, second = (pl.col(name).rank() / pl.len() for name in (NAMES[0], NAMES[-1]))
     noise = np.random.default_rng(len(part)).standard_normal(len(part)) / 5
-    return part.with_columns(target=(first - second + pl.Series(noise)).cast(pl.Float64))
+    changed: pl.DataFrame = part.with_columns(target=(first - second + pl.Series(noise)).cast(pl.Float64))
+    return changed
 
 
 def trained(table: Path, folder: Path, *more: str) -> bytes:
