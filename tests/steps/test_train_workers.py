@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,8 @@ def test_workers_end_with_the_process_that_leads(table: Path, tmp_path: Path) ->
 HERE = f"""
 from tapeline.workers import joining
 joining.pod.__defaults__ = (("127.0.0.1", {workers.PORT}),)
-joining.DATA_PORTS = joining.DATA_PORTS[8:]
 """
-"""A pod has an address of its own; here both have one."""
+"""Both are on this machine."""
 
 
 def test_pods_of_one_run_find_each_other_and_give_the_bytes_of_two_processes(table: Path, tmp_path: Path) -> None:
@@ -208,6 +207,61 @@ def test_who_waits_for_others_says_so_in_the_end(monkeypatch: pytest.MonkeyPatch
 
 def waits(link: joining.Link) -> None:
     link.heard.get()
+
+
+def meets(link: joining.Link) -> None:
+    for number in range(MODELS):
+        addresses = link.meet()
+        link.trained(number=number, addresses=addresses)
+
+
+MODELS = 200
+
+
+def test_a_worker_that_is_ahead_of_the_other_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leading, "PATIENCE", 30.0)
+    for number, found in enumerate(led(meets, MODELS)):
+        assert [each["number"] for each in found] == [number] * 2
+        assert found[0]["addresses"] == found[1]["addresses"]
+        assert len(set(found[0]["addresses"])) == 2
+
+
+def led(work: Callable[[joining.Link], None], models: int) -> list[list[workers.Message]]:
+    found = []
+    with leading.group("hw.workers=2", 2, None, work) as group:
+        for _ in range(models):
+            group.meet(unexpected)
+            found.append(group.results(unexpected))
+    return found
+
+
+def unexpected(message: workers.Message) -> None:
+    raise AssertionError(message)
+
+
+def stops(link: joining.Link) -> None:
+    link.meet()
+    if link.rank:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    link.trained()
+
+
+def test_a_worker_that_hangs_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leading, "LATE", 0.5)
+    with pytest.raises(Lost, match=r"hw\.workers=2: worker 1 on 127.0.0.1 did not answer for .* s; look whether"):
+        led(stops, 1)
+
+
+def test_workers_of_another_run_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("", 0)) as free:
+        place = free.getsockname()
+    monkeypatch.setattr(leading, "PORT", place[1])
+    with (
+        leading.group("hw.workers=1", 1, "run-1", waits),
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(place),
+    ):
+        pass
 
 
 def test_a_family_that_cannot_is_refused_by_the_step_too(table: Path, tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> li
     traces = []
     with leading.group(key, hw.workers, job, member) as group:
         for _ in work.windows:
-            progress = _progress(task(work.data.manifest.task).TRACE, model.steps, model.report_every)
-            group.meet()
-            found = group.results(partial(_tell, progress))
+            tell = partial(_tell, _progress(task(work.data.manifest.task).TRACE, model.steps, model.report_every))
+            group.meet(tell)
+            found = group.results(tell)
             for rank, each in enumerate(found):
                 log.info("    worker %d of %d trained on %s rows", rank, hw.workers, f"{each['rows']:,}")
             traces.append([Point(**each) for each in found[0]["trace"]])
@@ -160,7 +160,7 @@ def _member(config: Reads, table: Path, best: Path | None, fitted: Path, link: L
         share = replace(work, sides=[own if each is rows else each for each in work.sides])
         trace = _window(share, number, fits.window(fitted, number), link)
         loaded = sum(map(count, own["train"].values()))
-        link.say(trained={"rows": loaded, "trace": [each.record() for each in trace]})
+        link.trained(rows=loaded, trace=[each.record() for each in trace])
 
 
 def _window(work: Work, number: int, folder: Path, link: Link | None = None) -> list[Point]:

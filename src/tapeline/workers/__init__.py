@@ -22,12 +22,13 @@ HOST = "train-workers"
 """The headless Service of pods that lead."""
 PORT = 12400
 """Where a pod that leads listens."""
-DATA_PORTS = range(12401, 12417)
-"""Where workers in pods listen to each other: the first free one for each model, as a closed one is blocked a while."""
+DATA_PORTS = range(12401, 12500)
+"""Where workers in pods listen to each other: for each model the first free one, since the system blocks a closed one
+for a minute."""
 PATIENCE = 900.0
-"""Seconds in which all pods must have come."""
+"""Seconds in which all pods must have come, and of silence while they train."""
 LATE = 120.0
-"""Seconds that workers may differ in at the end."""
+"""Seconds of silence at the end, where some have ended."""
 LONGEST = 1 << 16
 """Bytes of a message, at most."""
 

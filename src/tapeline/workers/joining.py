@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tapeline.errors import Lost, Refused, refuse
+from tapeline.errors import Finding, Lost, Refused, refuse
 from tapeline.workers import DATA_PORTS, HOST, LONGEST, PATIENCE, PORT, Message, keep, send
 from tapeline.workers import job as run_of_pods
 
@@ -40,9 +40,28 @@ class Link:
             send(self.connection, message)
 
     def meet(self) -> tuple[str, ...]:
-        """The addresses of all workers for the next model, by rank."""
-        self.say(port=_free_port(DATA_PORTS if self.pods else range(1)))
-        return tuple(self.heard.get()["machines"])
+        """The addresses of all workers for the next model, by rank.
+
+        Raises:
+            Lost: the process that leads is silent for too long.
+        """
+        # kept until all have theirs, so that no two processes of a machine get the same one
+        with _bound(DATA_PORTS if self.pods else range(1)) as kept:
+            self.say(port=kept.getsockname()[1])
+            return tuple(self._answer()["machines"])
+
+    def trained(self, **result: Any) -> None:
+        """Say what it has at the end of a model, and wait for the others."""
+        self.say(trained=result)
+        self._answer()
+
+    def _answer(self) -> Message:
+        seconds = PATIENCE * self.workers  # the one that leads may wait so long for each
+        try:
+            return self.heard.get(timeout=seconds)
+        except queue.Empty:
+            problem = f"the process that leads did not answer worker {self.rank} for {seconds:.0f} s"
+            raise Lost(Finding(f"hw.workers={self.workers}", problem, "run it again")) from None
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -68,13 +87,19 @@ class _Sender(logging.Handler):
         self.link.say(said=record.getMessage(), progress=getattr(record, "progress", None))
 
 
-def _free_port(ports: range) -> int:
-    """The first of these that is free; of 0, any one."""
-    for port in ports:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("", port))
-            return int(probe.getsockname()[1])
-    raise refuse(f"ports {ports[0]} to {ports[-1]}", "none is free", "wait a minute, and run it again")
+def _bound(ports: range) -> socket.socket:
+    """A socket that holds the first of these ports that is free; of 0, any one."""
+    for _ in range(90):  # seconds; the system blocks a closed one for a minute
+        for port in ports:
+            held = socket.socket()
+            try:
+                held.bind(("", port))
+            except OSError:
+                held.close()
+            else:
+                return held
+        time.sleep(1)
+    raise refuse(f"ports {ports[0]} to {ports[-1]}", "none is free", "end what listens there, and run it again")
 
 
 def process(place: Place, job: str, rank: int, work: Callable[[Link], None]) -> None:
@@ -133,6 +158,8 @@ def _work(
         with link.told():
             work(link)
     except Refused as error:
+        if isinstance(error, Lost):  # where another process is gone, the one that leads knows better
+            done.wait(5)
         findings = [(each.where, each.problem, each.fix) for each in error.findings]
         link.say(refused=findings, lost=isinstance(error, Lost))
         if rank is not None:

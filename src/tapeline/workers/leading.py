@@ -9,7 +9,7 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,9 @@ class Member:
     address: str
     rest: bytes = b""
 
+    def __str__(self) -> str:
+        return f"worker {self.rank} on {self.address}"
+
     def heard(self, key: str) -> Iterator[Message]:
         """What it has said.
 
@@ -44,8 +47,8 @@ class Member:
         except OSError:
             data = b""
         if not data:
-            problem = f"worker {self.rank} on {self.address} was lost, perhaps for want of memory"
-            raise Lost(Finding(key, problem, "run it again, with more memory or fewer workers"))
+            fix = "run it again, with more memory or fewer workers"
+            raise Lost(Finding(key, f"{self} was lost, perhaps for want of memory", fix))
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
@@ -63,50 +66,54 @@ class Group:
     key: str
     """Override that messages name."""
 
-    def meet(self) -> None:
-        """Tell all of them the addresses of all, for the next model; lists are from worker 0 on."""
-        addresses: dict[int, str] = {}
-        for member, message in self._said(PATIENCE):
-            addresses[member.rank] = f"{member.address}:{message['port']}"
-            if len(addresses) == len(self.members):
-                break
-        machines = [addresses[rank] for rank in range(len(self.members))]
-        for member in self.members:
-            with suppress(OSError):  # a lost one is seen below
-                send(member.connection, {"machines": machines})
-
-    def results(self, tell: Callable[[Message], None]) -> list[Message]:
-        """What each worker has at the end of a model, by rank; `tell` gets all that worker 0 says before.
+    def meet(self, tell: Callable[[Message], None]) -> None:
+        """Tell all of them the addresses of all, for the next model; lists are from worker 0 on.
 
         Raises:
-            Lost: a worker is lost, or ends much later than the first one.
+            Lost: a worker is lost, or silent for too long; so do `results`.
         """
-        found: dict[int, Message] = {}
-        for member, message in self._said(None, found):
-            if "trained" in message:
-                found[member.rank] = message["trained"]
-            elif member.rank == 0:
-                tell(message)
-            if len(found) == len(self.members):
-                break
-        return [found[rank] for rank in range(len(self.members))]
+        ports = self._answers("port", tell, PATIENCE)
+        self._say(machines=[f"{each.address}:{port}" for each, port in zip(self.members, ports, strict=True)])
 
-    def _said(self, seconds: float | None, found: dict[int, Message] | None = None) -> Iterator[tuple[Member, Message]]:
-        """Messages of all as they come; when some have a result, the others have LATE seconds."""
+    def results(self, tell: Callable[[Message], None]) -> list[Message]:
+        """What each worker has at the end of a model, by rank; `tell` gets all that worker 0 says before."""
+        found = self._answers("trained", tell, LATE)
+        self._say(next=True)
+        return found
+
+    def _say(self, **message: Any) -> None:
+        for member in self.members:
+            with suppress(OSError):  # a lost one is seen at the next answer
+                send(member.connection, message)
+
+    def _answers(self, what: str, tell: Callable[[Message], None], late: float) -> list[Any]:
+        """The answer of each; one that gave it is silent until `_say`, so no message of what follows is read here.
+
+        Silence ends it: after PATIENCE, or `late` where some have answered.
+        """
         by = {each.connection: each for each in self.members}
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while True:
-            if found and deadline is None:
-                deadline = time.monotonic() + LATE
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select(list(by), [], [], left)
+        found: dict[int, Any] = {}
+        left = PATIENCE
+        while len(found) < len(self.members):
+            ready, _, _ = select.select(list(by), [], [], min(1.0, left))
             if not ready:
-                problem = (
-                    f"the workers did not end at the same round, or one did not answer for {seconds or LATE:.0f} s"
-                )
-                raise Lost(Finding(self.key, problem, "run it again, on machines of one type"))
-            for each in ready:
-                yield from ((by[each], message) for message in by[each].heard(self.key))
+                left -= 1.0  # and no clock: time in which all are stopped (Ctrl-Z) does not count
+                if left <= 0:
+                    raise self._silent(found, late if found else PATIENCE)
+                continue
+            for member in (by[each] for each in ready):
+                for message in member.heard(self.key):
+                    if what in message:
+                        found[member.rank] = message[what]
+                    elif member.rank == 0:
+                        tell(message)
+            left = late if found else PATIENCE
+        return [found[each.rank] for each in self.members]
+
+    def _silent(self, found: Collection[int], seconds: float) -> Lost:
+        names = " and ".join(str(each) for each in self.members if each.rank not in found)
+        fix = "look whether its machine hangs or is slower than the others, and run it again"
+        return Lost(Finding(self.key, f"{names} did not answer for {seconds:.0f} s", fix))
 
 
 @contextmanager
@@ -120,31 +127,34 @@ def group(key: str, number: int, job: str | None, work: Work) -> Iterator[Group]
     own = secrets.token_hex(16)
     processes: list[Any] = []
     members: list[Member] = []
-    with socket.create_server(("" if job else LOCAL, PORT if job else 0)) as server:
-        place = (LOCAL, server.getsockname()[1])
-        try:
+    try:
+        # closed before they train: a worker of another run, whose name finds this pod too, would wait for an answer
+        with socket.create_server(("" if job else LOCAL, PORT if job else 0)) as server:
+            place = (LOCAL, server.getsockname()[1])
             for rank in range(1 if job else number):
                 process = context.Process(target=joining.process, args=(place, own, rank, work), daemon=True)
                 process.start()
                 processes.append(process)
             members += _come(server, key, number, {own: True, **({job: False} if job else {})}, processes)
-            yield Group(members, key)
-            for each in members:
-                with suppress(OSError):
-                    send(each.connection, {"end": True})
-        except Refused as error:
-            if not isinstance(error, Lost):  # which would be refused again
-                for each in members:
-                    with suppress(OSError):
-                        send(each.connection, {"end": True})
-            raise
-        finally:
-            for each in members:
-                each.connection.close()
-            for process in processes:
-                process.join(5)
-                process.kill()
-                process.join()
+        yield Group(members, key)
+        _end(members)
+    except Refused as error:
+        if not isinstance(error, Lost):  # which would be refused again
+            _end(members)
+        raise
+    finally:
+        for each in members:
+            each.connection.close()
+        for process in processes:
+            process.join(5)
+            process.kill()
+            process.join()
+
+
+def _end(members: Sequence[Member]) -> None:
+    for each in members:
+        with suppress(OSError):
+            send(each.connection, {"end": True})
 
 
 def _come(
@@ -155,10 +165,10 @@ def _come(
     deadline = time.monotonic() + PATIENCE
     server.settimeout(1)
     while len(found) < number:
+        _still_awaited(key, number - len(found), deadline, processes)
         try:
             connection, (address, _) = server.accept()
         except TimeoutError:
-            _still_awaited(key, number - len(found), deadline, processes)
             continue
         hello = _hello(connection)
         own = next((own for token, own in tokens.items() if hmac.compare_digest(token, hello.get("job", ""))), None)
@@ -189,9 +199,14 @@ def _still_awaited(key: str, missing: int, deadline: float, processes: Sequence[
 
 def _hello(connection: socket.socket) -> Message:
     """The first message of whoever connects; {} if it is none of ours."""
-    connection.settimeout(5)
+    data, deadline = b"", time.monotonic() + 5
     try:
-        message = json.loads(connection.makefile("rb").readline(4096))
+        while b"\n" not in data and len(data) < 4096:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            data += (more := connection.recv(4096))
+            if not more:
+                return {}
+        message = json.loads(data)
     except (OSError, ValueError):
         return {}
     connection.settimeout(None)

@@ -134,6 +134,8 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
         booster = lightgbm.train(
             _parameters(section, training), data, section.steps, validation_sets, callbacks=callbacks
         )
+        if training.machines:
+            booster.free_network()  # the process has one: freed late, it would be that of the next window
     kept = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     model = Model(_text(booster, kept))
     task = training.task
