@@ -48,6 +48,9 @@ RENDERED = [
     ("Service/serving", Planted(
         "references.selectors_match", "spec selector", {"app.kubernetes.io/name": "server"},
         "deploy/kustomize/x: Service/serving: spec.selector: selects no pod; write the labels that it has")),
+    ("Service/train-workers", Planted(
+        "references.selectors_match", "spec selector tapeline.dev/workers", "lead",
+        "deploy/kustomize/x: Service/train-workers: spec.selector: selects no pod; write the labels that it has")),
     ("Service/serving", Planted(
         "references.ports_are_named", "spec ports [grpc] targetPort", "grcp",
         "deploy/kustomize/x: Service/serving: spec.ports[grpc].targetPort: no container has a port with the name grcp; "

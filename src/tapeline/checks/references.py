@@ -9,7 +9,10 @@ from typing import Any
 
 from tapeline.checks.nodes import Node, includes, read
 from tapeline.checks.pods import WORKFLOWS, workflow
+from tapeline.clusters import pod_spec
+from tapeline.clusters.argo import joint
 from tapeline.errors import Finding, nearest
+from tapeline.pipeline.graph import STEPS
 
 OBJECTS = {
     **dict.fromkeys(
@@ -53,8 +56,11 @@ class Tree:
         return None
 
     def labels(self) -> list[dict[str, Any]]:
-        """The labels of all pods."""
-        found = []
+        """The labels of all pods, and of those that runs create."""
+        found: list[dict[str, Any]] = []
+        for step in STEPS:
+            leads = {joint.LABEL: joint.LEADS} if step.joint else {}
+            found.append({**pod_spec.labels([step], step.name), **leads})
         for document in self.documents:
             # the controller of notebooks copies the labels to the pods
             own = document.at("metadata", "labels").mapping if document.at("kind").value == "Notebook" else {}

@@ -11,6 +11,7 @@ from typing import Any
 from tapeline.clusters.plan import Task
 from tapeline.config.schema import Cluster
 from tapeline.errors import refuse
+from tapeline.pipeline.graph import Step
 
 Object = dict[str, Any]
 
@@ -59,10 +60,10 @@ def container(task: Task, target: Cluster, arguments: Sequence[str]) -> Object:
     }
 
 
-def labels(task: Task, component: str) -> dict[str, str]:
+def labels(steps: Sequence[Step], component: str) -> dict[str, str]:
     """Labels that NetworkPolicies select: the role, and whether the pod may download data."""
-    writes = any(step.store == "write" for step in task.steps)
-    fetches = any(step.world == "watched" for step in task.steps)
+    writes = any(step.store == "write" for step in steps)
+    fetches = any(step.world == "watched" for step in steps)
     return {
         **LABELS,
         "app.kubernetes.io/component": component,

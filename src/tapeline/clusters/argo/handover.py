@@ -36,7 +36,7 @@ def workflow(run: str, ran: Object, keys: Mapping[str, str], target: Argo, secon
     taken = [{"name": Path(file).stem, "path": f"{IN}/{file}", "s3": {"key": key}} for file, key in keys.items()]
     template = {
         "name": FILES,
-        "metadata": {"labels": pods.labels(task, FILES)},
+        "metadata": {"labels": pods.labels(task.steps, FILES)},
         "inputs": {"artifacts": taken},
         "container": container,
         "volumes": pods.volumes(task),

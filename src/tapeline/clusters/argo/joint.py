@@ -11,13 +11,13 @@ from typing import Any
 from tapeline import workers
 from tapeline.clusters.plan import Task
 
-LABEL = "tapeline.dev/workers"
-"""leads or joins; a NetworkPolicy of deploy/kustomize/base selects it."""
+LABEL, LEADS, JOINS = "tapeline.dev/workers", "leads", "joins"
+"""The headless Service of deploy/kustomize/base selects pods that lead, and its NetworkPolicy both."""
 
 
 def labels(task: Task) -> dict[str, str]:
     """What the pod has beside the labels of every pod."""
-    return {LABEL: "leads" if task.makes else "joins"} if _joint(task) else {}
+    return {LABEL: LEADS if task.makes else JOINS} if _joint(task) else {}
 
 
 def told(task: Task, container: dict[str, Any]) -> dict[str, Any]:

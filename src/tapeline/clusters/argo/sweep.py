@@ -207,7 +207,7 @@ def _template(
         "name": name,
         "inputs": {**inputs, "parameters": [{"name": "name"}]} if each else inputs,
         "outputs": outputs,
-        "metadata": {"labels": pods.labels(task, name)},
+        "metadata": {"labels": pods.labels(task.steps, name)},
         "container": pods.container(task, target, arguments),
         "volumes": pods.volumes(task),
         **pods.scheduling(task, target),

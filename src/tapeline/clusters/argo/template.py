@@ -216,7 +216,7 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
     content = pods.scheduling(task, target)
     return {
         "name": name,
-        "metadata": m.Metadata(labels={**pods.labels(task, name), **joint.labels(task)}),
+        "metadata": m.Metadata(labels={**pods.labels(task.steps, name), **joint.labels(task)}),
         "container": m.Container.model_validate(joint.told(task, pods.container(task, target, arguments))),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": content.get("nodeSelector"),

@@ -174,7 +174,7 @@ def _set_up(kfp: Any, plan: Plan, task: Task, placed: Any) -> None:
     k8s.set_image_pull_policy(placed, target.pull_policy)
     if target.pull_secret:
         k8s.set_image_pull_secrets(placed, [target.pull_secret])
-    for key, value in pods.labels(task, task.name).items():
+    for key, value in pods.labels(task.steps, task.name).items():
         k8s.add_pod_label(placed, key, value)
     k8s.set_security_context(placed, run_as_user=pods.USER, run_as_group=pods.USER, run_as_non_root=True)
 

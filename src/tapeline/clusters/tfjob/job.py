@@ -46,7 +46,7 @@ def job(plan: Plan, *own: str) -> pods.Object:
         "replicas": 1,
         # killed by a signal: again; refused: not
         "restartPolicy": "ExitCode",
-        "template": {"metadata": {"labels": {**pods.labels(task, "run"), **SIDECAR}}, "spec": spec},
+        "template": {"metadata": {"labels": {**pods.labels(task.steps, "run"), **SIDECAR}}, "spec": spec},
     }
     return {
         "apiVersion": "kubeflow.org/v1",
