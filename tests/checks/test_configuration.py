@@ -84,6 +84,8 @@ TYPED: list[Planted] = [
     Planted("configuration.image_supports_the_gpu", "target=argo", ["hw=gpu", "hw.tensorflow=2.20.0"],
             "hw.tensorflow=2.20.0: does not support nvidia-tesla-k80, compute capability 3.7; "
             "choose another hw, of: cpu, gpu, gpu-a100, gpu-h100, gpu-l4, gpu-t4"),
+    Planted("configuration.workers_can_train_the_model", "target=argo", ["model=flat", "hw.workers=2"],
+            "hw.workers=2: model=flat trains in one process; set hw.workers=1, or choose model=lightgbm"),
     Planted("configuration.servers_can_load_it", "target=argo", ["hw.tensorflow=2.21.0"],
             "hw.tensorflow=2.21.0: is later than TensorFlow 2.20 of the servers; train with 2.20"),
 ]  # fmt: skip
@@ -152,9 +154,9 @@ GRAPH = [
             "graph.py: STEPS: features: takes raw, which may be missing; write takes=(raw?,)"),
     Planted("graph.mapped_steps_make_one_folder", "", _with("features", map_over="partitions"),
             "graph.py: STEPS: features: is mapped over partitions, and does not make exactly one folder; let it make one folder"),
-    Planted("graph.workers_change_no_result", "", _with("train", workers="model.steps"),
-            "graph.py: STEPS: train: has model.steps workers, and another number of them would be other work; "
-            "add model.steps to its resumes"),
+    Planted("graph.workers_change_no_result", "", _with("evaluate", workers="model.steps"),
+            "graph.py: STEPS: evaluate: has model.steps workers, and another number of them would be other work; "
+            "add model.steps to its resumes, or set joint"),
     Planted("graph.keys_that_are_read_exist", "", [*STEPS, MISREAD],
             "graph.py: STEPS: misread: reads modle, which is not a section; did you mean model?"),
     Planted("graph.only_the_publisher_writes", "", _with("publish", when=None),
