@@ -85,7 +85,7 @@ TYPED: list[Planted] = [
             "hw.tensorflow=2.20.0: does not support nvidia-tesla-k80, compute capability 3.7; "
             "choose another hw, of: cpu, gpu, gpu-a100, gpu-h100, gpu-l4, gpu-t4"),
     Planted("configuration.workers_can_train_the_model", "target=argo", ["model=flat", "hw.workers=2"],
-            "hw.workers=2: model=flat trains in one process; set hw.workers=1, or choose model=lightgbm"),
+            "hw.workers=2: model=flat trains in one process; set hw.workers=1 or choose model=lightgbm"),
     Planted("configuration.servers_can_load_it", "target=argo", ["hw.tensorflow=2.21.0"],
             "hw.tensorflow=2.21.0: is later than TensorFlow 2.20 of the servers; train with 2.20"),
 ]  # fmt: skip

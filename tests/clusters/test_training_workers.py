@@ -116,6 +116,10 @@ def test_where_the_workers_would_be_lost_it_is_refused(typed: tuple[str, ...], f
     assert lines(*line) == []
 
 
+def test_a_network_of_images_can_be_trained_by_workers() -> None:
+    assert lines("target=argo", "dataset=faces", "model=conv", "hw.workers=2") == []
+
+
 def test_a_sweeps_job_is_one_pod() -> None:
     typed = ("target=argo", "target.cache=s3://cache/prices", "model=lightgbm", "hw.workers=2")
     with pytest.raises(Refused, match=r"hw\.workers=2: .*sweep.*; set hw\.workers=1"):

@@ -16,6 +16,7 @@ from tapeline.errors import Refused
 from tapeline.models import Rows, Training, conv, flat
 from tapeline.models.conv import augmentation, family, layers
 from tapeline.models.conv.augmentation import Changes
+from tapeline.models.network.together import ALONE
 from tapeline.tasks import keypoints
 from tests.faces import pixels
 
@@ -86,7 +87,7 @@ def test_a_missing_label_moves_no_weight() -> None:
     record, about = section(*STILL, "model.normalisation=none"), training()
     shape = family._shape(record, SIDE, 30)
     weights, statistics = layers.initial(shape, 0, np.zeros(30))
-    loss, outputs = family._functions(record, shape, about)
+    loss, outputs = family._functions(record, shape, about, ALONE, 4)
     tensorflow = tf.load()
     target = keypoints.encode(TARGET[:4])
 

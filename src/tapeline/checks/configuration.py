@@ -146,11 +146,14 @@ def workers_can_train_the_model(config: Config) -> Iterator[Finding]:
         return
     where = f"hw.workers={config.hw.workers}"
     if not hasattr(family(config.model.family), "WORKERS"):
-        others = [name for name in options("model") if hasattr(family(name), "WORKERS")]
+        spec = kind(config.dataset).SPEC
+        can = (name for name in options("model") if hasattr(family(name), "WORKERS"))
+        others = [name for name in can if family(name).supports(spec) is None]
         problem = f"model={config.model.family} trains in one process"
-        yield Finding(where, problem, f"set hw.workers=1, or choose model={' or model='.join(others)}")
+        fix = " or ".join(["set hw.workers=1", *(f"choose model={name}" for name in others)])
+        yield Finding(where, problem, fix)
     elif config.hw.accelerator:
-        problem = f"each worker would take a {config.hw.accelerator.model}, and the model trains on CPUs"
+        problem = f"each worker would take a {config.hw.accelerator.model}, and several of them train on CPUs"
         yield Finding(where, problem, "choose hw=cpu, or set hw.workers=1")
 
 

@@ -7,7 +7,8 @@
     save(model, folder), load(folder, task) files that need no pickle
     servable(model)                         the same outputs as TensorFlow operations
     WEIGHTS = True                          only where training uses the rows' weights
-    WORKERS = True                          only where several processes can train one model
+    WORKERS = "rows" or "batches"           only where several processes can train one model: each has its part of the
+                                            train rows, or of each batch of them
 
 and conf/model/<family>.yaml. Loss and outputs are the task's: see tapeline.tasks.
 """
@@ -46,7 +47,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Machines:
-    """The processes that train one model together, each with its part of the train rows and all validation rows."""
+    """The processes that train one model together; each has all validation rows."""
 
     rank: int
     """The position of this process in the addresses."""

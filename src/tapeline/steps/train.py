@@ -130,8 +130,9 @@ def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> li
     """Let several workers train each window's model, of which worker 0 saves it; return the traces."""
     hw, model = work.config.hw, work.config.model
     key = f"hw.workers={hw.workers}"
-    if not hasattr(family(model.family), "WORKERS"):
-        raise refuse(key, f"model={model.family} trains in one process", "set hw.workers=1, or choose model=lightgbm")
+    share = getattr(family(model.family), "WORKERS", None)
+    if share is None:
+        raise refuse(key, f"model={model.family} trains in one process", "set hw.workers=1")
     traces = []
     with leading.group(key, hw.workers, job, member) as group:
         for _ in work.windows:
@@ -139,7 +140,8 @@ def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> li
             group.meet(tell)
             found = group.results(tell)
             for rank, each in enumerate(found):
-                log.info("    worker %d of %d trained on %s rows", rank, hw.workers, f"{each['rows']:,}")
+                of = f"{each['rows']:,} rows" if share == "rows" else "its part of each batch"
+                log.info("    worker %d of %d trained on %s", rank, hw.workers, of)
             traces.append([Point(**each) for each in found[0]["trace"]])
     return traces
 
@@ -153,10 +155,12 @@ def _tell(progress: Callable[[int, float], None], message: Mapping[str, Any]) ->
 
 
 def _member(config: Reads, table: Path, best: Path | None, fitted: Path, link: Link) -> None:
-    """A worker's part: its share of the train rows of each window, and all validation rows."""
+    """A worker's part: its share of the train rows of each window or batch, and all validation rows."""
     work = _work(config, table, best)
+    device.prepare(work.config.model, work.config.hw)
+    deals = getattr(family(work.config.model.family), "WORKERS", None) == "rows"
     for number, rows in enumerate(work.sides):
-        own = {**rows, "train": dealt(rows["train"], link.rank, link.workers)}
+        own = {**rows, "train": dealt(rows["train"], link.rank, link.workers)} if deals else rows
         share = replace(work, sides=[own if each is rows else each for each in work.sides])
         trace = _window(share, number, fits.window(fitted, number), link)
         loaded = sum(map(count, own["train"].values()))

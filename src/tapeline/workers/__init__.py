@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Message = dict[str, Any]
@@ -41,6 +43,19 @@ def job() -> str | None:
 def is_worker() -> bool:
     """Whether this process is a pod that does not lead."""
     return os.environ.get(ROLE) == "worker"
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What libraries write to standard error is not shown: they say there in many lines that a worker is lost."""
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def send(connection: socket.socket, message: Message) -> None:

@@ -22,8 +22,9 @@ from tapeline.models import Outputs, Point, Rows, Training
 from tapeline.models.conv import augmentation, layers
 from tapeline.models.conv.augmentation import Changes
 from tapeline.models.conv.layers import Draw, Shape
-from tapeline.models.network import minibatch, storage
+from tapeline.models.network import minibatch, storage, together
 from tapeline.models.network.minibatch import Learner, Plan
+from tapeline.models.network.together import Part
 from tapeline.tables.spec import Array, Spec
 from tapeline.tasks import Task
 
@@ -93,6 +94,9 @@ class Network:
     statistics: tuple[Array, ...]
 
 
+WORKERS = "batches"
+
+
 def supports(spec: Spec) -> Finding | None:
     """Any number of outputs, of square images; missing labels are left out of the loss."""
     if spec.feature_shape is None or len(spec.feature_shape) != 2 or len(set(spec.feature_shape)) != 1:
@@ -106,17 +110,32 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     """Train by mini-batches.
 
     Raises:
-        Refused: there are more blocks than halvings of the image, or as `minibatch.train`.
+        Refused: there are more blocks than halvings of the image, or workers than rows of a batch, or as
+            `minibatch.train`.
+        Lost: another worker is gone.
     """
+    batch = min(section.batch_rows, len(train.target))
+    if training.machines and (number := len(training.machines.addresses)) > batch:
+        raise refuse(
+            f"hw.workers={number}", f"a step has {batch} rows", f"set model.batch_rows={number}, or fewer workers"
+        )
+    with together.errors(training.machines):
+        return _fit(section, train, validation, training, together.of(training.machines))
+
+
+def _fit(
+    section: Section, train: Rows, validation: Rows | None, training: Training, part: Part
+) -> tuple[Network, list[Point]]:
     target = training.task.encode(train.target)
     shape = _shape(section, train.features.shape[1], target.shape[1])
     known = np.isfinite(target)
     mean = np.where(known, target, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
     weights, statistics = layers.initial(shape, training.seed, mean)
-    learner = Learner(weights, statistics, *_functions(section, shape, training))
+    batch = min(section.batch_rows, len(target))
+    learner = Learner(weights, statistics, *_functions(section, shape, training, part, batch))
     steps = section.steps
     if section.epochs is not None:
-        steps = min(steps, math.ceil(section.epochs * len(target) / min(section.batch_rows, len(target))))
+        steps = min(steps, math.ceil(section.epochs * len(target) / batch))
     plan = Plan(
         batch_rows=section.batch_rows,
         steps=steps,
@@ -127,6 +146,7 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
         patience=section.patience,
         loss_scale=FLOAT16_SCALE if training.half == "float16" else 1.0,
         xla=False,  # TensorFlow's own convolutions are several times as fast on a CPU
+        part=part,
     )
     mirrored = _mirrored(training) if section.mirror_average else None
 
@@ -153,7 +173,7 @@ def _mirrored(training: Training) -> tuple[int, ...]:
     return order(training.outputs) if order else tuple(range(len(training.outputs)))
 
 
-def _functions(section: Section, shape: Shape, training: Training) -> tuple[Any, Any]:
+def _functions(section: Section, shape: Shape, training: Training, part: Part, batch: int) -> tuple[Any, Any]:
     """Loss and outputs of a Learner."""
     tensorflow = tf.load()
     loss_of = training.task.loss(tensorflow)
@@ -164,12 +184,12 @@ def _functions(section: Section, shape: Shape, training: Training) -> tuple[Any,
     def loss(weights: Any, statistics: Any, features: Any, target: Any, step: Any) -> tuple[Any, Any]:
         images = _as_images(features)
         if not changes.none:
-            matrix, shift, mirrored = augmentation.drawn(
-                changes, tensorflow.shape(images)[0], shape.side, training.seed, step
-            )
+            rows = tensorflow.shape(images)[0] if part.workers == 1 else batch
+            moves = augmentation.drawn(changes, rows, shape.side, training.seed, step)
+            matrix, shift, mirrored = moves if part.workers == 1 else (each[part.rows] for each in moves)
             images = augmentation.moved(images, matrix, shift)
             target = follow(tensorflow, target, matrix, shift, mirrored, order) if follow else target
-        draw = Draw(training.seed, step)
+        draw = Draw(training.seed, step, batch, part)
         answers, renewed = layers.forward(shape, weights, statistics, images, draw, training.half)
         return loss_of(answers, target), renewed
 

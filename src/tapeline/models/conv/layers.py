@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tapeline import tensorflow as tf
+from tapeline.models.network.together import ALONE, Part
 from tapeline.tables.spec import Array
 
 MOMENTUM = 0.95
@@ -57,6 +58,9 @@ class Draw:
 
     seed: int
     step: Any
+    batch: int = 0
+    """Rows of the step, where this process has a part of them."""
+    part: Part = ALONE
 
 
 def initial(shape: Shape, seed: int, mean: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -170,8 +174,11 @@ def _left_out(shape: Shape, values: Any, draw: Draw | None, size: Sequence[int])
         return values
     tensorflow = tf.load()
     key = tensorflow.stack([draw.seed % 2**31 + 104729, draw.step])
-    places = [tensorflow.shape(values)[0], *size[1:]]
-    kept = tensorflow.random.stateless_uniform(places, key) >= shape.dropout
+
+    def uniform(rows: Any) -> Any:
+        return tensorflow.random.stateless_uniform([rows, *size[1:]], key)
+
+    kept = draw.part.drawn(uniform, tensorflow.shape(values)[0], draw.batch) >= shape.dropout
     return tensorflow.where(kept, values / (1 - shape.dropout), 0.0)
 
 

@@ -6,11 +6,11 @@ With `pre_partition` each worker has its own rows, and finds the bins of its par
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tapeline import workers
 from tapeline.errors import Finding, Lost
 from tapeline.models import Machines
 
@@ -43,17 +43,12 @@ def errors(machines: Machines | None) -> Iterator[None]:
         yield
         return
     lightgbm.register_logger(logging.getLogger("lightgbm"))
-    stderr = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)  # LightGBM writes its errors there, too
-        yield
+        with workers.silenced():
+            yield
     except lightgbm.basic.LightGBMError as error:
         if not any(word in str(error).lower() for word in ("socket", "connect", "port", "machine")):
             raise
         where = f"hw.workers={len(machines.addresses)}"
         problem = f"worker {machines.rank} lost the others ({', '.join(machines.addresses)}): {error}"
         raise Lost(Finding(where, problem, "run it again")) from None
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

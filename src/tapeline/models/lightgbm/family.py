@@ -93,7 +93,7 @@ class Model:
 
 
 WEIGHTS = True
-WORKERS = True
+WORKERS = "rows"
 
 
 def supports(spec: Spec) -> Finding | None:

@@ -17,6 +17,7 @@ import numpy as np
 from tapeline import tensorflow as tf
 from tapeline.errors import refuse
 from tapeline.models import Point, Rows, Training
+from tapeline.models.network.together import ALONE, Part
 from tapeline.tables.spec import Array
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ CALL_BYTES = 1 << 24
 """At most so much of the rows is copied for one call."""
 CALL_STEPS = 200
 """At most so many steps between two moves of a progress bar."""
+CALL_STEPS_TOGETHER = 20
+"""The same of several workers, whose silence ends the training."""
 SCORED = 100_000
 """Rows of a side that are scored for the trace, at most, drawn with the seed."""
 VALIDATION = 0.15
@@ -51,6 +54,8 @@ class Plan:
     loss_scale: float = 1.0
     """Of the gradients in half precision; steps with infinite gradients are left out."""
     xla: bool = True
+    part: Part = ALONE
+    """Of each batch, where several workers make a step."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def train(
         what = f"model.patience={plan.patience}"
         raise refuse(what, "no validation row has a label", "set split.validation=0.15, or model.patience=null")
     judged = [_sample(each, training) if each else None for each in (rows, validation)]
-    measure = _measure(learner, training)
+    measure, agreed = _measure(learner, training), plan.part.agreed()
     trace: list[Point] = []
     best: _Best | None = None
     done = 0
@@ -105,8 +110,9 @@ def train(
         if done % plan.report_every == 0 or done == plan.steps:
             (score, _), held = (measure(weights, statistics, each) if each else None for each in judged)  # type: ignore[misc]
             trace.append(Point(done, score, held[0] if held else None))
-            if held and (best is None or held[1] < best.loss):
-                best = _Best(held[1], done, _so_far(learner, weights, statistics))
+            held_loss = agreed(held[1]) if held else math.inf
+            if held and (best is None or held_loss < best.loss):
+                best = _Best(held_loss, done, _so_far(learner, weights, statistics))
         training.report(done, trace[-1].score if trace else 0.0)
         if training.watch and done % plan.report_every == 0:
             training.watch(done, model(_so_far(learner, weights, statistics)))
@@ -162,10 +168,12 @@ def _steps(
     target = training.task.encode(rows.target)
     size = min(plan.batch_rows, len(target))
     each = size * (rows.features[:1].nbytes + target[:1].nbytes)
-    count = max(1, min(CALL_STEPS, plan.report_every, plan.steps, CALL_BYTES // each))
+    most = CALL_STEPS if plan.part.workers == 1 else CALL_STEPS_TOGETHER
+    count = max(1, min(most, plan.report_every, plan.steps, CALL_BYTES // each))
     batches = _shuffled(len(target), size, training.seed)
-    features = np.zeros((count, size, *rows.features.shape[1:]), rows.features.dtype)
-    targets = np.zeros((count, size, target.shape[1]), np.float32)
+    own = len(range(size)[plan.part.rows])
+    features = np.zeros((count, own, *rows.features.shape[1:]), rows.features.dtype)
+    targets = np.zeros((count, own, target.shape[1]), np.float32)
     compiled = _compiled(learner, plan)
     rates = tensorflow.constant(rates_of(plan))
     weights = [tensorflow.constant(array) for array in learner.weights]
@@ -175,7 +183,7 @@ def _steps(
     while done < plan.steps:
         several = min(count, plan.report_every - done % plan.report_every, plan.steps - done)
         for at in range(several):
-            chosen = next(batches)
+            chosen = next(batches)[plan.part.rows]
             features[at], targets[at] = rows.features[chosen], target[chosen]
         first, last = tensorflow.constant(done), tensorflow.constant(several)
         state, loss = compiled(first, last, state, rates, tensorflow.constant(features), tensorflow.constant(targets))
@@ -209,13 +217,19 @@ def _compiled(learner: Learner, plan: Plan) -> Any:
     tensorflow = tf.load()
 
     def some_steps(first: Any, several: Any, state: Any, rates: Any, features: Any, target: Any) -> Any:
-        def step(i: Any, state: Any, total: Any) -> Any:
-            weights, means, squares, statistics = state
+        def slopes(i: Any, weights: Any, statistics: Any) -> Any:
             with tensorflow.GradientTape() as tape:
                 tape.watch(weights)
                 loss, moved = learner.loss(weights, statistics, features[i], target[i], first + i)
                 scaled = loss * plan.loss_scale
-            gradients = [each / plan.loss_scale for each in tape.gradient(scaled, weights)]
+            moved = [each / plan.part.workers for each in moved] if plan.part.workers > 1 else moved
+            found = plan.part.summed([loss, *tape.gradient(scaled, weights), *moved])
+            return found[0], found[1 : 1 + len(weights)], found[1 + len(weights) :]
+
+        def step(i: Any, state: Any, total: Any) -> Any:
+            weights, means, squares, statistics = state
+            loss, gradients, moved = plan.part.run(slopes, i, weights, statistics)
+            gradients = [each / plan.loss_scale for each in gradients]
             after: Any = _adam((weights, means, squares), gradients, rates[first + i], plan)
             if plan.loss_scale != 1:
                 finite = [tensorflow.reduce_all(tensorflow.math.is_finite(each)) for each in gradients]
