@@ -52,13 +52,15 @@ help: ## all commands; make help run explains the command run
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 	@echo; echo 'Options follow as key=value: make run model=flat seed=7. make config group=model lists the keys of a group.'
 
-test: lint ## lint, types, import direction and every fast test
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=25
+LINT = $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports --no-logo
+
+# Side by side, since lint uses one core.
+test: .venv/.dev ## lint, types, import direction and every fast test
+	@{ $(LINT); } & lint=$$!; $(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=25; tests=$$?; \
+	if ! wait $$lint; then echo 'make lint: failed; its output is above' >&2; exit 1; fi; exit $$tests
 
 lint: .venv/.dev ## style, types and import direction
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary --num-workers=auto
-	@$(BIN)/lint-imports --no-logo
+	@$(LINT)
 
 test-matrix: .venv/.dev ## every combination of options is built and run, or refused with an alternative; the long tests
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'matrix or long'

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tapeline.serving import saved_model
 from tests.cluster.argo import at_work, line_with, prepared, same_here, store, until
 from tests.cluster.conftest import Image, Kubectl
+from tests.cluster.test_argo import SYSTEMS
 from tests.conftest import subprocess_tapeline
 
 LINE = (
@@ -35,6 +38,19 @@ def test_two_pods_give_the_bytes_of_two_processes(folder: Path, submit: tuple[st
     shown = subprocess_tapeline("submit", *submit, store(namespace, "workers"), *line, "apply=true", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     here(folder, submit, line)
+
+
+def test_two_pods_train_a_convolutional_network_that_is_served(
+    folder: Path, submit: tuple[str, ...], namespace: str
+) -> None:
+    line = (*SYSTEMS["faces"], "hw.workers=2")
+    shown = subprocess_tapeline("submit", *submit, store(namespace, "conv"), *line, "apply=true", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    here(folder, submit, line)
+    (servable,) = (folder / "here" / "store").glob("*/1")
+    answer = saved_model.load(servable, "images")(np.zeros((2, 96, 96), np.uint8))["prediction"]
+    assert answer.shape == (2, 30)
+    assert np.isfinite(answer).all()
 
 
 def test_a_lost_worker_is_a_retry_of_the_step(

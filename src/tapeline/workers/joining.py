@@ -64,7 +64,7 @@ class Link:
             raise Lost(Finding(f"hw.workers={self.workers}", problem, "run it again")) from None
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def forwarding_log(self) -> Iterator[None]:
         """What worker 0 logs is logged by the process that leads."""
         if self.rank:
             yield
@@ -155,7 +155,7 @@ def _work(
     done = threading.Event()
     threading.Thread(target=_listen, args=(link, stream, done), daemon=True).start()
     try:
-        with link.told():
+        with link.forwarding_log():
             work(link)
     except Refused as error:
         if isinstance(error, Lost):  # where another process is gone, the one that leads knows better

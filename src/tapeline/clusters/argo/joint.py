@@ -20,7 +20,7 @@ def labels(task: Task) -> dict[str, str]:
     return {LABEL: LEADS if task.makes else JOINS} if _joint(task) else {}
 
 
-def told(task: Task, container: dict[str, Any]) -> dict[str, Any]:
+def identified(task: Task, container: dict[str, Any]) -> dict[str, Any]:
     """The container, with what its pod must know of the others: the run, so that pods of two runs do not mix."""
     if not _joint(task):
         return container

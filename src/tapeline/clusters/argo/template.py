@@ -217,7 +217,7 @@ def _pod(target: Argo, task: Task, name: str, arguments: Sequence[str]) -> dict[
     return {
         "name": name,
         "metadata": m.Metadata(labels={**pods.labels(task.steps, name), **joint.labels(task)}),
-        "container": m.Container.model_validate(joint.told(task, pods.container(task, target, arguments))),
+        "container": m.Container.model_validate(joint.identified(task, pods.container(task, target, arguments))),
         "volumes": [m.Volume.model_validate(each) for each in pods.volumes(task)],
         "node_selector": content.get("nodeSelector"),
         "tolerations": [m.Toleration.model_validate(each) for each in content.get("tolerations", [])] or None,
