@@ -43,7 +43,7 @@ def test_two_pods_give_the_bytes_of_two_processes(folder: Path, submit: tuple[st
 def test_two_pods_train_a_convolutional_network_that_is_served(
     folder: Path, submit: tuple[str, ...], namespace: str
 ) -> None:
-    line = (*SYSTEMS["faces"], "hw.workers=2")
+    line = (*SYSTEMS["faces"], "hw.workers=2", "gate=default", "gate.baseline_margin=null")
     shown = subprocess_tapeline("submit", *submit, store(namespace, "conv"), *line, "apply=true", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     here(folder, submit, line)
