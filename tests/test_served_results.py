@@ -51,7 +51,7 @@ def ask(server: Server, name: str, body: Any) -> Any:
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.rest_port}/v1/models/{name}:predict", json.dumps(body).encode()
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=600) as answer:
         return json.loads(answer.read())["predictions"]
 
 

@@ -114,7 +114,7 @@ def test_the_server_answers_the_signature_closes_over_both_apis(
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name, request.model_spec.signature_name = "m", "closes"
                 request.inputs["closes"].CopyFrom(tf.load().make_tensor_proto(closes[:rows]))
-                answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+                answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=600)
                 found = tf.load().make_ndarray(answer.outputs["probability"])
                 np.testing.assert_allclose(found, expected[:rows], rtol=0, atol=1e-6)
                 body = {"signature_name": "closes", "instances": closes[:rows].tolist()}

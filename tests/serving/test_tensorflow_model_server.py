@@ -72,14 +72,14 @@ def test_the_process_serves_until_sigterm_and_a_second_one_is_refused_its_port(t
 
     try:
         until(ready, seconds=120)
-        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert second.returncode == 2
         assert second.stderr.startswith(f"tensorflow_model_server: --port={port}: the port is in use")
         assert second.stderr.count("\n") == 1
         assert http(rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]]})[0] == 200
     finally:
         server.send_signal(signal.SIGTERM)
-        _, log = server.communicate(timeout=60)
+        _, log = server.communicate(timeout=600)
     assert server.returncode == 0
     assert "m version 1 is live" in log
     assert "Traceback" not in log
