@@ -76,7 +76,7 @@ test-servers: .venv/.drivers .venv-servers/.programs ## tests on PostgreSQL, Sea
 
 docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_build/html; internal links are checked
 	@$(BIN)/python docs/generate.py
-	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@.venv-docs/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs docs/_build/html
 	@echo 'open docs/_build/html/index.html'
 
 test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
