@@ -196,7 +196,7 @@ esac
         ("", 0, ["uv"]),
         ("global.timeout", 0, ["uv"]),
         ("", 1, ["uv", "python"]),
-        ("global.index-url", 0, ["python"]),
+        ("global.no-index", 0, ["python"]),
         (":env:.proxy", 0, ["python"]),
     ],
     ids=["uv", "configuration without an index", "uv fails", "an index", "a proxy"],

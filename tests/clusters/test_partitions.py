@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tapeline import checks, files, lookup
+from tapeline import files, lookup
 from tapeline.checks.emitted import emitted
 from tapeline.cli import main as cli
 from tapeline.clusters import emit as build
@@ -21,21 +19,12 @@ from tapeline.errors import Refused
 from tapeline.pipeline.execution import execute
 from tapeline.pipeline.graph import TABLE, TABLE_PARTS, pipeline, until
 from tapeline.tables.table import open_table
+from tests.clusters.emitting import lines, templates, texts
 
 PLAIN = ("target=argo", "experiment=gresearch_sample")
 PODS = (*PLAIN, "target.partitions=pods")
 EACH = "features-part-each"
 KEY = f"artifacts/{{{{workflow.namespace}}}}/{{{{workflow.name}}}}/{TABLE_PARTS.file}"
-
-
-@cache
-def texts(*typed: str) -> dict[str, str]:
-    return build.emit(lookup.configure(typed), typed)
-
-
-def templates(*typed: str) -> dict[str, Any]:
-    spec = yaml.safe_load(next(iter(texts(*typed).values())))["spec"]
-    return {each["name"]: each for each in spec["templates"]}
 
 
 def nodes(*typed: str) -> dict[str, Any]:
@@ -44,16 +33,6 @@ def nodes(*typed: str) -> dict[str, Any]:
 
 def by_name(values: list[dict[str, Any]]) -> dict[str, Any]:
     return {each["name"]: each for each in values}
-
-
-def lines(*typed: str) -> list[str]:
-    try:
-        config = lookup.configure(typed)
-        checks.before_build(config)
-        build.emit(config, typed)
-    except Refused as error:
-        return list(map(str, error.findings))
-    return []
 
 
 def test_every_rule_about_emitted_files_holds() -> None:

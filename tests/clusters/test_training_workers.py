@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import pytest
-import yaml
 
-from tapeline import checks, lookup, workers
+from tapeline import lookup, workers
 from tapeline.checks.emitted import emitted
-from tapeline.clusters import emit as build
 from tapeline.clusters.plan import plan
 from tapeline.clusters.sweep import sweep
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import STEPS
+from tests.clusters.emitting import lines, templates, texts
 from tests.deploy.rendering import TREE, one, render
 
 LINE = ("target=argo", "experiment=gresearch_sample")
 ALONE, THREE = LINE, (*LINE, "hw.workers=3")
 (STEP,) = (each for each in STEPS if each.joint)
-
-
-@cache
-def texts(*typed: str) -> dict[str, str]:
-    return build.emit(lookup.configure(typed), typed)
-
-
-def templates(*typed: str) -> dict[str, Any]:
-    found = yaml.safe_load(next(iter(texts(*typed).values())))["spec"]["templates"]
-    return {each["name"]: each for each in found}
-
-
-def lines(*typed: str) -> list[str]:
-    try:
-        config = lookup.configure(typed)
-        checks.before_build(config)
-        build.emit(config, typed)
-    except Refused as error:
-        return list(map(str, error.findings))
-    return []
 
 
 def test_every_rule_about_emitted_files_holds() -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tapeline import checks, lookup
+from tapeline import lookup
 from tapeline.checks.emitted import emitted
 from tapeline.clusters import emit as build
 from tapeline.clusters.plan import plan
 from tapeline.clusters.sweep import sweep
 from tapeline.errors import Refused
 from tapeline.pipeline.graph import pipeline
+from tests.clusters.emitting import lines
 
 STUDY = ("model=lightgbm", "tune=optuna", "tune.storage=postgresql://me@study-database/studies")
 PASSWORD = ("tune.password_env=STUDY_PASSWORD", "target.data_secret=study-database")
@@ -104,16 +105,6 @@ def test_the_number_is_no_part_of_what_pods_are_built_with() -> None:
 
     assert built(ALONE) == built(THREE)
     assert built(ALONE) != built((*ALONE, "tune.trials=3"))
-
-
-def lines(*typed: str) -> list[str]:
-    try:
-        config = lookup.configure(typed)
-        checks.before_build(config)
-        build.emit(config, typed)
-    except Refused as error:
-        return list(map(str, error.findings))
-    return []
 
 
 @pytest.mark.parametrize(

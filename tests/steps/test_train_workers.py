@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,11 +155,10 @@ def test_workers_end_with_the_process_that_leads(table: Path, tmp_path: Path) ->
     with at_work(*line(table, tmp_path / "fitted", *LONG)) as process:
         assert process.stdout
         assert any("step 50 of" in each for each in process.stdout)
-        pids = children(process)
-    deadline = time.monotonic() + 30
-    while [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        ends = [os.pidfd_open(pid) for pid in children(process)]
+    for end in ends:
+        assert select.select([end], [], [], 600)[0]  # it can be read when the process has ended
+        os.close(end)
 
 
 HERE = f"""

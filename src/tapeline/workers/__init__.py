@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from tapeline.errors import Finding, Lost
 
 Message = dict[str, Any]
 
@@ -56,6 +58,12 @@ def silenced() -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def lost(rank: int, addresses: Sequence[str], said: str) -> Lost:
+    """What ends a worker that cannot reach the others, with what the library said."""
+    problem = f"worker {rank} lost the others ({', '.join(addresses)}): {said}"
+    return Lost(Finding(f"hw.workers={len(addresses)}", problem, "run it again"))
 
 
 def send(connection: socket.socket, message: Message) -> None:

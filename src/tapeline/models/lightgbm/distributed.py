@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tapeline import workers
-from tapeline.errors import Finding, Lost
 from tapeline.models import Machines
 
 MINUTES = 2
@@ -49,6 +48,4 @@ def errors(machines: Machines | None) -> Iterator[None]:
     except lightgbm.basic.LightGBMError as error:
         if not any(word in str(error).lower() for word in ("socket", "connect", "port", "machine")):
             raise
-        where = f"hw.workers={len(machines.addresses)}"
-        problem = f"worker {machines.rank} lost the others ({', '.join(machines.addresses)}): {error}"
-        raise Lost(Finding(where, problem, "run it again")) from None
+        raise workers.lost(machines.rank, machines.addresses, str(error)) from None

@@ -9,7 +9,6 @@ from typing import Any
 
 from tapeline import tensorflow as tf
 from tapeline import workers
-from tapeline.errors import Finding, Lost
 from tapeline.models import Machines
 
 GONE = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "UnknownError")
@@ -97,6 +96,4 @@ def errors(machines: Machines | None) -> Iterator[None]:
             yield
     except tuple(getattr(errors, name) for name in GONE) as error:
         first = next((line for line in str(error.message).splitlines() if "abort" in line or "onnect" in line), "")
-        where = f"hw.workers={len(machines.addresses)}"
-        problem = f"worker {machines.rank} lost the others ({', '.join(machines.addresses)}): {first or error.message}"
-        raise Lost(Finding(where, problem, "run it again")) from None
+        raise workers.lost(machines.rank, machines.addresses, first or str(error.message)) from None
