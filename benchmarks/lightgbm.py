@@ -89,7 +89,7 @@ def one(side: str, folder: Path, rows: int, rounds: int) -> None:
         matrix = np.fromfile(folder / "features", np.float32).reshape(shape)
         begun = time.perf_counter()
         data = lightgbm.Dataset(matrix, target, categorical_feature=[0])
-        lightgbm.train(family._parameters(section, training), data, rounds)
+        lightgbm.train(family._parameters(section, training, matrix.size), data, rounds)
     seconds = time.perf_counter() - begun
     print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,7 @@ def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCap
 def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
     program = """
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from tapeline import lookup
@@ -285,6 +287,31 @@ def test_the_same_rows_of_a_file_and_of_memory_are_scored(
     np.testing.assert_array_equal(features, matrix.sample(Rows(array, target))[0])
     np.testing.assert_array_equal(features[:, 0], targets)
     assert len(features) <= scored
+
+
+def test_the_rows_that_are_scored_do_not_bring_the_others_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "BLOCK", 1000)
+    monkeypatch.setattr(matrix, "SCORED", 100)
+    array = np.zeros((100_000, 8), np.float32)
+    array.tofile(tmp_path / "rows")
+    rows = Rows(np.memmap(tmp_path / "rows", np.float32, "r", shape=array.shape), array[:, 0])
+    tracemalloc.start()
+    try:
+        matrix.sample(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < array.nbytes / 10
+
+
+def test_histograms_by_column_give_the_model_of_those_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = _many()
+    by_row = lightgbm.predict(_fit_returns(rows), rows.features)["prediction"]
+    monkeypatch.setattr(lightgbm, "COLUMN_WISE", 1)
+    by_column = lightgbm.predict(_fit_returns(rows), rows.features)["prediction"]
+    np.testing.assert_allclose(by_column, by_row, rtol=1e-6, atol=1e-9)
 
 
 def _traced(rows: Rows) -> list[tuple[int, float]]:

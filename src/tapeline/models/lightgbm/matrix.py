@@ -16,24 +16,31 @@ SCORED = 100_000
 """Rows of a train score, at most, spread evenly."""
 
 
-def of(rows: Rows, categorical: tuple[int, ...], reference: Any = None) -> Any:
+def of(
+    rows: Rows, categorical: tuple[int, ...], reference: Any = None, parameters: dict[str, Any] | None = None
+) -> Any:
     """A lightgbm.Dataset; the features of a numpy.memmap are never in memory as a whole.
 
     Args:
         rows: all of them with a label, targets [rows].
         categorical: positions of the features that are categories.
         reference: the Dataset of the train rows, where these are validation rows.
+        parameters: of the training; None: its call makes the bins, which several workers do together.
     """
     import lightgbm
 
     features = _sequence(rows.features) if isinstance(rows.features, np.memmap) else rows.features
-    return lightgbm.Dataset(
+    data = lightgbm.Dataset(
         features,
         rows.target,
         reference=reference,
         weight=rows.weight,
         categorical_feature=list(categorical) or "auto",
+        params=parameters,
     )
+    if parameters is not None:
+        data.construct().label = None  # a copy of what LightGBM has; get_label copies it again
+    return data
 
 
 def sample(rows: Rows) -> tuple[Array, Array]:
@@ -43,7 +50,8 @@ def sample(rows: Rows) -> tuple[Array, Array]:
     if isinstance(features, np.memmap):
         read = _reader(features)
         blocks = (range(first, min(first + BLOCK, len(features))) for first in range(0, len(features), BLOCK))
-        features = np.concatenate([read(each[0], len(each))[-each[0] % every :: every] for each in blocks])
+        # a copy, which does not keep the whole block
+        features = np.concatenate([read(each[0], len(each))[-each[0] % every :: every].copy() for each in blocks])
     else:
         features = features[::every]
     return features, rows.target[::every]
