@@ -216,14 +216,23 @@ def _compiled(learner: Learner, plan: Plan) -> Any:
     """Some steps as one call: first step, number of steps, state, rates and batches to the state and the loss."""
     tensorflow = tf.load()
 
+    def gradients(weights: Any, statistics: Any, features: Any, target: Any, step: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            tape.watch(weights)
+            loss, moved = learner.loss(weights, statistics, features, target, step)
+            scaled = loss * plan.loss_scale
+        return loss, tape.gradient(scaled, weights), moved
+
+    if not plan.xla:
+        # in the body of a loop TensorFlow does not choose oneDNN's pooling, whose gradient is several times as fast
+        apart = {"_noinline": True}
+        gradients = tensorflow.function(gradients, autograph=False, experimental_attributes=apart)
+
     def some_steps(first: Any, several: Any, state: Any, rates: Any, features: Any, target: Any) -> Any:
         def slopes(i: Any, weights: Any, statistics: Any) -> Any:
-            with tensorflow.GradientTape() as tape:
-                tape.watch(weights)
-                loss, moved = learner.loss(weights, statistics, features[i], target[i], first + i)
-                scaled = loss * plan.loss_scale
+            loss, slope, moved = gradients(weights, statistics, features[i], target[i], first + i)
             moved = [each / plan.part.workers for each in moved] if plan.part.workers > 1 else moved
-            found = plan.part.summed([loss, *tape.gradient(scaled, weights), *moved])
+            found = plan.part.summed([loss, *slope, *moved])
             return found[0], found[1 : 1 + len(weights)], found[1 + len(weights) :]
 
         def step(i: Any, state: Any, total: Any) -> Any:
