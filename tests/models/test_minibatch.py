@@ -121,6 +121,19 @@ def test_a_divergence_is_refused() -> None:
         fit("model.learning_rate=1e38")
 
 
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        *(("flat", key) for key in ("learning_rate", "initial_sd", "initial_bias")),
+        *(("conv", key) for key in ("learning_rate", "weight_decay", "shifts")),
+    ],
+)
+def test_a_number_that_float32_does_not_hold_is_refused(model: str, key: str) -> None:
+    data = ["experiment=faces_conv"] if model == "conv" else []
+    with pytest.raises(Refused, match=rf"model\.{key}=1e\+39"):
+        lookup.configure([*data, f"model={model}", f"model.{key}=1e39"])
+
+
 def test_rows_are_kept_for_validation_where_they_tell_when_to_stop() -> None:
     assert section().validation_share == 0
     stops = section("model.patience=2")

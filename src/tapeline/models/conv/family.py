@@ -48,7 +48,7 @@ class Section(schema.Model):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     flips: bool
     """Half of the images of each step are mirrored, and the labels of left and right change places."""
-    shifts: Annotated[float, Field(ge=0)]
+    shifts: Annotated[float, Field(ge=0, le=1e38)]
     """Pixels to each side, at most."""
     turns: Annotated[float, Field(ge=0, le=180)]
     """Degrees to each side, at most."""
@@ -61,10 +61,10 @@ class Section(schema.Model):
     """Passes over the train rows; null: model.steps alone. What is reached first ends the training."""
     patience: Positive | None
     """Points of the trace in a row without a lower loss on the validation rows, after which training ends."""
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e38)]
     rate: Literal["cosine", "constant"]
     """The learning rate falls to 0 as half a cosine, or stays."""
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e38)]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Section:

@@ -40,11 +40,11 @@ BAR_STEPS = 1000
 class Section(schema.Model):
     """Keys of dense networks."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e38)]
     """Adam's, for a loss summed over rows."""
-    initial_sd: Annotated[float, Field(gt=0)]
+    initial_sd: Annotated[float, Field(gt=0, le=1e38)]
     """Of the weights, drawn from a normal distribution cut at two sd."""
-    initial_bias: float
+    initial_bias: Annotated[float, Field(ge=-1e38, le=1e38)]
     batch_rows: Annotated[int, Field(ge=1)] | None
     """Rows of a step, drawn by a seeded shuffle; null: every step sees all rows."""
     patience: Annotated[int, Field(ge=1)] | None
