@@ -125,7 +125,7 @@ def _message(shape: tuple[int, int], **values: Any) -> bytes:
     for size in shape:
         tensor.tensor_shape.dim.add().size = size
     message.inputs["predictors"].CopyFrom(tensor)
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())
 
 
 def _judge(quiet: Took, busy: Took, memory: list[int], record: str, log: str) -> Counter[str]:

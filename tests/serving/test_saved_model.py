@@ -281,6 +281,13 @@ def test_verify_refuses_a_servable_without_a_warm_up_request(
         saved_model.verify(folder)
 
 
+def test_outputs_are_in_the_order_of_their_names(exported: tuple[Path, Table, Array]) -> None:
+    folder, table, _ = exported
+    answers = saved_model.load(folder)(table.features[:2])
+    assert len(answers) > 1
+    assert list(answers) == sorted(answers)
+
+
 def test_load_refuses_a_signature_that_does_not_exist(exported: tuple[Path, Table, Array]) -> None:
     with pytest.raises(Refused, match="cannot be loaded as a servable"):
         saved_model.load(exported[0], "nope")

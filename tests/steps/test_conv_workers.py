@@ -57,7 +57,7 @@ def test_two_workers_give_the_model_of_one_and_both_have_it(tmp_path: Path) -> N
         first, second = ((tmp_path / str(number) / rank / "network.npz").read_bytes() for rank in "01")
         assert first == second
     # batch normalisation is of each part, so that the second model is another one
-    assert said[0][0]["trace"] == pytest.approx(fitted(tmp_path / "alone", 0, None), rel=1e-4)
+    assert said[0][0]["trace"] == pytest.approx(fitted(tmp_path / "alone", 0, None), rel=1e-3)
     one, two = (storage.read(folder / "network.npz") for folder in (tmp_path / "alone", tmp_path / "0" / "0"))
     for name in one.keys() - {"about"}:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5)

@@ -121,7 +121,8 @@ def _load(folder: Path, names: Sequence[str]) -> list[Call]:
         def predict(values: Array | Mapping[str, Array]) -> dict[str, Array]:
             inputs = values if isinstance(values, Mapping) else {name: _flat(name, values) for name in specs}
             outputs = function(**{name: tensorflow.constant(inputs[name], specs[name].dtype) for name in specs})
-            return {name: output.numpy() for name, output in outputs.items()}
+            # the order of a loaded signature's outputs is another one in each process
+            return {name: outputs[name].numpy() for name in sorted(outputs)}
 
         predict.loaded = loaded  # type: ignore[attr-defined]  # a signature does not keep its variables alive
         return predict

@@ -6,7 +6,7 @@ tapeline step evaluate --in table=table --in fitted=fitted --in servable=servabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -69,7 +69,8 @@ def run(
     served = _served(servable)
     _check_same(models[-1], served, _features(data, fit, len(models) - 1))
     windows = enumerate([*models[:-1], served])
-    pooled = _pooled(data.manifest, [part for at, model in windows for part in _window(data, fit, at, model)])
+    rows = sum(count(each) for window in fit.windows for each in rows_of(window, data, "test").values())
+    pooled = _pooled(data.manifest, rows, (part for at, model in windows for part in _window(data, fit, at, model)))
     forecasts.write(predictions, pooled)
     _write_examples(examples, task, data, pooled)
     answers = comparison.answers(task, pooled, horizon)
@@ -91,7 +92,7 @@ def run(
             "baselines": {name: comparison.scores(each) for name, each in comparison.of_baselines(answers).items()},
             "windows": [
                 {
-                    "score": _score(task, pooled.take(pooled.rows["window"] == at)),
+                    "score": _score(task, pooled, pooled.rows["window"] == at),
                     "trace": [each.record() for each in of],
                 }
                 for at, of in enumerate(fit.traces)
@@ -167,16 +168,14 @@ def _names(manifest: Manifest) -> list[str]:
     return [*(role for role in roles if manifest.names(role)), *manifest.names("context"), *axis]
 
 
-def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> list[Predictions]:
+def _window(data: Table, fit: fits.Fitted, number: int, model: Model) -> Iterator[Predictions]:
     """A window's test rows, part by part, with the answers of its model and of naive baselines."""
     module, task = dataset_named(fit.dataset), task_named(fit.task)
     names = data.manifest.names("feature")
     train, weight = _train_targets(data, fit, number)
-    found = []
     for batch in data.batches(_names(data.manifest), rows_of(fit.windows[number], data, "test"), _size(data)):
         naive = {**task.baselines(train, weight, len(batch)), **module.baselines(batch, names)}
-        found.append(_predictions(data.manifest, batch, number, model(batch["feature"]), naive))
-    return found
+        yield _predictions(data.manifest, batch, number, model(batch["feature"]), naive)
 
 
 def _train_targets(data: Table, fit: fits.Fitted, number: int) -> tuple[Array, Array | None]:
@@ -195,7 +194,8 @@ def _predictions(
     if manifest.axis:
         rows["time" if manifest.names("time") else "row"] = batch[manifest.axis]
     if dataset_named(manifest.dataset).SPEC.partition:
-        rows["partition"] = np.full(len(batch), batch.part, dtype=object)
+        rows["partition"] = np.empty(len(batch), dtype=object)
+        rows["partition"].fill(batch.part)  # numpy.full would make a text for each row
     if manifest.names("group"):
         rows["group"] = batch["group"]
     context = {name: batch[name] for name in manifest.names("context")}
@@ -203,21 +203,27 @@ def _predictions(
     return Predictions(rows, {"target": batch["target"], **weight, **context, **outputs}, naive)
 
 
-def _pooled(manifest: Manifest, found: list[Predictions]) -> Predictions:
-    """The test rows of all windows, in the order of (time, partition); baselines that every window has.
-
-    `found` is emptied: of many rows each column is held once, and not in pieces beside it.
-    """
-    every = [(dict(each.rows), dict(each.scored), dict(each.baselines)) for each in found]
-    # rows of one time are in the order of partitions, since parts are
-    order = np.argsort(np.concatenate([each.axis for each in found]), kind="stable") if manifest.axis else slice(None)
-    found.clear()
-
-    def joined(kind: int) -> dict[str, Array]:
-        shared = [name for name in every[0][kind] if all(name in each[kind] for each in every)]
-        return {name: np.concatenate([each[kind].pop(name) for each in every])[order] for name in shared}
-
-    return Predictions(joined(0), joined(1), joined(2))
+def _pooled(manifest: Manifest, rows: int, found: Iterable[Predictions]) -> Predictions:
+    """The test rows of all windows, so many, in the order of (time, partition); baselines that every window has."""
+    pooled: tuple[dict[str, Array], ...] = ({}, {}, {})
+    first = 0
+    for each in found:
+        for columns, of in zip(pooled, (each.rows, each.scored, each.baselines), strict=True):
+            if not first:
+                columns |= {name: np.empty((rows, *some.shape[1:]), some.dtype) for name, some in of.items()}
+            for name in columns.keys() - of.keys():
+                del columns[name]
+            for name, values in columns.items():
+                values[first : first + len(each)] = of[name]
+        first += len(each)
+    if manifest.axis:
+        axis = pooled[0]["time" if "time" in pooled[0] else "row"]
+        # rows of one time are in the order of partitions, since parts are
+        order = np.argsort(axis, kind="stable")
+        for columns in pooled:
+            for name in columns:
+                columns[name] = columns[name][order]
+    return Predictions(*pooled)
 
 
 def _by(task: Task, pooled: Predictions, horizon: timedelta | None, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -236,8 +242,11 @@ def _by(task: Task, pooled: Predictions, horizon: timedelta | None, manifest: Ma
     return found
 
 
-def _score(task: Task, of: Predictions) -> Scores:
-    return task.score(of.scored, of.scored.get("weight"))
+def _score(task: Task, pooled: Predictions, of: Array) -> Scores:
+    """Of some rows."""
+    chosen: Any = slice(None) if of.all() else of  # without a copy where they are all
+    scored = {name: values[chosen] for name, values in pooled.scored.items()}
+    return task.score(scored, scored.get("weight"))
 
 
 def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predictions | None:
@@ -245,12 +254,12 @@ def _validation(data: Table, fit: fits.Fitted, models: Sequence[Model]) -> Predi
     held = [rows_of(window, data, "validation") for window in fit.windows]
     if not all(sum(map(count, rows.values())) for rows in held):
         return None
-    found = [
+    found = (
         _predictions(data.manifest, batch, number, models[number](batch["feature"]), {})
         for number, rows in enumerate(held)
         for batch in data.batches(_names(data.manifest), rows, _size(data))
-    ]
-    return _pooled(data.manifest, found)
+    )
+    return _pooled(data.manifest, sum(count(each) for rows in held for each in rows.values()), found)
 
 
 def _drift(data: Table, fit: fits.Fitted) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Missing labels are left out of loss and metrics. Outputs: `prediction` float64 [
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,24 @@ CONSTANT = 1e-14
 
 def score(predictions: Predictions, weight: Array | None = None, groups: Array | None = None) -> Scores:
     """All metrics; root mean squared and mean absolute errors are of all outputs, the others means over outputs."""
+    found = some([each.name for each in METRICS], predictions, weight)
+    return found | by_group(score, predictions, weight, groups)
+
+
+def some(metrics: Iterable[str], predictions: Predictions, weight: Array | None = None) -> Scores:
+    """Rows, labels and these metrics."""
     scores: Scores = {"rows": len(predictions["target"]), "labels": int(np.isfinite(_columns(predictions)[0]).sum())}
-    for each in METRICS:
-        found = float(from_sums(each.name, sums(each.name, predictions, weight).sum(axis=0)))
-        scores[each.name] = found if math.isfinite(found) else None
-    return scores | by_group(score, predictions, weight, groups)
+    for each in metrics:
+        found = float(from_sums(each, sums(each, predictions, weight).sum(axis=0)))
+        scores[each] = found if math.isfinite(found) else None
+    return scores
 
 
 def _columns(predictions: Predictions) -> tuple[Array, Array]:
     """Truth and forecast, float64 [rows, outputs] each."""
     truth, forecast = (predictions[name] for name in ("target", "prediction"))
     rows = len(truth)
-    return truth.reshape(rows, -1).astype(np.float64), forecast.reshape(rows, -1).astype(np.float64)
+    return tuple(each.reshape(rows, -1).astype(np.float64, copy=False) for each in (truth, forecast))  # type: ignore[return-value]
 
 
 def sums(metric: str, predictions: Predictions, weight: Array | None = None) -> Array:
@@ -53,26 +59,44 @@ def sums(metric: str, predictions: Predictions, weight: Array | None = None) -> 
     """
     truth, forecast = _columns(predictions)
     known = np.isfinite(truth)
+    if metric == "correlation":
+        return _products(known, truth, forecast, weight)
     one = known.astype(np.float64)
     gap = np.where(known, forecast - np.where(known, truth, 0), 0)
     if metric == "rmse":
         return np.stack([one, gap**2], axis=-1)
     if metric == "mae":
         return np.stack([one, np.abs(gap)], axis=-1)
+    y = _centred(truth, known)
+    return np.stack([one, y, y**2, gap**2], axis=-1)
+
+
+def _products(known: Array, truth: Array, forecast: Array, weight: Array | None) -> Array:
+    """The terms of a correlation, in one array: of many rows there is no room for them beside it."""
+    found = np.empty((*known.shape, 6))
+    w, of_y, of_p, of_yy, of_pp, of_yp = np.moveaxis(found, -1, 0)
+    np.multiply(known, 1.0 if weight is None else weight[:, None], out=w)
     # centred, so that little is lost where values are far from 0
     y = _centred(truth, known)
-    if metric == "r2":
-        return np.stack([one, y, y**2, gap**2], axis=-1)
-    p, w = _centred(forecast, known), one if weight is None else one * weight[:, None]
-    return np.stack([w, w * y, w * p, w * y**2, w * p**2, w * y * p], axis=-1)
+    np.multiply(w, y, out=of_y)
+    np.multiply(w, np.multiply(y, y, out=of_yy), out=of_yy)
+    del y
+    p = _centred(forecast, known)
+    np.multiply(w, p, out=of_p)
+    np.multiply(w, np.multiply(p, p, out=of_pp), out=of_pp)
+    np.multiply(of_y, p, out=of_yp)
+    return found
 
 
 def _centred(values: Array, known: Array) -> Array:
     """Known values less their mean, by column; a constant becomes exactly 0, and so do the others."""
-    inside = np.where(known, values, 0)
-    middle = inside.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    low, high = np.where(known, values, np.inf).min(axis=0), np.where(known, values, -np.inf).max(axis=0)
-    return np.where(known, inside - np.where(low == high, low, middle), 0)
+    found = np.where(known, values, 0)
+    middle = found.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    low = values.min(axis=0, where=known, initial=np.inf)
+    high = values.max(axis=0, where=known, initial=-np.inf)
+    found -= np.where(low == high, low, middle)
+    found[~known] = 0
+    return found
 
 
 def from_sums(metric: str, sums: Array) -> Array:

@@ -45,7 +45,7 @@ NOTE = "Rows without a label are in no score."
 
 def score(predictions: Predictions, weight: Array | None = None, groups: Array | None = None) -> Scores:
     """Weighted correlation, root mean squared and mean absolute error."""
-    found = regression.score(predictions, weight)
+    found = regression.some(("correlation", "rmse", "mae"), predictions, weight)
     scores: Scores = {"rows": found["rows"], "labels": found["labels"], PRIMARY: found["correlation"]}
     return scores | {name: found[name] for name in ("rmse", "mae")} | by_group(score, predictions, weight, groups)
 
