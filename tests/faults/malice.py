@@ -135,9 +135,8 @@ def _judge(quiet: Took, busy: Took, memory: list[int], record: str, log: str) ->
         asked[kind] += int(count)
     ratios = []
     for api, took in busy.items():
-        (calm, middle), (calm_p99, p99) = (
-            (1e3 * float(np.quantile(each, share)) for each in (quiet[api], took)) for share in (0.5, 0.99)
-        )
+        before, beside = (1e3 * np.quantile(each, [0.5, 0.99]) for each in (quiet[api], took))
+        (calm, calm_p99), (middle, p99) = before, beside
         ratios.append(p99 / calm_p99)
         print(
             f"  {api}: p50 {calm:.1f} -> {middle:.1f} ms, p99 {calm_p99:.1f} -> {p99:.1f} ms ({ratios[-1]:.1f} times)"
