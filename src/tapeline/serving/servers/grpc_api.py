@@ -91,6 +91,7 @@ def _checked(handler: Handler) -> Handler:
             return await handler(content, context)
         except RequestError as error:
             code = grpc.StatusCode[error.code]
+            await error.wait()
             await context.abort(code, error.message)
         except Exception:
             log.exception("unexpected error in a gRPC request")

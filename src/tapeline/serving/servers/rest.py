@@ -97,6 +97,7 @@ class RestServer:
         except RequestError as error:
             code, body = error.code, error_body(error.message).encode()
             close = not request.content.is_eof()  # the rest of the body is not read
+            await error.wait()
         except (asyncio.CancelledError, ConnectionError):
             code = "CANCELLED"
             raise
