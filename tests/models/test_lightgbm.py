@@ -196,7 +196,6 @@ def test_training_says_that_it_uses_no_gpu(tmp_path: Path, caplog: pytest.LogCap
 def test_training_needs_no_tensorflow_and_composing_no_lightgbm(tmp_path: Path) -> None:
     program = """
 import sys
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from tapeline import lookup
