@@ -82,7 +82,7 @@ docs: .venv/.steps .venv-docs/.docs ## the documentation as a site in docs/_buil
 test-docs: .venv/.dev docs ## the commands of README and docs, and the wheel in an empty folder
 	@$(BIN)/python -m pytest -m docs -rs tests/docs
 
-test-faults: .venv/.dev ## kills, full disks, damaged stores, mutated files and requests; prints the results
+test-faults: .venv/.dev .venv-servers/.programs ## kills, full disks, damaged stores, mutated files and requests; prints the results
 	@$(BIN)/python -m tests.faults
 
 test-k80: .venv/.dev .venv-k80/.steps ## the whole graph on TensorFlow 2.14 (K80), its models served by 2.20

@@ -252,6 +252,11 @@ def digest(*values: object) -> str:
     return sha.hexdigest()
 
 
+def digest_content(content: bytes) -> str:
+    """SHA-256, in hex, of a file's content: what `digest_path` gives for the file."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest_path(path: Path) -> str:
     """SHA-256, in hex, of a file's content, or of the relative paths and contents of a folder's files."""
     if not path.is_dir():

@@ -1,6 +1,6 @@
 """Kill runs and sweeps, fill disks, damage stores, mutate configurations, files and requests; then count.
 
-    make test-faults            all of it, some 45 minutes on 2 cores; the first 12 with nothing else running
+    make test-faults            all of it, some 55 minutes on 2 cores; the first 12 with nothing else running
     python -m tests.faults 5    a twentieth of it (percent)
 
 Only two ends are allowed: a result that is right, or one clear sentence for each mistake and exit code 2.
@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import disks, fuzz, injection, kills, malice, mutations, publishers, secrets
+from tests.faults import damages, disks, fuzz, injection, kills, malice, mutations, publishers, secrets
 
 PERCENT = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 SEED = random.SystemRandom().randrange(10**6)
@@ -26,7 +26,7 @@ print(f"seed {SEED}", flush=True)
 total: Counter[str] = Counter()
 PARTS = (
     *((malice, 100), (kills, 50), (publishers, 30), (disks, 30)),
-    *((mutations, 500), (injection, 100), (secrets, 100), (fuzz, 100)),
+    *((mutations, 500), (injection, 100), (damages, 100), (secrets, 100), (fuzz, 100)),
 )
 for part, times in PARTS:
     folder = Path(tempfile.mkdtemp(prefix="tapeline-faults-"))

@@ -1,4 +1,4 @@
-"""A store whose file system fails, or whose process is killed, at each write of each command."""
+"""A store whose file system or S3 fails, or whose process is killed, at each write of each command."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tapeline.config.schema import Serving
 from tapeline.errors import Refused
 from tapeline.serving import saved_model
 from tapeline.serving.store import location, operations, state, versions
+from tests.faults import stores
+from tests.faults.stores import Content
 from tests.serving.publishing import SERVING
 
 CALLS: tuple[tuple[Any, str], ...] = (
@@ -25,7 +28,11 @@ CALLS: tuple[tuple[Any, str], ...] = (
     *((shutil, "copyfile"), (Path, "write_bytes"), (Path, "mkdir"), (fcntl, "flock")),
 )
 """What a command does to the file system, by module and function."""
-ERRORS = ("killed", *(errno.errorcode[each] for each in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)), "ENOLCK")
+FILE_ERRORS = ("killed", "ENOSPC", "EDQUOT", "EFBIG", "EIO", "ENOLCK")
+REQUESTS = ("put_object", "delete_object", "delete_objects", "upload_part", "complete_multipart_upload")
+"""What a command changes in S3, by request."""
+S3_ERRORS = ("killed", "killed behind it", "no answer", "no answer behind it", "SlowDown")
+"""Before the request arrives, or behind it: it has been done, and the client does not know it."""
 
 
 class Killed(BaseException):
@@ -68,6 +75,45 @@ def failing(number: int, error: str) -> Iterator[list[str]]:
             setattr(owner, name, real)
 
 
+@contextmanager
+def failing_requests(number: int, error: str) -> Iterator[list[str]]:
+    """Let the request with this number, of REQUESTS, fail; after a kill, all requests do. Yields their names."""
+    from botocore.exceptions import ClientError, ReadTimeoutError  # type: ignore[import-untyped]
+    from fsspec.asyn import sync_wrapper
+    from s3fs import S3FileSystem
+    from s3fs.errors import translate_boto_error
+
+    made: list[str] = []
+    dead = False
+    real = S3FileSystem._call_s3
+    no_answer = ReadTimeoutError(endpoint_url="the store")
+
+    async def call(self: Any, method: str, *arguments: Any, **keys: Any) -> Any:
+        nonlocal dead
+        if dead:
+            raise no_answer
+        if method in REQUESTS:
+            made.append(method)
+        if method not in REQUESTS or len(made) != number:
+            return await real(self, method, *arguments, **keys)
+        dead = error.startswith("killed")
+        if error == "SlowDown":
+            answer = {"Error": {"Code": "SlowDown", "Message": "Please reduce your request rate."}}
+            raise translate_boto_error(ClientError(answer, method))
+        if error.endswith("behind it"):
+            await real(self, method, *arguments, **keys)
+        raise no_answer
+
+    calls = S3FileSystem._call_s3, S3FileSystem.call_s3
+    S3FileSystem._call_s3, S3FileSystem.call_s3 = call, sync_wrapper(call)
+    try:
+        yield made
+    finally:
+        S3FileSystem._call_s3, S3FileSystem.call_s3 = calls
+    if dead:
+        raise Killed
+
+
 def servable(folder: Path, letter: str) -> Path:
     """A small folder that looks like a servable."""
     made = folder / letter
@@ -108,33 +154,34 @@ AFTER = {
 """What models.config pins when a command has succeeded; before, m is 2."""
 
 
-def prepare(folder: Path) -> tuple[Path, Path]:
-    """Servables a to e, and a store in which a, then b were published."""
-    models, store = folder / "models", folder / "store"
-    for letter in "abcde":
-        servable(models, letter)
+def prepare(models: Path, store: Path | str) -> Content:
+    """What a store has in which a, then b were published."""
     for letter in "ab":
         publish(models / letter, store)
-    return models, store
+    return stores.content(store)
 
 
-def attempt(models: Path, right: Path, folder: Path, name: str, number: int, error: str) -> tuple[bool, list[str]]:
+def attempt(
+    models: Path, right: Content, store: Path | str, name: str, number: int, error: str
+) -> tuple[bool, list[str]]:
     """Run a command with one fault, then every command without one.
 
     Returns:
         Whether the fault came before the command ended, and what is wrong.
     """
-    store = folder / "faulty"
-    shutil.rmtree(store, ignore_errors=True)
-    shutil.copytree(right, store)
+    stores.fill(store, right)
+    made: list[str] = []
     ended = "done"
-    with failing(number, error) as made:
-        try:
-            commands(models)[name](store)
-        except Killed:
-            ended = "killed"
-        except (Refused, OSError):
-            ended = "refused"
+    try:
+        with (failing if isinstance(store, Path) else failing_requests)(number, error) as made:
+            try:
+                commands(models)[name](store)
+            except (Refused, OSError):
+                ended = "refused"
+    except Killed:
+        ended = "killed"
+    except Exception as error:
+        return number <= len(made), [f"{name} ended in a traceback: {error!r}"]
     found = dict(state.load(location.backend(store)).pins)
     allowed = {"done": [AFTER[name]], "refused": [{"m": 2}], "killed": [{"m": 2}, AFTER[name]]}[ended]
     wrong = [] if found in allowed else [f"{name} ended as {ended}, and models.config pins {found}"]
@@ -165,26 +212,27 @@ def every_command(models: Path, store: Path | str) -> list[str]:
 def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
     """Each command with a fault at each of its writes, and each error; with fewer `times`, some of them."""
     counted: Counter[str] = Counter()
-    verify, saved_model.verify = saved_model.verify, lambda folder: None  # the fake servables do not load
-    try:
-        models, right = prepare(folder)
-        for name in AFTER:
-            for error in ERRORS:
-                number, came = 1, True
-                while came:
-                    came, wrong = attempt(models, right, folder, name, number, error)
-                    counted["runs"] += 1
-                    counted["kills"] += error == "killed"
-                    counted["results" if not wrong else "wrong numbers"] += 1
-                    for each in wrong:
-                        print(f"  {name} with {error} at write {number}: {each}")
-                    number += 1 if times >= 100 else source.randrange(1, max(2, 200 // times))
-    finally:
-        saved_model.verify = verify
+    with stores.both(folder) as (in_folder, in_s3):
+        for letter in "abcde":
+            servable(folder / "models", letter)
+        for store, errors in ((in_folder, FILE_ERRORS), (in_s3, S3_ERRORS)):
+            right = prepare(folder / "models", store)
+            for name, error in product(AFTER, errors):
+                counted += _each_write(folder / "models", right, store, name, error, times, source)
     return counted
 
 
-def files_replace(driver: Any, put: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(driver, put=put)
+def _each_write(
+    models: Path, right: Content, store: Path | str, name: str, error: str, times: int, source: random.Random
+) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    number, came = 1, True
+    while came:
+        came, wrong = attempt(models, right, store, name, number, error)
+        counted["runs"] += 1
+        counted["kills"] += error.startswith("killed")
+        counted["results" if not wrong else "wrong numbers"] += 1
+        for each in wrong:
+            print(f"  {store}: {name} with {error} at write {number}: {each}")
+        number += 1 if times >= 100 else source.randrange(1, max(2, 200 // times))
+    return counted

@@ -166,10 +166,10 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """SeaweedFS as the S3 server that the environment names."""
-    weed, folder = program("weed"), tmp_path_factory.mktemp("seaweedfs")
+@contextmanager
+def running_seaweedfs(folder: Path) -> Iterator[Program]:
+    """SeaweedFS with its files in a folder, as the S3 server that the environment names."""
+    weed = program("weed")
     master, volume, filer, s3 = free_ports(4)
     command = [
         *(str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
@@ -189,6 +189,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
             "NO_PROXY": "127.0.0.1",
         }.items():
             patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The S3 server that the environment names."""
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ import pytest
 from tapeline import objects
 from tapeline.errors import Refused
 from tapeline.serving import saved_model
-from tapeline.serving.store import location, log, operations, state, versions
+from tapeline.serving.store import location, log, operations, state, sync, versions
 from tapeline.serving.store.folder import FolderBackend
 from tests.faults import injection
 from tests.faults.injection import publish, serving
@@ -130,6 +130,17 @@ def test_a_version_with_other_content_is_not_made_live(store: Path | str) -> Non
         operations.promote(2, store, serving())
 
 
+def test_a_version_with_another_byte_is_neither_made_live_nor_mirrored(store: Path | str, tmp_path: Path) -> None:
+    overwrite(store, "m/2/saved_model.pb", b"b" * 99 + b"#")
+    overwrite(store, "m/3/saved_model.pb", b"c" * 99 + b"#")
+    with pytest.raises(Refused, match=r"m/3"):
+        sync.once(str(store), tmp_path / "mirror")
+    assert not (tmp_path / "mirror" / "m" / "3").exists()
+    with pytest.raises(Refused, match=r"version=2: .*m/2 is damaged: saved_model\.pb"):
+        operations.promote(2, store, serving())
+    assert operations.rollback(store, serving()).startswith("served now: m version 1 ")
+
+
 @pytest.mark.parametrize(
     "tail", [b'{"time": "20', b"\0" * 5000, b"\xff\xfe{", b"null", b"[]\n", b'{"name": "m"}\n', b"\n"]
 )
@@ -181,12 +192,11 @@ def test_a_full_disk_behind_the_change_is_a_warning(
 @pytest.mark.parametrize("error", ["killed", "ENOSPC", "EIO", "ENOLCK"])
 @pytest.mark.parametrize("name", injection.AFTER)
 def test_a_fault_at_a_write_changes_all_or_nothing(models: Path, tmp_path: Path, name: str, error: str) -> None:
-    right = tmp_path / "right"
-    for letter in "ab":
-        publish(models / letter, right)
+    store = tmp_path / "store"
+    right = injection.prepare(models, store)
     number, came = 1, True
     while came:
-        came, wrong = injection.attempt(models, right, tmp_path, name, number, error)
+        came, wrong = injection.attempt(models, right, store, name, number, error)
         assert wrong == [], f"at write {number}"
         number += 7
 

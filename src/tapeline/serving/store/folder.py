@@ -119,7 +119,7 @@ class FolderBackend:
 
     def download(self, model: str, version: int, folder: Path) -> None:
         source = self.root / model / str(version)
-        if problem := self.problem(model, version):
+        if problem := self.problem(model, version, thorough=True):
             fix = "publish or promote another version, for example: tapeline promote version=1"
             raise refuse(source, f"models.config names this version, but it is {problem}", fix)
         files.copy_folder(source, folder)

@@ -104,8 +104,17 @@ class ObjectStorageBackend(Objects):
             return "missing"
         except (ValueError, TypeError):
             return f"damaged: {version}.whole"
-        wrong = [path for path, (size, _) in expected.items() if listed.get(f"{version}/{path}") != size]
+        wrong = [
+            path
+            for path, (size, digest) in expected.items()
+            if listed.get(f"{version}/{path}") != size or not self._is(f"{model}/{version}/{path}", digest)
+        ]
         return f"damaged: {', '.join(wrong[:3])}" if wrong else ""
+
+    def _is(self, path: str, digest: str) -> bool:
+        """Whether an object has this digest."""
+        found = self._read_or_none(path)
+        return found is not None and files.digest_content(found[0]) == digest
 
     def _marker(self, model: str, version: int) -> dict[str, tuple[int, str]]:
         """Size and digest of each file of a version, from its completion marker.
