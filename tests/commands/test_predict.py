@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tapeline.cli.main import main
 from tapeline.commands.predict.rows import Served, from_file
 from tapeline.datasets.indices.simulation import simulate
 from tapeline.errors import Refused
+from tapeline.serving import client
 from tapeline.serving.servers.server import Server, follow_store
 from tests.serving.servables import http, pin, running, until, write
 
@@ -105,6 +107,15 @@ def test_what_the_server_refuses_is_one_sentence(ask: Any, tmp_path: Path, api: 
         assert code == 2, words
         assert sentence in said
         assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("api", ["rest", "grpc"])
+def test_a_server_that_is_there_and_does_not_answer(ask: Any, monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, said = ask(f"api={api}", f"host=127.0.0.1:{silent.getsockname()[1]}")
+    assert code == 2
+    assert "the server there does not answer within 0.01 s" in said
 
 
 @pytest.mark.parametrize(

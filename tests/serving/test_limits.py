@@ -178,11 +178,12 @@ def test_large_requests_are_answered_by_the_live_version(folder_store: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for threads in /proc")
-def test_every_thread_that_answers_large_requests_has_the_lowest_priority(served: Server) -> None:
+def test_every_thread_that_answers_large_requests_has_a_lower_priority(served: Server) -> None:
     assert http(served.rest_port, "/v1/models/m:predict", {"instances": [[1, 2, 3]] * 2000})[0] == 200
     threads = [int(each.name) for each in Path(f"/proc/{second_process()}/task").iterdir()]
     assert len(threads) > 2, "those of TensorFlow are among them"
-    assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {19}, "the lowest of Linux"
+    lower = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 1)
+    assert all(os.getpriority(os.PRIO_PROCESS, each) >= lower for each in threads)
 
 
 def test_large_requests_name_files_that_are_lost(folder_store: Path) -> None:

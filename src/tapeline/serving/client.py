@@ -23,7 +23,7 @@ from tapeline.serving.signatures import DEFAULT, PREDICTORS
 Array = np.ndarray[Any, Any]
 
 CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 600.0
 """For one request. The first large one waits until the server's second process has loaded the model."""
 
 
@@ -177,7 +177,9 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
         found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
         reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
         return _no_tls(server, reason, certificate=bool(found and {"verify", "verification"} & set(reason.split())))
-    if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+    if status == "DEADLINE_EXCEEDED":
+        return _late(server)
+    if status == "UNAVAILABLE":
         reason = message.rpartition("last error: ")[2][:150]
         return refuse(server, f"no server answers gRPC there ({reason})", _start(server))
     return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
@@ -190,6 +192,11 @@ def _no_tls(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
         return refuse(server, f"the certificate of the server is not accepted ({reason})", fix)
     fix = "give the port that is encrypted, for example host=serving:8443, or leave tls out"
     return refuse(server, f"the server there does not speak TLS ({reason})", fix)
+
+
+def _late(server: Endpoint) -> Refused:
+    problem = f"the server there does not answer within {ANSWER_SECONDS:g} s"
+    return refuse(server, problem, "send fewer rows, or read the server's log")
 
 
 def _start(server: Endpoint) -> str:
@@ -245,6 +252,8 @@ class RestClient:
             fix = "give the port of REST, for example 8501, or set api=grpc; tls=ca.pem if it is encrypted"
             raise refuse(self._server, "the server there does not answer HTTP", fix) from None
         except OSError as error:
+            if isinstance(error, TimeoutError) and connection.sock:
+                raise _late(self._server) from None
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             problem = f"no server answers REST there ({reason})"
             raise refuse(self._server, problem, _start(self._server)) from None

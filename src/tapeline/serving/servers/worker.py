@@ -28,8 +28,8 @@ T = TypeVar("T")
 Live = Mapping[str, Mapping[int, Source]]
 """The live versions by name and number, when a request arrived."""
 TRIES = 2
-NICENESS = 19
-"""The lowest priority: while small requests keep a processor busy, large ones get a hundredth of it."""
+NICENESS = 10
+"""While small requests keep a processor busy, large ones get a tenth of it."""
 _copies: dict[Source, LoadedModel] = {}
 """In the second process, the versions that are loaded."""
 
@@ -112,7 +112,8 @@ def _copy(live: Live, name: str, number: int | None) -> LoadedModel:
 def _give_way() -> None:
     """Let small requests go first, once TensorFlow is loaded: a busy machine would take minutes for that."""
     # Linux gives each thread a priority of its own, and TensorFlow has its threads by now
+    lower = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
     threads = [int(each.name) for each in Path("/proc/self/task").glob("*")]
     for each in threads or [os.getpid()]:
         with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, each, NICENESS)
+            os.setpriority(os.PRIO_PROCESS, each, lower)
