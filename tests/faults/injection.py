@@ -78,15 +78,15 @@ def failing(number: int, error: str) -> Iterator[list[str]]:
 @contextmanager
 def failing_requests(number: int, error: str) -> Iterator[list[str]]:
     """Let the request with this number, of REQUESTS, fail; after a kill, all requests do. Yields their names."""
-    from botocore.exceptions import ClientError, ReadTimeoutError  # type: ignore[import-untyped]
     from fsspec.asyn import sync_wrapper
     from s3fs import S3FileSystem
+    from s3fs.core import ClientError, HTTPClientError
     from s3fs.errors import translate_boto_error
 
     made: list[str] = []
     dead = False
     real = S3FileSystem._call_s3
-    no_answer = ReadTimeoutError(endpoint_url="the store")
+    no_answer = HTTPClientError(error="read timeout")
 
     async def call(self: Any, method: str, *arguments: Any, **keys: Any) -> Any:
         nonlocal dead

@@ -169,19 +169,13 @@ def _refusal(server: Endpoint, status: str, message: str, version: int | None) -
     if status in ("404", "NOT_FOUND"):
         fix = "check serving.name and version=N; tapeline versions lists what the store has"
         return NotFound(*refuse(model, f"is not served on {server} ({message})", fix).findings)
-    if (
-        status == "UNAVAILABLE"
-        and server.tls
-        and re.search(r"(?i)ssl|handshake|certificate|verify|verification", message)
-    ):
+    of_tls = r"(?i)ssl|handshake|certificate|verify|verification"
+    if status == "UNAVAILABLE" and server.tls and re.search(of_tls, message):
         found = re.search(r"OPENSSL_internal:(\w+)|(Hostname Verification[\w ]*)", message)
         reason = " ".join((found[1] or found[2]).split("_")).lower() if found else "the handshake failed"
         return _no_tls(server, reason, certificate=bool(found and {"verify", "verification"} & set(reason.split())))
-    if status == "DEADLINE_EXCEEDED":
-        return _late(server)
-    if status == "UNAVAILABLE":
-        reason = message.rpartition("last error: ")[2][:150]
-        return refuse(server, f"no server answers gRPC there ({reason})", _start(server))
+    if status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        return _no_answer(server, message.rpartition("last error: ")[2][:150] if status == "UNAVAILABLE" else None)
     return refuse(model, f"the server on {server} refuses these rows ({message})", "correct the rows")
 
 
@@ -194,14 +188,14 @@ def _no_tls(server: Endpoint, reason: str, *, certificate: bool) -> Refused:
     return refuse(server, f"the server there does not speak TLS ({reason})", fix)
 
 
-def _late(server: Endpoint) -> Refused:
-    problem = f"the server there does not answer within {ANSWER_SECONDS:g} s"
-    return refuse(server, problem, "send fewer rows, or read the server's log")
-
-
-def _start(server: Endpoint) -> str:
-    """What to do where no server answers; an encrypted one ends connections that are not."""
-    return "start one: tapeline serve" + ("" if server.tls else "; if it is encrypted, add tls=ca.pem")
+def _no_answer(server: Endpoint, reason: str | None) -> Refused:
+    """The exception where no server is reached; None: it is, and it is too slow."""
+    if reason is None:
+        problem = f"the server there does not answer within {ANSWER_SECONDS:g} s"
+        return refuse(server, problem, "send fewer rows, or read the server's log")
+    # an encrypted one ends connections that are not
+    fix = "start one: tapeline serve" + ("" if server.tls else "; if it is encrypted, add tls=ca.pem")
+    return refuse(server, f"no server answers {'gRPC' if server.api == 'grpc' else 'REST'} there ({reason})", fix)
 
 
 class RestClient:
@@ -252,11 +246,9 @@ class RestClient:
             fix = "give the port of REST, for example 8501, or set api=grpc; tls=ca.pem if it is encrypted"
             raise refuse(self._server, "the server there does not answer HTTP", fix) from None
         except OSError as error:
-            if isinstance(error, TimeoutError) and connection.sock:
-                raise _late(self._server) from None
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            problem = f"no server answers REST there ({reason})"
-            raise refuse(self._server, problem, _start(self._server)) from None
+            is_late = isinstance(error, TimeoutError) and connection.sock
+            raise _no_answer(self._server, None if is_late else reason) from None
         finally:
             connection.close()
         try:
