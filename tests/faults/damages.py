@@ -15,7 +15,7 @@ from pathlib import Path
 from tapeline.errors import Refused
 from tapeline.serving.store import location, operations, state, sync
 from tests.faults import stores
-from tests.faults.injection import prepare, publish, servable, serving
+from tests.faults.injection import prepare, publish, servables, serving
 from tests.faults.stores import Content
 
 CONFIG = "models.config"
@@ -42,11 +42,9 @@ def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
     """Each damage of each file, in both stores; with fewer `times` of 100, some of them."""
     counted: Counter[str] = Counter()
     with stores.both(folder) as both:
-        models = folder / "models"
-        for letter in "abcde":
-            servable(models, letter)
+        models = servables(folder / "models")
         for store in both:
-            right = prepare(models, store)
+            prepare(models, store)
             operations.canary(1, None, store, serving())
             right = stores.content(store)
             for what, damaged, path in _damaged(right):

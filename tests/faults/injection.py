@@ -125,6 +125,13 @@ def servable(folder: Path, letter: str) -> Path:
     return made
 
 
+def servables(folder: Path) -> Path:
+    """The folder, with servables a to e."""
+    for letter in "abcde":
+        servable(folder, letter)
+    return folder
+
+
 def serving() -> Serving:
     """The section of a model m."""
     return SERVING.model_copy(update={"name": "m", "keep": 4})
@@ -213,12 +220,11 @@ def main(times: int, source: random.Random, folder: Path) -> Counter[str]:
     """Each command with a fault at each of its writes, and each error; with fewer `times`, some of them."""
     counted: Counter[str] = Counter()
     with stores.both(folder) as (in_folder, in_s3):
-        for letter in "abcde":
-            servable(folder / "models", letter)
+        models = servables(folder / "models")
         for store, errors in ((in_folder, FILE_ERRORS), (in_s3, S3_ERRORS)):
-            right = prepare(folder / "models", store)
+            right = prepare(models, store)
             for name, error in product(AFTER, errors):
-                counted += _each_write(folder / "models", right, store, name, error, times, source)
+                counted += _each_write(models, right, store, name, error, times, source)
     return counted
 
 

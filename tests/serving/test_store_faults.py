@@ -18,7 +18,7 @@ from tapeline.errors import Refused
 from tapeline.serving import saved_model
 from tapeline.serving.store import location, log, operations, state, sync, versions
 from tapeline.serving.store.folder import FolderBackend
-from tests.faults import injection
+from tests.faults import injection, stores
 from tests.faults.injection import publish, serving
 
 Damage = Callable[[Any], None]
@@ -32,9 +32,7 @@ def _no_verify(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    for letter in "abcde":
-        injection.servable(tmp_path / "models", letter)
-    return tmp_path / "models"
+    return injection.servables(tmp_path / "models")
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -56,22 +54,14 @@ def remove(store: Path | str, path: str) -> None:
                 backend.fs.rm(f"{backend.root}/{each}", recursive=True)
 
 
-def overwrite(store: Path | str, path: str, content: bytes) -> None:
-    backend: Any = location.backend(store)
-    if isinstance(store, Path):
-        (store / path).write_bytes(content)
-    else:
-        backend.fs.pipe_file(f"{backend.root}/{path}", content)
-
-
 DAMAGES: dict[str, Damage] = {
     "lost": lambda store: remove(store, "m/3"),
     "no model": lambda store: remove(store, "m/3/saved_model.pb"),
     "no metadata": lambda store: remove(store, f"m/3/{saved_model.METADATA}"),
-    "metadata that is not JSON": lambda store: overwrite(store, f"m/3/{saved_model.METADATA}", b'{"na'),
-    "metadata of another type": lambda store: overwrite(store, f"m/3/{saved_model.METADATA}", b"[1]"),
-    "metadata without a version": lambda store: overwrite(store, f"m/3/{saved_model.METADATA}", b"{}"),
-    "no UTF-8": lambda store: overwrite(store, f"m/3/{saved_model.METADATA}", b"\xff\xfe"),
+    "metadata that is not JSON": lambda store: stores.write(store, f"m/3/{saved_model.METADATA}", b'{"na'),
+    "metadata of another type": lambda store: stores.write(store, f"m/3/{saved_model.METADATA}", b"[1]"),
+    "metadata without a version": lambda store: stores.write(store, f"m/3/{saved_model.METADATA}", b"{}"),
+    "no UTF-8": lambda store: stores.write(store, f"m/3/{saved_model.METADATA}", b"\xff\xfe"),
 }
 
 
@@ -124,15 +114,15 @@ def test_no_version_is_left(models: Path, store: Path | str) -> None:
 
 
 def test_a_version_with_other_content_is_not_made_live(store: Path | str) -> None:
-    overwrite(store, "m/2/saved_model.pb", b"x")
+    stores.write(store, "m/2/saved_model.pb", b"x")
     assert operations.rollback(store, serving()).startswith("served now: m version 1 ")
     with pytest.raises(Refused, match=r"version=2: .*m/2 is damaged: saved_model\.pb"):
         operations.promote(2, store, serving())
 
 
 def test_a_version_with_another_byte_is_neither_made_live_nor_mirrored(store: Path | str, tmp_path: Path) -> None:
-    overwrite(store, "m/2/saved_model.pb", b"b" * 99 + b"#")
-    overwrite(store, "m/3/saved_model.pb", b"c" * 99 + b"#")
+    stores.write(store, "m/2/saved_model.pb", b"b" * 99 + b"#")
+    stores.write(store, "m/3/saved_model.pb", b"c" * 99 + b"#")
     with pytest.raises(Refused, match=r"m/3"):
         sync.once(str(store), tmp_path / "mirror")
     assert not (tmp_path / "mirror" / "m" / "3").exists()
@@ -313,14 +303,14 @@ def test_markers_in_object_storage_that_cannot_be_read(models: Path, tmp_path: P
     for letter in "ab":
         publish(models / letter, url)
     for content in (b"{", b"[]", b'{"files": 3}', b'{"files": {"a": 1}}', b'{"files": {"a": ["x", 1]}}'):
-        overwrite(url, "m/2.whole", content)
+        stores.write(url, "m/2.whole", content)
         with pytest.raises(Refused, match=r"version=2: .* damaged: 2\.whole"):
             operations.promote(2, url, serving())
         with pytest.raises(Refused, match="it is not complete"):
             location.backend(url).download("m", 2, tmp_path / "x")
     for name in ("m/\u00b2.whole", "m/007.claim", "m/5", "m/x.whole"):
-        overwrite(url, name, b"{}")
-    overwrite(url, "m/6.claim", b'{"time": 3}')
+        stores.write(url, name, b"{}")
+    stores.write(url, "m/6.claim", b'{"time": 3}')
     assert publish(models / "c", url).number == 7
 
 
