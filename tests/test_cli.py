@@ -55,7 +55,7 @@ WRONG = {
     "no such source": (["run", "dataset.source=cvs"], "dataset.source=cvs: unknown source; choose one of"),
     "no path": (["run", "dataset.source=csv"], "dataset.path: dataset.source=csv needs it"),
     "a path without its source": (["run", "dataset.path=a.csv"], "since dataset.source=simulated"),
-    "a name that is no folder": (["run", "serving.name=../x"], "serving.name='../x'"),
+    "a name that is not a folder": (["run", "serving.name=../x"], "serving.name='../x'"),
     "no code for the card": (["run", "hw=gpu", "hw.tensorflow=2.20.0"], "does not support nvidia-tesla-k80"),
     "a trainer later than servers": (["run", "hw.tensorflow=2.21.0"], "is later than TensorFlow 2.20 of the servers"),
     "nothing to test": (["run", "split.train=0.0001"], "leaves none to one side"),

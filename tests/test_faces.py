@@ -198,7 +198,7 @@ def test_what_is_no_picture_is_refused(place: Path, ports: list[str], capsys: py
     (place / "cut.png").write_bytes(png(IMAGES[0])[:500])
     (place / "large.png").write_bytes(header_of(30_000, 30_000))
     faces = [*TINY[:1], *ports]
-    assert "image=text.png: is no PNG or JPEG" in refused(capsys, *faces, "image=text.png")
+    assert "image=text.png: is not a PNG or JPEG image" in refused(capsys, *faces, "image=text.png")
     assert "image=cut.png: cannot be decoded" in refused(capsys, *faces, "image=cut.png")
     assert "has more than 8192 pixels on a side" in refused(capsys, *faces, "image=large.png")
     assert "image=none.png: no such file" in refused(capsys, *faces, "image=none.png")
@@ -269,7 +269,7 @@ def test_a_submission_has_the_size_of_kaggles(place: Path, ports: list[str]) -> 
 
 WRONG = {
     "an image that is not there": ([(7, "nose_tip_x")], "column ImageId, row 1: 7: no image"),
-    "a coordinate that is none": ([(1, "nose_x")], "column FeatureName, row 1: 'nose_x': is no coordinate"),
+    "a coordinate that is none": ([(1, "nose_x")], "column FeatureName, row 1: 'nose_x': is not a coordinate"),
 }
 
 

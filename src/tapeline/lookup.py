@@ -159,7 +159,7 @@ def metric(metrics: Mapping[str, Any]) -> Metric:
     try:
         return metric_of(task(spec(metrics["config"]["dataset"]["name"]).task), name)
     except KeyError:
-        raise refuse(f"gate.metric={name}", "no metric of this dataset", "run it again") from None
+        raise refuse(f"gate.metric={name}", "is not a metric of this dataset", "run it again") from None
 
 
 def configure(overrides: Sequence[str]) -> Config:
@@ -189,7 +189,7 @@ def validate(composed: Composed) -> Config:
     values: dict[str, Any] = {"experiment": plain.get("experiment"), "seed": plain.get("seed")}
     if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
         shown = composed.environment.get("seed", values["seed"])
-        findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "set it so"))
+        findings.append(Finding(f"seed={shown}", "must be a whole number, 0 or more", "write it as in seed=0"))
     for group in GROUPS:
         section = plain.get(group)
         if group in OPTIONAL and (section is None or section == {"name": "none"}):

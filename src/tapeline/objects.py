@@ -274,7 +274,7 @@ class Objects:
 
         Raises:
             PreconditionFailed: it has another one.
-            Refused: the request failed; AccessDenied: for want of rights.
+            Refused: the request failed; AccessDenied: the credentials do not allow it.
         """
         with self.translated_errors():
             return self.driver.put(self.fs, f"{self.root}/{path}", content, etag)
@@ -302,7 +302,7 @@ class Objects:
         return {path[cut:]: Found(int(each["size"]), _modified(each)) for path, each in listed.items()}
 
     def remove_all(self, paths: Iterable[str]) -> None:
-        """Delete objects, in this order; one that does not exist is no mistake."""
+        """Delete objects, in this order; one that does not exist is not a mistake."""
         for path in paths:
             with suppress(FileNotFoundError), self.translated_errors():
                 self.fs.rm_file(f"{self.root}/{path}")

@@ -49,7 +49,7 @@ PLAIN = re.compile(
     "|start|end|from|to|date|frequency|range|download|raw|version|sheet"
     "|credentials_path|arraysize|use_query_cache|maximum_bytes_billed|priority"
 )
-"""Parameters of URLs that are no secrets."""
+"""Parameters of URLs that are not secrets."""
 REFERENCES = re.compile(r"(\$\{[^{}]*\})")
 REFERENCE = ("$", "{", "***")
 """Beginnings of values that only refer to a secret."""

@@ -17,7 +17,7 @@ DROP = object()
 
 
 class Planted(NamedTuple):
-    """A mistake: the rule that shall find it, where it goes, and the line that shall tell it."""
+    """A mistake: the rule that should find it, where it goes, and the line that should report it."""
 
     rule: str
     path: str

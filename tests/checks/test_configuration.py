@@ -147,9 +147,9 @@ GRAPH = [
             "graph.py: STEPS: collect: takes published of publish, which may be skipped; "
             "take an artifact of a step that always runs"),
     Planted("graph.parameters_are_output_before", "", _with("publish", when="acepted"),
-            "graph.py: STEPS: publish: depends on acepted, which is no output parameter of an earlier step; did you mean accepted?"),
+            "graph.py: STEPS: publish: depends on acepted, which is not an output parameter of an earlier step; did you mean accepted?"),
     Planted("graph.parameters_are_output_before", "", _with("features_part", ids="partitons"),
-            "graph.py: STEPS: features_part: depends on partitons, which is no output parameter of an earlier step; did you mean partitions?"),
+            "graph.py: STEPS: features_part: depends on partitons, which is not an output parameter of an earlier step; did you mean partitions?"),
     Planted("graph.artifacts_that_may_be_missing_are_not_needed", "", _with("ingest", makes=(replace(RAW, optional=True),)),
             "graph.py: STEPS: features: takes raw, which may be missing; write takes=(raw?,)"),
     Planted("graph.mapped_steps_make_one_folder", "", _with("features", map_over="partitions"),

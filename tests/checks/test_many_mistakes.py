@@ -26,12 +26,12 @@ MODULES = ("api", "egress", "meaning", "programs", "quotas", "runs")
 
 
 class Mistake(NamedTuple):
-    """A mistake: in which object, at which path, the value, and a part of the line that has to tell it."""
+    """A mistake: in which object, at which path, the value, and a part of the line that has to report it."""
 
     target: str
     path: str
     value: Any
-    tells: str
+    reports: str
 
 
 def word(old: str, new: str) -> Callable[[list[str]], list[str]]:
@@ -111,7 +111,7 @@ MISTAKES = [
     Mistake("Deployment/serving", f"{SERVER} args", word("8501", "8502"), "--rest_api_port=8502 is not among them"),
     Mistake("Deployment/serving", f"{SERVER} args", word("/models/models.config", "/model/models.config"), "/model/models.config lies on no volume"),
     Mistake("Deployment/serving", f"{SERVER} args", word("monitoring.config", "monitor.config"), "has no key monitor.config"),
-    Mistake("Deployment/serving", f"{SERVER} args", word("poll_wait_seconds=5", "poll_wait_seconds=5s"), "5s is no number"),
+    Mistake("Deployment/serving", f"{SERVER} args", word("poll_wait_seconds=5", "poll_wait_seconds=5s"), "5s is not a number"),
     Mistake("Deployment/serving", f"{SERVER} readinessProbe httpGet port", "grpc", "the server answers gRPC there"),
     Mistake("Deployment/serving", f"{SERVER} readinessProbe httpGet path", "/v1/model/indices", "has no such path"),
     Mistake("Deployment/serving", f"{SERVER} livenessProbe timeoutSeconds", 20, "longer than the period"),
@@ -121,7 +121,7 @@ MISTAKES = [
     Mistake("StatefulSet/study-database", "spec template spec containers [postgres] volumeMounts [data] name", "dat", "the pod has no volume dat"),
     Mistake("StatefulSet/study-database", "spec volumeClaimTemplates [0] metadata name", "database", "the pod has no volume data"),
     # what the API server validates
-    Mistake("NetworkPolicy/workflow-to-api-server", "spec egress [0] to [0] ipBlock cidr", "10.0.0.1/8", "10.0.0.1/8 is no range"),
+    Mistake("NetworkPolicy/workflow-to-api-server", "spec egress [0] to [0] ipBlock cidr", "10.0.0.1/8", "10.0.0.1/8 is not a range"),
     Mistake("NetworkPolicy/data-to-internet", "spec egress [0] to [1] ipBlock except [0]", "10.0.0.0/8", "does not lie in ::/0"),
     Mistake("PersistentVolumeClaim/models", "spec accessModes [0]", "ReadWriteMay", "did you mean ReadWriteMany"),
     Mistake("HorizontalPodAutoscaler/serving", "spec maxReplicas", 1, "below minReplicas 2"),
@@ -208,11 +208,11 @@ def test_what_is_right_is_not_found() -> None:
 
 def test_of_sixty_mistakes_most_are_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(MISTAKES) >= 60
-    assert len({(each.target, each.path, each.tells) for each in MISTAKES}) == len(MISTAKES)
+    assert len({(each.target, each.path, each.reports) for each in MISTAKES}) == len(MISTAKES)
     used = _record(monkeypatch)
-    missed = [each for each in MISTAKES if not any(each.tells in line for line in found_by(each))]
+    missed = [each for each in MISTAKES if not any(each.reports in line for line in found_by(each))]
     for each in missed:
-        print(f"  not found: {each.target} {each.path}: {each.tells}; but {found_by(each)}")
+        print(f"  not found: {each.target} {each.path}: {each.reports}; but {found_by(each)}")
     print(f"found {len(MISTAKES) - len(missed)} of {len(MISTAKES)} planted mistakes")
     record = capsys.readouterr().out
     assert len(MISTAKES) - len(missed) >= LEAST, record

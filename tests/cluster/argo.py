@@ -34,7 +34,7 @@ def store(namespace: str, name: str) -> str:
 
 def same_here(folder: Path, submitted: tuple[str, ...], line: tuple[str, ...]) -> None:
     """Run a line here, and compare every byte of its metrics.json with that of the submitted run."""
-    # the hardware profile is part of the configuration that metrics.json tells
+    # the hardware profile is part of the configuration that metrics.json records
     hw = [text for text in submitted if text.startswith("hw.")]
     theirs = (folder / "runs" / "latest" / "metrics.json").read_bytes()
     assert (folder / "runs" / "latest" / "report.html").stat().st_size > 10_000

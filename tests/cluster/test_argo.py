@@ -201,7 +201,7 @@ def test_the_other_systems_give_the_same_bytes(
 
 
 def test_two_submits_at_once_with_different_keys(folder: Path, submit: tuple[str, ...], namespace: str) -> None:
-    """The key is no parameter of a run: each has a graph of its own."""
+    """The key is not a parameter of a run: each has a graph of its own."""
     where = (*submit, "target.granularity=fused", store(namespace, "both"), "apply=true")
     line = ("experiment=snp_deep", "model.steps=300", "model.report_every=100")
     folders = {hidden: folder / name for hidden, name in (("[4]", "four"), ("[7]", "seven"))}

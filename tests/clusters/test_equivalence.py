@@ -31,7 +31,7 @@ BUILDS = [
 
 @dataclass(frozen=True)
 class Node:
-    """A step as one of the three tells it, in words of none of them."""
+    """A step as one of the three describes it, in terms of none of them."""
 
     after: frozenset[str]
     takes: frozenset[tuple[str, str]]

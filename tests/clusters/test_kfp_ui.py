@@ -23,7 +23,7 @@ def _shown(folder: Path, artifact: str, others: dict[str, Path] | None = None) -
     path, output = folder / artifact, folder / "deep" / "output.json"
     each = {"name": artifact, "uri": f"minio://bucket/{artifact}", "metadata": {}}
     given = {"outputs": {"outputFile": str(output), "artifacts": {artifact: {"artifacts": [each]}}}}
-    Launched.read(json.dumps(given)).tell({artifact: path, **(others or {})})
+    Launched.read(json.dumps(given)).write({artifact: path, **(others or {})})
     (written,) = json.loads(output.read_text())["artifacts"][artifact]["artifacts"]
     assert (written["name"], written["uri"]) == (artifact, f"minio://bucket/{artifact}")
     metadata: dict[str, Any] = written["metadata"]

@@ -96,7 +96,7 @@ def test_a_query_filters(tapeline: Tapeline, past: Path) -> None:
     assert found(f"model.steps<15 simulated=true seed=0 {first}") == [first]
     assert found("dataset.cutoff_year=null dataset.source=simulated") == [first, last]
     assert tapeline("runs", "query=nothing-like-that")[1] == "none of 2 runs fits\n"
-    for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is no number")):
+    for query, says in (("acuracy>0.6", "did you mean accuracy?"), ("accuracy>high", "'high' is not a number")):
         code, _, err = tapeline("runs", f"query={query}")
         assert (code, len(err.splitlines())) == (2, 1)
         assert says in err

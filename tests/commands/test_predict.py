@@ -70,7 +70,7 @@ def test_a_date_and_the_latest_day(ask: Any) -> None:
     code, said = ask("date=1700-01-01")
     assert code == 2
     assert "has no row of it; give a day of trading from" in said
-    assert "is no date" in ask("date=yesterday")[1]
+    assert "is not a date" in ask("date=yesterday")[1]
 
 
 def test_a_file_of_rows_by_name(ask: Any, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_server_that_is_there_and_does_not_answer(ask: Any, monkeypatch: pytes
         ("1,2\n3,4\n", "has no header"),
         ("a,a\n1,2\n", "names a column twice"),
         ("a,b\n1\n", "row 1: has 1 values, and the header 2"),
-        ("a,b\n1,2\n1,nan\n", "row 2, column b: 'nan' is no finite number"),
-        ("a,b\n1,x\n", "row 1, column b: 'x' is no finite number"),
+        ("a,b\n1,2\n1,nan\n", "row 2, column b: 'nan' is not a finite number"),
+        ("a,b\n1,x\n", "row 1, column b: 'x' is not a finite number"),
     ],
 )
 def test_files_that_hold_no_rows(tmp_path: Path, text: str, said: str) -> None:

@@ -265,7 +265,7 @@ def test_a_cluster_that_is_lost_names_the_run(stage: Play, folder: Path) -> None
 
 def test_stop_names_its_run(stage: Play, folder: Path) -> None:
     place = stage()
-    with pytest.raises(Refused, match="stop=true: says not which run"):
+    with pytest.raises(Refused, match="stop=true: does not say which run"):
         submit.run(TYPED, {"stop": "true"})
     assert submit.run(TYPED, {"stop": "true", "run": "run-9"}) is None
     assert place.stopped == ["run-9"]

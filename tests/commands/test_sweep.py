@@ -66,7 +66,7 @@ def test_hydras_whole_grammar_of_sweeps(tapeline: Tapeline, folder: Path, withou
     ("override", "says"),
     [
         ("model=glob(z*)", "no option of model matches; choose among: "),
-        ("model.steps=glob(*)", "model.steps is no group"),
+        ("model.steps=glob(*)", "model.steps is not a group"),
         ("model.steps=interval(1,2)", "INTERVAL_SWEEP"),
     ],
 )

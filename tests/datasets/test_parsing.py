@@ -174,9 +174,9 @@ def test_two_forms_in_one_column_are_found() -> None:
     ("cells", "form", "says"),
     [
         (["yesterday"], None, "row 1: 'yesterday' is not a date"),
-        (["2010-02-30"], None, "row 1: '2010-02-30' is no day of the calendar"),
-        (["2011-02-28", "2011-02-29", "2011-03-01"], None, "row 2: '2011-02-29' is no day of the calendar"),
-        (["28.02.2011", "29.02.2011"], "%d.%m.%Y", "row 2: '29.02.2011' is no day of the calendar"),
+        (["2010-02-30"], None, "row 1: '2010-02-30' is not a day of the calendar"),
+        (["2011-02-28", "2011-02-29", "2011-03-01"], None, "row 2: '2011-02-29' is not a day of the calendar"),
+        (["28.02.2011", "29.02.2011"], "%d.%m.%Y", "row 2: '29.02.2011' is not a day of the calendar"),
         (["2010- 1-12"], None, "row 1: '2010- 1-12' is not a date"),
         (["2010-01-01", None], None, "row 2: the date is missing"),
         (["2010-01-01", " "], None, "row 2: the date is missing"),
@@ -196,7 +196,7 @@ def test_what_is_no_date_is_found(cells: list[Any], form: str | None, says: str)
 
 @pytest.mark.parametrize("form", ["%Q", "%Y-%m", "%H:%M", "tomorrow", "%Y-%m-%d %Z"])
 def test_what_is_no_format_is_refused(form: str) -> None:
-    with pytest.raises(Refused, match=re.escape(f"dataset.date_format={form}: is no date format")):
+    with pytest.raises(Refused, match=re.escape(f"dataset.date_format={form}: is not a date format")):
         parsing.dates(text("2010-01-01"), form)
 
 

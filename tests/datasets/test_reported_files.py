@@ -133,7 +133,7 @@ IN_THOUSANDS = [[row[0], f"{950 + at:,}".replace(",", "."), *row[2:]] for at, ro
         pytest.param(
             HEAD,
             edited(lambda b: b[7].__setitem__(0, "2011-02-29")),
-            "all.csv, column date, row 8: '2011-02-29' is no day of the calendar",
+            "all.csv, column date, row 8: '2011-02-29' is not a day of the calendar",
             id="29 February 2011",
         ),
         pytest.param(HEAD, IN_THOUSANDS, "column snp: the prices can be read as", id="dots for thousands"),

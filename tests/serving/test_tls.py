@@ -103,7 +103,7 @@ def test_files_that_are_no_certificates_are_refused(files: Files, tmp_path: Path
             tls.read(str(path), files.key)
     other = tmp_path / "other"
     other.mkdir()
-    with pytest.raises(Refused, match="is no certificate with its key"):
+    with pytest.raises(Refused, match="is not a certificate with its key"):
         tls.read(files.certificate, certificates.made(other).key)
 
 

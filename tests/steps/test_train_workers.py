@@ -198,7 +198,7 @@ def test_who_waits_for_others_says_so_in_the_end(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Refused, match=r"localhost:1: no pod .* answered in .*; look at .*NetworkPolicy"):
         joining.pod("run-1", lambda link: None, ("localhost", 1))
     with (
-        pytest.raises(Lost, match=r"hw\.workers=2: \d workers did not come in .*; look why"),
+        pytest.raises(Lost, match=r"hw\.workers=2: \d workers did not come in .*; find out why"),
         leading.group("hw.workers=2", 2, "run-1", waits),
     ):
         raise AssertionError("nobody came")
@@ -247,7 +247,7 @@ def stops(link: joining.Link) -> None:
 
 def test_a_worker_that_hangs_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leading, "LATE", 0.5)
-    with pytest.raises(Lost, match=r"hw\.workers=2: worker 1 on 127.0.0.1 did not answer for .* s; look whether"):
+    with pytest.raises(Lost, match=r"hw\.workers=2: worker 1 on 127.0.0.1 did not answer for .* s; check whether"):
         led(stops, 1)
 
 

@@ -154,7 +154,7 @@ def test_parts_merge_in_the_order_of_time_and_part(two: Table) -> None:
 
 @pytest.mark.parametrize("names", [("feature", "nothing"), ("context",), ("group",)])
 def test_a_role_that_makes_no_array_is_our_bug(two: Table, names: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="no role"):
+    with pytest.raises(ValueError, match="a role that makes an array"):
         two.read(names)
 
 

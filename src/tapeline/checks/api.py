@@ -36,7 +36,7 @@ def addresses_can_be_read(document: Node) -> Iterator[Finding]:
 
 def _range(node: Node) -> Iterator[Finding]:
     if _network(node.text) is None:
-        yield node.wrong(f"{node.value} is no range of addresses", "write as in 10.0.0.0/8")
+        yield node.wrong(f"{node.value} is not a range of addresses", "write as in 10.0.0.0/8")
 
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:

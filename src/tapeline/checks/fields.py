@@ -75,7 +75,7 @@ def strict(schema: Any) -> Any:
 
 
 def _built_in(document: Node) -> Iterator[Any]:
-    """The most telling error of an object of Kubernetes' own kinds; none for kinds without a published schema."""
+    """The most specific error of an object of Kubernetes' own kinds; none for kinds without a published schema."""
     version, kind = document.at("apiVersion").text, document.at("kind").text
     if not can_check_built_in() or not (version and kind):
         return

@@ -62,7 +62,7 @@ def parameters_are_output_before(graph: Graph) -> Iterator[Finding]:
     for step in graph:
         for name in (each for each in (step.when, step.ids) if each and each not in said):
             fix = nearest(name, said, otherwise="add it to the parameters of an earlier step")
-            yield Finding(_at(step), f"depends on {name}, which is no output parameter of an earlier step", fix)
+            yield Finding(_at(step), f"depends on {name}, which is not an output parameter of an earlier step", fix)
         said += [] if step.when or step.only_with else step.parameters
 
 

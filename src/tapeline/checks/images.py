@@ -51,18 +51,18 @@ Rule = Callable[[Image], Iterable[Finding]]
 
 def parse(text: str, file: str) -> Image:
     """The instructions of a Dockerfile, continued lines joined."""
-    lines, begun, number = [], "", 0
+    lines, joined, number = [], "", 0
     for at, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#") or not (line.strip() or begun):
+        if line.lstrip().startswith("#") or not (line.strip() or joined):
             continue
-        number = number if begun else at
-        begun += line.strip()
-        if begun.endswith("\\"):
-            begun = begun[:-1] + " "
+        number = number if joined else at
+        joined += line.strip()
+        if joined.endswith("\\"):
+            joined = joined[:-1] + " "
             continue
-        word, _, rest = begun.partition(" ")
+        word, _, rest = joined.partition(" ")
         lines.append(Line(number, word.upper(), rest.strip()))
-        begun = ""
+        joined = ""
     return Image(file, tuple(lines))
 
 

@@ -70,7 +70,7 @@ def programs_exist(pod: Pod) -> Iterator[Finding]:
             if close:
                 yield command.wrong(f"there is no module {' '.join(second[1:])}", close)
         elif name.startswith("python") and second and not second[0].startswith(("-m", "-c", "-u", "/")):
-            yield command.wrong(f"{second[0]} is no option of Python here", "write python3 -m tapeline")
+            yield command.wrong(f"{second[0]} is not an option of Python here", "write python3 -m tapeline")
 
 
 def steps_read_their_arguments(pod: Pod) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def servers_know_their_flags(pod: Pod) -> Iterator[Finding]:
                     f"{SERVER} has no flag {each.text.partition('=')[0]}", nearest(name, FLAGS, otherwise="remove it")
                 )
             elif equals and name.endswith(("port", "threads", "seconds")) and not re.fullmatch(r"\d+(\.\d+)?", value):
-                yield each.wrong(f"{value} is no number", f"write as in --{name}=5")
+                yield each.wrong(f"{value} is not a number", f"write as in --{name}=5")
         given = {each.text.partition("=")[0] for each in container.at("args").each()}
         if not given & {"--model_config_file", "--model_base_path"}:
             yield container.at("args").wrong("no model is named", "add --model_config_file=/models/models.config")

@@ -20,7 +20,7 @@ def arguments(own: Sequence[str], environment: Mapping[str, str]) -> list[str]:
         environment: with MAKEFLAGS, and the goals in TAPELINE_GOALS.
 
     Raises:
-        Refused: several goals, or one that is no command.
+        Refused: several goals, or one that is not a command.
     """
     goals = environment.get(GOALS, "").split()
     if goals[:1] == ["help"] and len(goals) == 2:

@@ -36,7 +36,7 @@ def emit(config: Config, overrides: Sequence[str]) -> dict[str, str]:
     """The files of a configuration by name; the header of each is the command that writes it.
 
     Raises:
-        Refused: the target is no cluster, or cannot have this configuration.
+        Refused: the target is not a cluster, or cannot have this configuration.
     """
     plan = laid_out(config, overrides)
     emitter = _emitter(config)

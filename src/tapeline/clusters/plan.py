@@ -147,7 +147,7 @@ def plan(config: Config, overrides: Sequence[str], *, fused: bool = False) -> Pl
         fused: one task for all steps before the first conditional one.
 
     Raises:
-        Refused: the target is no cluster, a parameter cannot be one, or a value cannot stand in a file.
+        Refused: the target is not a cluster, a parameter cannot be one, or a value cannot stand in a file.
     """
     target = config.target
     if not isinstance(target, Cluster):

@@ -191,7 +191,7 @@ def check_cache(config: Config) -> None:
         Refused: with an example.
     """
     if shared_cache(cast(Argo, config.target)) is None:
-        problem = "is no cache that pods share, and each job would make the same data and features again"
+        problem = "is not a cache that pods share, and each job would make the same data and features again"
         fix = "write a URL or a path on the claim target.cache_claim, as in target.cache=s3://cache/prices or /cache"
         raise refuse(f"target.cache={config.target.cache}", problem, fix)
 

@@ -45,7 +45,7 @@ class Command(Protocol):
 
     GROUP: the heading in `tapeline --help`; the last one without it.
     READS: sections and keys of the configuration that overrides may change; all without it.
-    WORDS: how words that are no key=value are written, as in `init [STORE]`; the command reads them itself.
+    WORDS: how words that are not key=value are written, as in `init [STORE]`; the command reads them itself.
     """
 
     HELP: str
@@ -129,7 +129,7 @@ def _composed_mistakes(name: str, command: Command, overrides: Sequence[str]) ->
 
 
 def _unread(name: str, command: Command, text: str) -> Iterator[Finding]:
-    """Findings about an argument that is no option of the command; the configuration validates its value."""
+    """Findings about an argument that is not an option of the command; the configuration validates its value."""
     reads = getattr(command, "READS", None)
     if words_of(command) and (reads is None or "=" not in text or section_of(text) not in _sections()):
         return
@@ -169,5 +169,5 @@ def _sections() -> list[str]:
 
 
 def words_of(command: Command) -> str:
-    """How words that are no key=value are written; "" where a command has none."""
+    """How words that are not key=value are written; "" where a command has none."""
     return str(getattr(command, "WORDS", ""))

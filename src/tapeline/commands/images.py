@@ -42,7 +42,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     """Build images, one after the other, and print their names.
 
     Raises:
-        Refused: nothing here builds images, a build fails, or this is no checkout.
+        Refused: nothing here builds images, a build fails, or this is not a checkout.
     """
     names = [options["image"]] if "image" in options else list(PROFILES)
     tags = {name: tag(name, overrides) for name in names}

@@ -41,7 +41,7 @@ def run(overrides: list[str], options: dict[str, str]) -> None:
     keys = [word for word in overrides if word not in words]
     if "base_path" in options and not words:
         if other := [name for name in options if name != "base_path"]:
-            raise refuse(other[0], "is no option of store base_path", "leave it out")
+            raise refuse(other[0], "is not an option of store base_path", "leave it out")
         _move(options["base_path"], keys)
     elif words[:1] == ["init"] and len(words) <= 2:
         if options:
@@ -80,7 +80,8 @@ def _move(base: str, overrides: Sequence[str]) -> None:
     serving = configure(overrides).serving
     path = base.rstrip("/")
     if not path.startswith("/") or not path.isprintable():
-        raise refuse(f"base_path={base}", "is no absolute path", "write it as servers see it, as in base_path=/models")
+        fix = "write the path that servers see, as in base_path=/models"
+        raise refuse(f"base_path={base}", "is not an absolute path", fix)
     before = state.move(serving.store, path, serving.lock_seconds)
     print(
         f"{serving.store}: " + (f"base_path is {path}, before {before}" if before else f"base_path is {path} already")

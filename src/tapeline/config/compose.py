@@ -78,7 +78,7 @@ def compose(overrides: Sequence[str]) -> Composed:
     return _compose(folder(), for_hydra(parse(overrides)), str(folder()))
 
 
-def upon(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
+def apply(base: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
     """Apply overrides to a composed configuration; an option of a group replaces its section.
 
     Raises:
@@ -207,7 +207,8 @@ def _problems(override: Override, sweep: bool) -> Iterator[Finding]:
         yield Finding(text, "several values make a sweep, not a run", f"give {key} one value, or use make sweep")
     elif hasattr(override.value, "filter"):  # glob(...)
         if not is_group(key):
-            yield Finding(text, f"glob chooses among files, and {key} is no group", f"list the values, as in {key}=1,2")
+            problem = f"glob chooses among files, and {key} is not a group"
+            yield Finding(text, problem, f"list the values, as in {key}=1,2")
         elif not override.value.filter(options(key)):
             yield Finding(text, f"no option of {key} matches", f"choose among: {', '.join(options(key))}")
     elif is_group(key) and override.op != "delete":

@@ -34,7 +34,7 @@ def overrides() -> list[str]:
     """What the files set, as overrides.
 
     Raises:
-        Refused: a file is no YAML with keys.
+        Refused: a file is not YAML with keys.
     """
     return [text for path in files() for text in _of(path)]
 

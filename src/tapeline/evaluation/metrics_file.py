@@ -20,7 +20,7 @@ def current(record: Mapping[str, Any]) -> Values:
 
     Raises:
         ValueError: it is of a later schema.
-        KeyError, TypeError: it is no metrics.json.
+        KeyError, TypeError: it is not a metrics.json.
     """
     schema = record.get("schema", 1)
     if schema == SCHEMA:

@@ -103,7 +103,7 @@ class Family(Protocol):
         """Why the family cannot learn a dataset with this spec, and what to choose instead; None where it can."""
 
     def fit(self, section: Any, train: Rows, validation: Rows | None, training: Training) -> tuple[Any, list[Point]]:
-        """Train on the train rows; validation rows, where there are some, may only tell when to stop.
+        """Train on the train rows; validation rows, where there are some, may only decide when training stops.
 
         Raises:
             Refused: the training diverged.

@@ -60,12 +60,12 @@ def _write(client: MlflowClient, experiment: str, folder: Path, config: Config) 
     from mlflow.entities import Metric, Param
 
     record, metrics = files.read_json(folder / RECORD), files.read_json(folder / METRICS.file)
-    begun = round(1000 * datetime.fromisoformat(record["started"]).timestamp())
-    ended = begun + round(1000 * record["seconds"])
+    started = round(1000 * datetime.fromisoformat(record["started"]).timestamp())
+    ended = started + round(1000 * record["seconds"])
     known = client.get_experiment_by_name(experiment)
     number = known.experiment_id if known else client.create_experiment(experiment)
     tags = dict(_tags(folder, record, metrics))
-    run: str = client.create_run(number, start_time=begun, tags=tags, run_name=folder.name).info.run_id
+    run: str = client.create_run(number, start_time=started, tags=tags, run_name=folder.name).info.run_id
     state = "FAILED"
     try:
         for some in _parts(Param(key, value) for key, value in _parameters(config)):

@@ -55,7 +55,7 @@ def run_parts(
             raise Refused(*wrong)
         return
     jobs = [(step, config, dict(inputs), folder, name) for name in sorted(ids)]
-    # fork would copy the locks of threads that TensorFlow and Polars have begun
+    # fork would copy the locks of threads that TensorFlow and Polars have started
     context = multiprocessing.get_context("spawn")
     number = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     with ProcessPoolExecutor(number, mp_context=context) as pool:

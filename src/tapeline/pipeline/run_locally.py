@@ -175,9 +175,9 @@ def take(step: Step, config: Config, progress: Progress, *, why: bool = False, p
 
     def build(outputs: dict[str, Path]) -> tuple[Parameters, float]:
         running(f"{step.name}: {_about(step)}")
-        begun = time.perf_counter()
+        started = time.perf_counter()
         parameters = execute(step, config, _taken(step, progress.artifacts), outputs, work)
-        return parameters, time.perf_counter() - begun
+        return parameters, time.perf_counter() - started
 
     if wanted is not None:
         entry = cache.make(root, step, wanted, build)

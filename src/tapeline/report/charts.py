@@ -55,7 +55,7 @@ def picture(name: str, caption: str, draw: Callable[[Any], None], height: float 
     """An SVG element; the same drawing gives the same bytes.
 
     Args:
-        name: tells this picture's inner references from those of others on the page.
+        name: makes this picture's inner references differ from those of others on the page.
         caption: what it shows, for those who cannot see it.
         draw: given a matplotlib Figure with constrained layout.
         height: inches, as width.

@@ -99,7 +99,7 @@ def _trusting(tls: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=tls)
     except (OSError, ValueError) as error:
-        problem = "is no PEM file with certificates" if isinstance(error, ssl.SSLError) else f"cannot be read ({error})"
+        problem = "has no certificates in PEM" if isinstance(error, ssl.SSLError) else f"cannot be read ({error})"
         fix = "name the certificate of the server's authority, for example tls=ca.pem"
         raise refuse(f"tls={tls}", problem, fix) from None
 

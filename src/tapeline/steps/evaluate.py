@@ -126,7 +126,7 @@ def _model(fit: fits.Fitted, folder: Path, number: int) -> Model:
 
 
 def _served(servable: Path) -> Model:
-    """The servable's answers, without what is no forecast."""
+    """The servable's answers, without what is not a forecast."""
     answer = servables.load(servable)
 
     def predict(features: Array) -> Mapping[str, Array]:

@@ -77,7 +77,7 @@ def run(
     known = {each.name: each for each in task.METRICS}
     if config.gate.metric not in known:
         fix = choose(config.gate.metric, list(known))
-        raise refuse(f"gate.metric={config.gate.metric}", "no metric of these scores", fix)
+        raise refuse(f"gate.metric={config.gate.metric}", "is not a metric of these scores", fix)
     metric, about = known[config.gate.metric], servables.read_metadata(servable)
     forecast = forecasts.read(predictions)
 

@@ -24,7 +24,7 @@ class Reads:
 
 
 def seen(config: Reads, known: Known | None = None) -> str | None:
-    """A digest of what `run` would read, or None where only reading tells.
+    """A digest of what `run` would read, or None where it is known only after reading.
 
     Args:
         config: what the step reads.

@@ -136,9 +136,9 @@ def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> li
     traces = []
     with leading.group(key, hw.workers, job, member) as group:
         for _ in work.windows:
-            tell = partial(_tell, _progress(task(work.data.manifest.task).TRACE, model.steps, model.report_every))
-            group.meet(tell)
-            found = group.results(tell)
+            receive = partial(_receive, _progress(task(work.data.manifest.task).TRACE, model.steps, model.report_every))
+            group.meet(receive)
+            found = group.results(receive)
             for rank, each in enumerate(found):
                 of = f"{each['rows']:,} rows" if share == "rows" else "its part of each batch"
                 log.info("    worker %d of %d trained on %s", rank, hw.workers, of)
@@ -146,7 +146,7 @@ def _together(work: Work, job: str | None, member: Callable[[Link], None]) -> li
     return traces
 
 
-def _tell(progress: Callable[[int, float], None], message: Mapping[str, Any]) -> None:
+def _receive(progress: Callable[[int, float], None], message: Mapping[str, Any]) -> None:
     """What worker 0 says while it trains: a step, or a line of its log."""
     if "step" in message:
         progress(message["step"], message["score"])
@@ -235,11 +235,11 @@ def _through_file(data: Table, rows: Mapping[str, Rows], names: Sequence[str], f
 
 def _progress(score_name: str, steps: int, report_every: int) -> Callable[[int, float], None]:
     """Move the bar at each call, and write a line at every `report_every` steps."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
 
     def report(step: int, score: float) -> None:
         line = step % report_every == 0 or step == steps
-        text = f"    step {step:,} of {steps:,}: {score_name} {score:.6f}, {time.perf_counter() - begun:.1f} s"
+        text = f"    step {step:,} of {steps:,}: {score_name} {score:.6f}, {time.perf_counter() - started:.1f} s"
         log.info(text if line else "", extra={"progress": (step, steps)})
 
     return report

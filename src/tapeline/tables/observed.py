@@ -23,7 +23,7 @@ class Observed:
     values: Array
     """float64, shape [values], finite."""
     expected: Array | None = None
-    """All times that should have a value, ascending; None where only the distances between values tell."""
+    """All times that should have a value, ascending; None where only the distances between values show them."""
     trading: Array | None = None
     """All days on which there can be a value, ascending; a value on another day is a defect. None: every day."""
     pause: int = 1

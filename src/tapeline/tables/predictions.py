@@ -74,7 +74,7 @@ def read(path: Path) -> Predictions:
     """Read what `write` wrote.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not such a file.
     """
     import polars as pl
 

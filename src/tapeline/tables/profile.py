@@ -216,7 +216,7 @@ def _cloud(moves: Array, complete: Array) -> Array:
 
 
 def significant(value: float, digits: int = 6) -> float | None:
-    """Rounded to so many digits; None for what is no number."""
+    """Rounded to so many digits; None for what is not a number."""
     return float(f"{value:.{digits}g}") if np.isfinite(value) else None
 
 

@@ -193,7 +193,7 @@ def columns_of(manifest: Manifest, name: str) -> tuple[Column, ...]:
     """
     found = tuple(column for column in manifest.columns if name == (column.role if name in ROLES else column.name))
     if not found or (len(found) > 1 and found[0].role == "context"):
-        raise ValueError(f"{name} is no column of the table, and no role that makes an array")
+        raise ValueError(f"{name} is neither a column of the table nor a role that makes an array")
     return found
 
 

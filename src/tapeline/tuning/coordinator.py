@@ -17,18 +17,18 @@ from tapeline.tuning.study import Study, Trial
 from tapeline.tuning.trials import Job, Problem
 from tapeline.tuning.workers import pool
 
-Tell = Callable[[Trial, dict[int, Trial]], None]
-"""Called with each trial as it finishes, and all that are finished."""
+Report = Callable[[Trial, dict[int, Trial]], None]
+"""Takes a trial as it finishes, and all finished ones by number."""
 
 
-def search(problem: Problem, study: Study, folder: Path, tell: Tell) -> tuple[list[Trial], Stopped]:
+def search(problem: Problem, study: Study, folder: Path, report: Report) -> tuple[list[Trial], Stopped]:
     """All trials of a study, in order, and what ended the search.
 
     Args:
         problem: what is searched, and on which rows.
         study: the same for the samplers.
         folder: of its finished trials.
-        tell: see there.
+        report: called as each trial finishes.
 
     Raises:
         Refused: there are no rows to search on, or a trial's process was killed again and again.
@@ -43,7 +43,7 @@ def search(problem: Problem, study: Study, folder: Path, tell: Tell) -> tuple[li
             for trial in run(jobs, deadline):
                 files.write_json(folder / f"{trial.number}.json", trial.record())
                 done[trial.number] = trial
-                tell(trial, done)
+                report(trial, done)
             if any(number not in done for number in numbers):
                 break
     found = studies.in_order({number: trial for number, trial in done.items() if number < tune.trials})

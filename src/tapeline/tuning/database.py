@@ -18,7 +18,7 @@ from tapeline.config.secrets import password
 from tapeline.errors import choose, refuse
 from tapeline.tables.table import open_table
 from tapeline.tuning import study as studies
-from tapeline.tuning.coordinator import Tell
+from tapeline.tuning.coordinator import Report
 from tapeline.tuning.results import Stopped
 from tapeline.tuning.shared_study import SILENT, TABLE, Shared
 from tapeline.tuning.study import Study, Trial
@@ -36,7 +36,7 @@ PATIENCE = 30.0
 DRIVERS = {"postgresql": "tapeline[postgres]", "sqlite": "tapeline[steps]"}
 
 
-def search(problem: Problem, study: Study, tell: Tell) -> tuple[list[Trial], Stopped]:
+def search(problem: Problem, study: Study, report: Report) -> tuple[list[Trial], Stopped]:
     """Work on a study until it has `tune.trials` finished trials; all of them, in order, and what ended the search.
 
     Raises:
@@ -52,7 +52,7 @@ def search(problem: Problem, study: Study, tell: Tell) -> tuple[list[Trial], Sto
             while not shared.complete() and (deadline is None or time.monotonic() < deadline):
                 for trial in run(shared.jobs(), deadline):
                     if shared.finish(trial):
-                        tell(trial, shared.finished())
+                        report(trial, shared.finished())
                 shared.release()
                 if not shared.complete():
                     time.sleep(min(WAIT, tune.heartbeat_seconds / SILENT))
@@ -98,7 +98,7 @@ def _refusing(tune: Tune, patience: float = 0) -> Iterator[Engine]:
         url = sql.make_url(tune.storage or "")
     except (sql.exc.ArgumentError, ValueError):
         fix = "write it as in postgresql://user@host/database"
-        raise refuse("tune.storage", "is no URL of a database", fix) from None
+        raise refuse("tune.storage", "is not a URL of a database", fix) from None
     kind = url.get_backend_name()
     if kind not in DRIVERS:
         raise refuse(f"tune.storage={kind}", "cannot hold a study", choose(kind, list(DRIVERS)))

@@ -32,7 +32,7 @@ def findings(tune: Tune, model: Model, split: Split, task: Task, spec: Spec) -> 
     """What of a search cannot work, before anything starts."""
     known = [each.name for each in task.METRICS]
     if tune.metric not in known:
-        yield Finding(f"tune.metric={tune.metric}", "no metric of this dataset", choose(tune.metric, known))
+        yield Finding(f"tune.metric={tune.metric}", "is not a metric of this dataset", choose(tune.metric, known))
     if getattr(split, "validation", None) == 0:
         fix = "set split.validation=null or split.validation=0.15"
         yield Finding("split.validation=0", "leaves no validation rows, by which a search compares its trials", fix)
@@ -51,7 +51,7 @@ def _of_key(key: str, dimension: Dimension, model: Model) -> Iterator[Finding]:
     known = [each for each in type(model).model_fields if each not in model.not_tuned]
     if not key.startswith(PREFIX):
         fix = nearest(key, [PREFIX + each for each in known], otherwise="remove it; choose tune=none without others")
-        yield Finding(where, "is no key of model, and a search changes keys of model only", fix)
+        yield Finding(where, "is not a key of model, and a search changes keys of model only", fix)
     elif name in model.not_tuned and name in type(model).model_fields:
         yield Finding(where, "cannot be searched, since it chooses other keys or changes no weight", "remove it")
     elif name not in known:

@@ -30,7 +30,7 @@ NAME = "study"
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a trial shall try."""
+    """The values that a trial tries."""
 
     number: int
     """From 0."""
@@ -193,7 +193,7 @@ def _pruner(study: Study) -> optuna.pruners.BasePruner:
 
 
 class Pruning:
-    """Whether a trial shall stop, by the finished trials that it was proposed after."""
+    """Whether a trial should stop, by the finished trials that it was proposed after."""
 
     def __init__(
         self, study: Study, finished: Sequence[Trial], running: Sequence[Proposal], proposal: Proposal
@@ -207,7 +207,7 @@ class Pruning:
             self._trial = optuna.trial.Trial(made, self._frozen._trial_id)
 
     def stops(self, step: int, value: float) -> bool:
-        """Report the metric at a step; whether the trial shall stop there."""
+        """Report the metric at a step; whether the trial should stop there."""
         with _silent():
             self._trial.report(value, step)
             return bool(self._trial.should_prune())

@@ -61,7 +61,7 @@ class _Worker:
 
 
 def _started(problem: Problem) -> _Worker:
-    # fork would copy the locks of threads that TensorFlow and Polars have begun
+    # fork would copy the locks of threads that TensorFlow and Polars have started
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(problem, theirs), daemon=True)
@@ -108,7 +108,7 @@ def _once_more(job: Job, lost: Counter[int]) -> Job:
     number = job.proposal.number
     lost[number] += 1
     if lost[number] == LOST:
-        problem = f"the process of trial {number} was killed {LOST} times, perhaps for want of memory"
+        problem = f"the process of trial {number} was killed {LOST} times, perhaps because memory ran out"
         raise refuse("tune.parallel", problem, "lower it, or set tune.rows")
     return job
 

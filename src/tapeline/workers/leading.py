@@ -1,4 +1,4 @@
-"""The process that leads: it brings workers together, tells what they say, and ends them."""
+"""The process that leads: it brings workers together, passes on what they say, and ends them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Member:
             data = b""
         if not data:
             fix = "run it again, with more memory or fewer workers"
-            raise Lost(Finding(key, f"{self} was lost, perhaps for want of memory", fix))
+            raise Lost(Finding(key, f"{self} was lost, perhaps because memory ran out", fix))
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
@@ -66,18 +66,18 @@ class Group:
     key: str
     """Override that messages name."""
 
-    def meet(self, tell: Callable[[Message], None]) -> None:
-        """Tell all of them the addresses of all, for the next model; lists are from worker 0 on.
+    def meet(self, receive: Callable[[Message], None]) -> None:
+        """Send all of them the addresses of all, for the next model; lists are from worker 0 on.
 
         Raises:
             Lost: a worker is lost, or silent for too long; so do `results`.
         """
-        ports = self._answers("port", tell, PATIENCE)
+        ports = self._answers("port", receive, PATIENCE)
         self._say(machines=[f"{each.address}:{port}" for each, port in zip(self.members, ports, strict=True)])
 
-    def results(self, tell: Callable[[Message], None]) -> list[Message]:
-        """What each worker has at the end of a model, by rank; `tell` gets all that worker 0 says before."""
-        found = self._answers("trained", tell, LATE)
+    def results(self, receive: Callable[[Message], None]) -> list[Message]:
+        """What each worker has at the end of a model, by rank; `receive` gets all that worker 0 says before."""
+        found = self._answers("trained", receive, LATE)
         self._say(next=True)
         return found
 
@@ -86,7 +86,7 @@ class Group:
             with suppress(OSError):  # a lost one is seen at the next answer
                 send(member.connection, message)
 
-    def _answers(self, what: str, tell: Callable[[Message], None], late: float) -> list[Any]:
+    def _answers(self, what: str, receive: Callable[[Message], None], late: float) -> list[Any]:
         """The answer of each; one that gave it is silent until `_say`, so no message of what follows is read here.
 
         Silence ends it: after PATIENCE, or `late` where some have answered.
@@ -106,13 +106,13 @@ class Group:
                     if what in message:
                         found[member.rank] = message[what]
                     elif member.rank == 0:
-                        tell(message)
+                        receive(message)
             left = late if found else PATIENCE
         return [found[each.rank] for each in self.members]
 
     def _silent(self, found: Collection[int], seconds: float) -> Lost:
         names = " and ".join(str(each) for each in self.members if each.rank not in found)
-        fix = "look whether its machine hangs or is slower than the others, and run it again"
+        fix = "check whether its machine hangs or is slower than the others, and run it again"
         return Lost(Finding(self.key, f"{names} did not answer for {seconds:.0f} s", fix))
 
 
@@ -194,7 +194,7 @@ def _still_awaited(key: str, missing: int, deadline: float, processes: Sequence[
         raise Lost(Finding(key, "a worker ended before it was at work", "run it again, with more memory"))
     if time.monotonic() > deadline:
         problem = f"{missing} workers did not come in {PATIENCE:.0f} s"
-        raise Lost(Finding(key, problem, "look why their pods do not start, or set hw.workers lower"))
+        raise Lost(Finding(key, problem, "find out why their pods do not start, or set hw.workers lower"))
 
 
 def _hello(connection: socket.socket) -> Message:

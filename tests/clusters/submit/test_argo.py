@@ -71,7 +71,7 @@ class TestBegin:
         assert cluster.sent == []
 
     def test_two_submits_at_once_run_what_each_of_them_typed(self, cluster: Cluster) -> None:
-        """The key is no parameter, so each needs a template of its own, and changes none on the cluster."""
+        """The key is not a parameter, so each needs a template of its own, and changes none on the cluster."""
         has(cluster, *TYPED)
         for hidden in ("[4]", "[7]"):
             begin(*TYPED, f"model.hidden={hidden}", apply=True)

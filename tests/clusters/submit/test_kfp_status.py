@@ -156,7 +156,7 @@ def test_a_lost_connection_names_what_follows_the_run(tapeline: Tapeline, backen
     backend.answers = {f"v2beta1/runs/{RUN}": [(503, {"message": "starting"})] * place.TRIES}
     code, _, err = tapeline(*arguments(backend))
     assert code == 2
-    assert f"{RUN}: was begun, and may still run; the same command with run={RUN} goes on with it" in err
+    assert f"{RUN}: was started, and may still run; the same command with run={RUN} goes on with it" in err
 
 
 def test_an_answer_that_is_lost_may_have_started_a_run(tapeline: Tapeline, backend: Backend) -> None:

@@ -213,7 +213,7 @@ def test_a_cluster_that_is_lost_names_the_workflow(
     code, _, err = tapeline("sweep", *LINE, *where)
     assert code == 2
     assert "does not exist any more" in err
-    assert "was begun, and may still run; the same line again" in err
+    assert "was started, and may still run; the same line again" in err
 
 
 def test_results_come_in_parts_and_through_logs_where_the_repository_is_not_reached(

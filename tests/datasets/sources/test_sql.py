@@ -136,7 +136,7 @@ def test_a_database_is_read_each_time() -> None:
     [
         (["dataset.url=sqlite:////nowhere/c.db"], "dataset.url=sqlite:////nowhere/c.db: no such file"),
         (["dataset.url=duckdb:////nowhere/c.db"], "no such file"),
-        (["dataset.url=closes.db"], "dataset.url: is no database URL"),
+        (["dataset.url=closes.db"], "dataset.url: is not a database URL"),
         (["dataset.url=nosuch://host/db"], "the driver of nosuch is not installed"),
         (["dataset.query='SELECT * FROM closes_{ticker}'"], "for snp: the query failed (no such table: closes_snp)"),
         (["dataset.query='SELECT * FROM {ticker} WHERE 0'"], "for snp: the query returns no rows"),

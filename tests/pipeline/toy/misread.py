@@ -1,4 +1,4 @@
-"""Reads what is no section."""
+"""Reads what is not a section."""
 
 from dataclasses import dataclass
 

@@ -96,8 +96,8 @@ def _image(name: str, identity: str) -> str:
 
 
 def _between(times: Object) -> float:
-    begun, ended = (datetime.fromisoformat(times[key]) for key in ("startedAt", "finishedAt"))
-    return (ended - begun).total_seconds()
+    started, ended = (datetime.fromisoformat(times[key]) for key in ("startedAt", "finishedAt"))
+    return (ended - started).total_seconds()
 
 
 def seen(workflow: Object, namespace: str, pods: Pods, conditions: Mapping[str, str | None]) -> Seen:

@@ -28,7 +28,7 @@ class Look:
 
     ended: Literal["", "succeeded", "failed"]
     parts: Sequence[Part]
-    """Of pods that are no job's."""
+    """Of pods that belong to no job."""
     jobs: Sequence[Part]
     """Of the jobs' pods, by the names of the jobs."""
     said: Mapping[str, str]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 GRAPH, SUMMARY = "graph", "summary"
-"""Templates that are no tasks of the graph."""
+"""Templates that are not tasks of the graph."""
 IN, OUT = f"{pods.WORK}/in", f"{pods.WORK}/out"
 _ARGOS = [{"name": name, "securityContext": pods.SECURITY} for name in ("init", "wait")]
 EXECUTOR_SECURITY = json.dumps({"initContainers": _ARGOS[:1], "containers": _ARGOS[1:]})
@@ -283,6 +283,6 @@ def _rights(target: Argo) -> dict[str, Any]:
 
 
 def small(target: Argo, image: str) -> Task:
-    """A small pod that is no step of the graph."""
+    """A small pod that is not a step of the graph."""
     requests, limits = {"cpu": "50m", "memory": "64Mi"}, {"cpu": "500m", "memory": "256Mi"}
     return Task((), (), "{}", (), image, requests, limits, None, target.runner, (), (), cached=False)

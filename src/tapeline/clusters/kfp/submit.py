@@ -184,8 +184,8 @@ def _part(name: str, condition: str | None, detail: Any, ended: str) -> Part | N
     if detail is None or detail.state in (None, "RUNTIME_STATE_UNSPECIFIED"):
         skipped = condition and ended == "succeeded"
         return Part(name, "skipped", note=f"{condition} is not true") if skipped else None
-    begun, done = detail.start_time or detail.create_time, detail.end_time
-    return Part(name, STATES.get(detail.state, "runs"), (done - begun).total_seconds() if begun and done else 0.0)
+    started, done = detail.start_time or detail.create_time, detail.end_time
+    return Part(name, STATES.get(detail.state, "runs"), (done - started).total_seconds() if started and done else 0.0)
 
 
 def _settled(config: Config, parts: Sequence[Part], ended: str) -> bool:

@@ -45,7 +45,7 @@ class Launched:
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             raise refuse("--executor-input", "is not the executor input of KFP", "remove it outside of KFP") from None
 
-    def tell(self, paths: Mapping[str, Path]) -> None:
+    def write(self, paths: Mapping[str, Path]) -> None:
         """Write the file, for the complete artifacts at `paths`."""
         content = {}
         for name, each in self.artifacts.items():

@@ -39,7 +39,7 @@ class Node:
     template: str
     within: str
     """The id of the DAG that it is in."""
-    begun: str
+    started: str
     done: str
 
     @classmethod
@@ -55,9 +55,9 @@ class Node:
     @property
     def seconds(self) -> float:
         """From start to end."""
-        if not (self.begun and self.done):
+        if not (self.started and self.done):
             return 0.0
-        return (datetime.fromisoformat(self.done) - datetime.fromisoformat(self.begun)).total_seconds()
+        return (datetime.fromisoformat(self.done) - datetime.fromisoformat(self.started)).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Workflow:
             return None
         record = json.loads(manifest)
         about, status = record["metadata"], record.get("status", {})
-        nodes = sorted(map(Node.read, (status.get("nodes") or {}).values()), key=lambda node: node.begun)
+        nodes = sorted(map(Node.read, (status.get("nodes") or {}).values()), key=lambda node: node.started)
         # KFP ends a run by setting its time limit to 0
         stopped = record.get("spec", {}).get("activeDeadlineSeconds") == 0
         return cls(str(about["name"]), str(about["namespace"]), status.get("message", ""), stopped, nodes)

@@ -89,7 +89,7 @@ def _log(namespace: str, run: str) -> str:
     try:
         return kubectl.logs(namespace, _label(run), "tensorflow")
     except Refused as error:
-        # its container has not begun, or is being replaced
+        # its container has not started, or is being replaced
         if re.search("waiting to start|not found|is not available|previous terminated", str(error)):
             return ""
         raise

@@ -132,7 +132,7 @@ def kind_of(schema: type[Section] | None, dotted: str) -> str:
 
 
 def _field(schema: type[Section] | None, name: str) -> FieldInfo | None:
-    """The field of that name, or with it as its alias, as `from`, which is no name in Python."""
+    """The field of that name, or with it as its alias, as `from`, which is not a name in Python."""
     known = schema.model_fields if schema else {}
     return known.get(name) or next((each for each in known.values() if each.alias == name), None)
 

@@ -35,7 +35,7 @@ def drawn(config: Config, server: Endpoint, number: int | None, options: Mapping
     """Ask about `image=`, print the points, and write the image with them to `out=`.
 
     Raises:
-        Refused: the file is no PNG or JPEG, or too large; the dataset has no images; or the server refuses.
+        Refused: the file is not a PNG or JPEG image, or too large; the dataset has no images; or the server refuses.
     """
     if others := [key for key in ("date", "rows", "random", "lookup") if key in options]:
         raise refuse(" and ".join(["image", *others]), "ask about different rows", "give image= alone")
@@ -81,7 +81,7 @@ def opened(path: Path) -> Image:
     """An image in the position in which it is to be seen.
 
     Raises:
-        Refused: it is no PNG or JPEG, is damaged or too large, or cannot be read.
+        Refused: it is not a PNG or JPEG image, is damaged or too large, or cannot be read.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -96,7 +96,7 @@ def opened(path: Path) -> Image:
         image.load()
         return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise refuse(where, "is no PNG or JPEG", "convert it to PNG") from None
+        raise refuse(where, "is not a PNG or JPEG image", "convert it to PNG") from None
     except Image.DecompressionBombError:
         problem = f"has more than {LARGEST} pixels on a side"
         raise refuse(where, problem, "make it smaller; the face should fill it") from None

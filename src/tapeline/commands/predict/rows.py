@@ -169,9 +169,9 @@ def _dated(time: Array, text: str, origin: str) -> Array:
     try:
         moment = np.datetime64(text)
     except ValueError:
-        raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12") from None
+        raise refuse(f"date={text}", "is not a date", "write it as in date=2014-08-12") from None
     if np.isnat(moment):
-        raise refuse(f"date={text}", "is no date", "write it as in date=2014-08-12")
+        raise refuse(f"date={text}", "is not a date", "write it as in date=2014-08-12")
     picked = np.flatnonzero(time.astype(moment.dtype) == moment)
     if not len(picked):
         first, last = time[0], time[-1]
@@ -208,7 +208,7 @@ def from_file(path: Path, model: Served, *, missing: bool = False) -> Rows:
         missing: whether a feature may be empty.
 
     Raises:
-        Refused: it is no such file, or holds what is no finite number: each cell that is wrong, at once.
+        Refused: it is not such a file, or holds what is not a finite number: each cell that is wrong, at once.
     """
     file, wanted = _read(path), model.features
     for each in model.raw:
@@ -267,7 +267,8 @@ def _windows(file: _File, taken: Raw, columns: list[str]) -> Rows:
             raise refuse(f"rows={file.path}", f"{after} stands below {before}", fix)
     values = _numbers(file, columns, missing=True)
     known = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values))[:, None], 0), axis=0)
-    filled = np.nan_to_num(np.take_along_axis(values, known, axis=0))  # 0 is no price, so it stands for a missing one
+    # 0 is not a price, so it stands for a missing one
+    filled = np.nan_to_num(np.take_along_axis(values, known, axis=0))
     windows = np.stack([filled[end - length : end] for end in range(length, len(filled) + 1)])
     found = windows.astype(taken.dtype)
     return Rows(dates[length - 1 :], tuple(columns), found, signature=taken.signature, input=taken.input)
@@ -284,7 +285,7 @@ def _numbers(file: _File, columns: Sequence[str], *, missing: bool) -> Array:
                 continue
             if not _is_number(cells[name]) or not math.isfinite(float(cells[name])):
                 place = f"rows={file.path}, row {number}, column {name}"
-                findings.append(Finding(place, f"{cells[name]!r} is no finite number", "correct it"))
+                findings.append(Finding(place, f"{cells[name]!r} is not a finite number", "correct it"))
                 continue
             values[number - 1, column] = float(cells[name])
     if findings:

@@ -122,7 +122,7 @@ def _lookup(name: str, folder: Path, ids: list[int], outputs: tuple[str, ...]) -
     if not findings:
         findings = [*_repeated(numbers, name), *_absent(numbers, name), *_absent(images, name)]
         findings += _strange(images, pl.Series(ids), name, "no image of the rows has this number")
-        findings += _strange(features, pl.Series(outputs), name, "is no coordinate of a point")
+        findings += _strange(features, pl.Series(outputs), name, "is not a coordinate of a point")
     if findings:
         raise Refused(*findings)
     return pl.DataFrame([numbers, images, features])

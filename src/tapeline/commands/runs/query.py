@@ -22,7 +22,7 @@ def fitting(runs: Sequence[Run], text: str) -> list[Run]:
     """The runs that fit every word of a query, in their order.
 
     Raises:
-        Refused: a key that no run has, or a comparison with what is no number.
+        Refused: a key that no run has, or a comparison with what is not a number.
     """
     words = text.split()
     if not words:
@@ -51,7 +51,7 @@ def _check(word: str, facts: Sequence[Mapping[str, Any]]) -> None:
     if key not in known:
         raise refuse(f"query: {word}", f"no run has the key {key}", nearest(key, known, otherwise="see make config"))
     if sign in "<>" and _number(value) is None:
-        raise refuse(f"query: {word}", f"{value!r} is no number", f"write one, for example {key}{sign}0.6")
+        raise refuse(f"query: {word}", f"{value!r} is not a number", f"write one, for example {key}{sign}0.6")
 
 
 def _fits(word: str, run: Run, known: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
     tapeline runs repeat=latest         tapeline runs repeat=a seed=7
 
-It publishes nothing: a model of old must not take the place of a newer one by itself.
+It publishes nothing: an older model must not take the place of a newer one by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def repeat(run: Run, overrides: Sequence[str], target: Target) -> None:
         target: where the new run goes.
 
     Raises:
-        Refused: the configuration does not hold any more, or what a run refuses.
+        Refused: the configuration is no longer valid, or what a run refuses.
     """
     config = _configured(run, overrides, target)
     before_run(config)
@@ -55,7 +55,7 @@ def _configured(run: Run, overrides: Sequence[str], target: Target) -> Config:
     match base:
         case {"dataset": dict(dataset), "serving": {"name": name} as serving} if name == lookup.model_name(dataset):
             base["serving"] = {**serving, "name": None}  # not chosen by anybody, so it may follow the dataset
-    return lookup.validate(conf.upon(base, overrides))
+    return lookup.validate(conf.apply(base, overrides))
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
         if name in call.outputs:
             files.write_bytes(call.outputs[name], value.encode())
     if call.launched:
-        call.launched.tell({name: path for name, path in call.outputs.items() if path.exists()})
+        call.launched.write({name: path for name, path in call.outputs.items() if path.exists()})
 
 
 def _run(call: Call, steps: Sequence[Step], config: Config) -> Parameters:
@@ -112,8 +112,8 @@ def _one(
             return found.parameters
     changed = cache.why(shared.entries_of(step), wanted)
     LOG.info("  %-10s runs because %s", step.name, ", ".join(changed) or "it never ran before")
-    begun = time.perf_counter()
+    started = time.perf_counter()
     parameters = execute(step, config, paths, outputs)
     ready = {made.name: outputs[made.name] for made in step.makes if outputs[made.name].exists()}
-    shared.offer(step, wanted, ready, parameters, time.perf_counter() - begun)
+    shared.offer(step, wanted, ready, parameters, time.perf_counter() - started)
     return parameters

@@ -51,7 +51,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
     Args:
         overrides: as typed.
         own: check=true starts nothing, and refuses what a run would lack; apply=true allows a run without a template on
-            the cluster; run=NAME follows one that was begun, and with stop=true stops it.
+            the cluster; run=NAME follows one that was started, and with stop=true stops it.
 
     Raises:
         Refused: the configuration is, the cluster says no, the run fails, or it is of another configuration.
@@ -63,7 +63,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
         return None
     if own.get("stop") == "true":
         if not name:
-            raise refuse("stop=true", "says not which run", "add run=NAME, as submit printed it")
+            raise refuse("stop=true", "does not say which run", "add run=NAME, as submit printed it")
         place.stop(config, name)
         print(f"{name}: stops; its finished steps stay on the cluster")
         return None
@@ -87,7 +87,7 @@ def run(overrides: Sequence[str], own: Mapping[str, str]) -> Path | None:
         except Refused as error:
             _left(folder, keep=True)
             fix = f"the same command with run={name} goes on with it in {folder}"
-            raise Refused(*error.findings, Finding(name, "was begun, and may still run", fix)) from None
+            raise Refused(*error.findings, Finding(name, "was started, and may still run", fix)) from None
         except BaseException:
             _left(folder, keep=True)
             raise

@@ -62,7 +62,7 @@ def run(overrides: Sequence[str], target: str, name: str | None) -> Path:
             raise
         except Refused as error:
             fix = "the same line again follows it, or starts what is missing"
-            raise Refused(*error.findings, Finding(run, "was begun, and may still run", fix)) from None
+            raise Refused(*error.findings, Finding(run, "was started, and may still run", fix)) from None
     print((folder / "leaderboard.txt").read_text(encoding="utf-8"), end="")
     leaderboard.say_where(folder)
     files.point(folder.parent / "latest", folder.name)

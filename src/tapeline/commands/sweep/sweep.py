@@ -104,10 +104,10 @@ def _multirun(overrides: Sequence[str], folder: Path, total: int | None) -> None
         version_base="1.3", config_path=str(conf.folder()), config_name="config"
     )
     def job(composed: Any) -> float | None:
-        _say_where(begun, total)
+        _say_where(started, total)
         return _job(composed, folder)
 
-    begun = time.time()
+    started = time.time()
     ours = [
         f"hydra.sweep.dir={_quoted(folder)}",
         "hydra.sweep.subdir=.",
@@ -123,7 +123,7 @@ def _multirun(overrides: Sequence[str], folder: Path, total: int | None) -> None
         raise refuse(" ".join(overrides), sentence, "correct the override") from None
 
 
-def _say_where(begun: float, total: int | None) -> None:
+def _say_where(started: float, total: int | None) -> None:
     """Print which job starts, and how long the others may take, by those that came before."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -131,7 +131,7 @@ def _say_where(begun: float, total: int | None) -> None:
     if total is None:
         print(f"job {number + 1}", flush=True)
         return
-    left = (time.time() - begun) / number * (total - number) if number else None
+    left = (time.time() - started) / number * (total - number) if number else None
     print(f"job {number + 1} of {total}" + (f", about {_duration(left)} left" if left is not None else ""), flush=True)
 
 
@@ -166,7 +166,7 @@ def _job(composed: Any, folder: Path) -> float | None:
 
     overrides = [each.assignment for each in parse(HydraConfig.get().overrides.task)]
     path = folder / "jobs" / f"{files.digest(sorted(overrides))[:12]}.json"
-    begun = time.perf_counter()
+    started = time.perf_counter()
     record: dict[str, Any] = {"overrides": overrides, "status": "failed", "problem": None}
     try:
         config = lookup.validate(conf.resolve(composed))
@@ -183,7 +183,7 @@ def _job(composed: Any, folder: Path) -> float | None:
     except Exception as error:  # a job must not take the others with it
         record["problem"] = scrub(f"{type(error).__name__}: {error}")
         files.write_bytes(path.with_suffix(".txt"), scrub(traceback.format_exc()).encode())
-    record["seconds"] = time.perf_counter() - begun
+    record["seconds"] = time.perf_counter() - started
     files.write_json(path, record)
     said = record["problem"] or f"{leaderboard.shown(record)}, {record['seconds']:.1f} s"
     print(f"  {' '.join(overrides) or 'as configured'}: {said}", flush=True)

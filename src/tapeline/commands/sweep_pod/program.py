@@ -50,9 +50,9 @@ def job(sweep: Definition, name: str, out: Path) -> None:
     found = sweep.job(name)
     if found.program is None:
         raise refuse(f"name={name}", "this job is refused and has no pod", found.problem)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     record = _ran(found, out)
-    record["seconds"] = time.perf_counter() - begun
+    record["seconds"] = time.perf_counter() - started
     said = record["problem"] or leaderboard.shown(record)
     files.write_bytes(out / SAID, said.encode())
     files.write_json(out / RECORD, record)

@@ -2,7 +2,7 @@
 
 next_day: the log return from the close of day t to that of day t+1, from what is known at the close of day t: log
 returns of 1, 2, 3, 5 and 7 days, ln(high / low) of two days, the change of the log volume, and the weekday.
-same_day: the close from the open, high and low of the same day, as in the original system. That is no forecast: high
+same_day: the close from the open, high and low of the same day, as in the original system. That is not a forecast: high
 and low are known only when the day is over.
 
     tapeline run dataset=bitcoin dataset.source=csv dataset.path=crypto-markets.csv
@@ -54,7 +54,7 @@ SPEC = Spec(task="price", outputs=("log_return",), missing_features=True, horizo
 same_day the horizon only leaves out one train row more."""
 LEAK = (
     "Leak: with dataset.target=same_day the model sees the high and the low of the very day whose close it predicts. "
-    "They are known only when the day is over, so this is no forecast."
+    "They are known only when the day is over, so this is not a forecast."
 )
 
 
@@ -76,7 +76,7 @@ class Section(query.Section):
     def _known(cls, columns: dict[str, str]) -> dict[str, str]:
         for name in columns:
             if name not in COLUMNS:
-                raise ValueError(f"{name} is no column; {choose(name, COLUMNS)}")
+                raise ValueError(f"{name} is not a column; {choose(name, COLUMNS)}")
         return columns
 
 

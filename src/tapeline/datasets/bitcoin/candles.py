@@ -1,6 +1,6 @@
 """The daily candles of one coin, from a table of any length that may hold other coins, too.
 
-The table is read in batches. Dates are read in the whole table, because the rows of one coin may not tell whether
+The table is read in batches. Dates are read in the whole table, because the rows of one coin may not show whether
 the day or the month comes first.
 """
 
@@ -75,7 +75,7 @@ def read(
     candles = candles.with_columns(pl.when(pl.col("volume") > 0).then(pl.col("volume")))
     if len(candles) < LEAST_DAYS:
         raise refuse(where, f"has {len(candles)} days of {coin}, too few", f"use {LEAST_DAYS} or more")
-    _tell(candles, coin)
+    _log_missing(candles, coin)
     return candles.drop(ROW)
 
 
@@ -170,7 +170,7 @@ def _wrong(candles: pl.DataFrame, names: Mapping[str, str]) -> Iterator[RowFindi
             yield RowFinding(names[name], tuple(bad[ROW].head(5)), len(bad), value, problem.format(value), fix)
 
 
-def _tell(candles: pl.DataFrame, coin: str) -> None:
+def _log_missing(candles: pl.DataFrame, coin: str) -> None:
     """Log what is missing: gaps by row, and days whose volume is unknown."""
     days = candles["date"].to_numpy()
     missing = (np.diff(days) / np.timedelta64(1, "D")).astype(np.int64) - 1

@@ -139,7 +139,7 @@ def _image(value: Any, row: int, problems: _Problems) -> bytes:
     if numbers.dtype.kind == "f" and (numbers != np.round(numbers)).any():
         fraction = numbers[numbers != np.round(numbers)][0]
         fix = "write grey values as whole numbers from 0 to 255"
-        problems.add("fraction", fix, row, f"the grey value {fraction:g} is no whole number")
+        problems.add("fraction", fix, row, f"the grey value {fraction:g} is not a whole number")
         return b""
     return numbers.astype(np.uint8).tobytes()
 
@@ -167,7 +167,7 @@ def _numbers(value: Any) -> Array | None:
 
 def _from_text(text: str) -> Array | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a word that is no number ends the reading with a warning
+        warnings.simplefilter("error")  # a word that is not a number ends the reading with a warning
         try:
             return np.fromstring(text, np.int64, sep=" ") if text.strip() else None
         except (DeprecationWarning, ValueError, OverflowError):

@@ -23,7 +23,7 @@ GREY_PNG = base64.b64decode(
 def signatures(manifest: Manifest) -> tuple[SignatureSpec, ...]:
     """`images`, uint8 [rows, 96, 96], and `png`, the bytes of a PNG of any size, grey or in colour.
 
-    A PNG is decoded and resized in the graph. The whole request is an invalid argument where one is no PNG, or has
+    A PNG is decoded and resized in the graph. The whole request is an invalid argument where one is not a PNG, or has
     more than 2,048 pixels on a side, which is seen before anything is decoded.
     """
     about = {"grey values": "0 to 255, row by row from above", "points": "pixels of the image of 96 x 96"}

@@ -52,12 +52,12 @@ def read(content: bytes, where: str) -> dict[int, Asset]:
     """The assets of an asset_details.csv, by Asset_ID.
 
     Raises:
-        Refused: it is no such file, or a number is wrong, by row.
+        Refused: it is not such a file, or a number is wrong, by row.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(content.decode("utf-8-sig"))) if line]
     except (UnicodeDecodeError, csv.Error):
-        raise refuse(where, "is not CSV in UTF-8", "save it so, with the columns Asset_ID and Weight") from None
+        raise refuse(where, "is not CSV in UTF-8", "save it as CSV, with the columns Asset_ID and Weight") from None
     header = [name.strip() for name in lines[0]] if lines else []
     if missing := [name for name in COLUMNS[:2] if name not in header]:
         raise refuse(where, f"has no column {' or '.join(missing)}", "name the columns Asset_ID, Weight, Asset_Name")
@@ -78,12 +78,12 @@ def _wrong(rows: list[dict[str, str]], where: str) -> Iterator[Finding]:
         asset, weight = row.get("Asset_ID", "").strip(), row.get("Weight", "")
         place = f"{where}, row {number}"
         if not (asset.isascii() and asset.isdigit() and int(asset) <= LARGEST):
-            yield Finding(place, f"Asset_ID {asset!r} is no whole number from 0 to {LARGEST}", "correct it")
+            yield Finding(place, f"Asset_ID {asset!r} is not a whole number from 0 to {LARGEST}", "correct it")
         elif asset in seen:
             yield Finding(place, f"Asset_ID {asset} is also in row {seen[asset]}", "keep one row for each asset")
         seen.setdefault(asset, number)
         if not _is_positive(weight):
-            yield Finding(place, f"Weight {weight!r} is no number above zero", "correct it")
+            yield Finding(place, f"Weight {weight!r} is not a number above zero", "correct it")
 
 
 def _is_positive(text: str) -> bool:

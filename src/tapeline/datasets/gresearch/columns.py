@@ -2,7 +2,7 @@
 
 By default they have no unit (ATR and DEMA are divided by the close, ranges and shadows are ratios), windows do not
 reach over gaps, and what is not known is NaN. `original` has the formulas and choices of the published notebook: ATR,
-DEMA, ranges and shadows in units of the price, gaps ignored, and 0 for whatever is no finite number.
+DEMA, ranges and shadows in units of the price, gaps ignored, and 0 for whatever is not a finite number.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Section(market_series.Section):
     cutoff_year: Annotated[int, Field(ge=1500, le=2200)] | None
     """The first year that is kept; null keeps all."""
     as_of: Annotated[str, AfterValidator(_check_as_of)]
-    """The time of the decision on each day, `HH:MM Zone`; a column that is not known then is no feature."""
+    """The time of the decision on each day, `HH:MM Zone`; a column that is not known then is not a feature."""
 
 
 def ingest(section: Section, frame: pl.LazyFrame, where: str) -> pl.DataFrame:
@@ -132,7 +132,7 @@ def table(section: Section, raw: pl.DataFrame) -> tuple[Manifest, Parts]:
 
 
 def _log_late(as_of: str, known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Log which columns are no features, once for each reason."""
+    """Log which columns are not features, once for each reason."""
     late = [name for name, each in known.items() if each["hours"] is not None and each["hours"] < 0]
     if late:
         log.info(

@@ -51,7 +51,7 @@ def dates(column: pl.Series, date_format: str | None = None) -> Parsed:
         date_format: strptime directives, or epoch_s, epoch_ms, epoch_us, epoch_ns; None detects it from the values.
 
     Raises:
-        Refused: `date_format` is no such format.
+        Refused: `date_format` is not a date format.
     """
     return read(column, date_reader(date_format))
 
@@ -65,7 +65,7 @@ def times(column: pl.Series, date_format: str | None = None, zone: str = "UTC") 
         zone: the time zone of values whose text names none.
 
     Raises:
-        Refused: `date_format` is no such format.
+        Refused: `date_format` is not a date format.
     """
     return read(column, time_reader(date_format, zone))
 

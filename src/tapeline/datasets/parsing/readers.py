@@ -26,7 +26,7 @@ YEARS = (1500, 2100)
 EXACT = 2**53
 """Whole numbers up to this one are exact in a float."""
 CORRECT = "correct the value, or leave it empty"
-NO_DAY = ("{!r} is no day of the calendar", "correct the date, or remove the row")
+NO_DAY = ("{!r} is not a day of the calendar", "correct the date, or remove the row")
 """Problem and fix of a date in the right form, as 2011-02-29."""
 
 
@@ -109,13 +109,13 @@ def _user_forms(shown: str, date_format: str) -> Sequence[Form]:
     """The forms of the user's format.
 
     Raises:
-        Refused: it is no date format.
+        Refused: it is not a date format.
     """
     try:
         return forms.of_format(date_format)
     except ValueError as error:
         fix = "use a format as in %d/%m/%Y, %Y-%m-%d %H:%M or epoch_s"
-        raise refuse(f"dataset.date_format={shown}", f"is no date format ({error})", fix) from None
+        raise refuse(f"dataset.date_format={shown}", f"is not a date format ({error})", fix) from None
 
 
 def _day_forms(sample: pl.Series) -> list[Form]:

@@ -37,7 +37,7 @@ HEAD = 1 << 20
 CHUNK = 1 << 24
 """Bytes in memory at the same time."""
 LONGEST = 1 << 26
-"""The largest size of a row in bytes; a longer one has a quote that is not closed, or the file is no text."""
+"""The largest size of a row in bytes; a longer one has a quote that is not closed, or the file is not text."""
 BLANK = b' \t\r\n"'
 FEW = 20
 """Values of a column with which the last one of a file without a line end is compared."""

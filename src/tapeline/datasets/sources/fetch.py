@@ -29,7 +29,7 @@ PROBLEMS = {
     "TooManyRedirects": "the server redirects without end",
     "ClientConnectorDNSError": "there is no such host",
 }
-"""What exceptions mean whose own text is no sentence."""
+"""What exceptions mean whose own text is not a sentence."""
 IDENTIFIED = ("s3://", "gs://", "gcs://")
 """URLs whose objects have an ETag, or a generation, that changes with each write."""
 DECOMPRESSED = 5

@@ -60,7 +60,7 @@ def find(content: bytes, name: str, dates: Sequence[str]) -> Header:
             the first row where there is no such row.
 
     Raises:
-        Refused: it is no table of text.
+        Refused: it is not a table of text.
     """
     start = len(BOM) if content.startswith(BOM) else 0
     _check_kind(content[start:].lstrip(), name)
@@ -109,7 +109,7 @@ def _most_often(line: bytes, separators: str) -> str:
 
 
 def cells(line: bytes, separator: str) -> list[str]:
-    """The values of one line without blanks around them; empty for a line that is no text."""
+    """The values of one line without blanks around them; empty for a line that is not text."""
     try:
         row = next(csv.reader([line.decode("utf-8", "replace")], delimiter=separator), [])
     except csv.Error:
@@ -136,13 +136,13 @@ def _joined(rows: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
     if any(last[1:]) or not above or len(above[-1]) != columns:
         return None
     parts = [row for row in above[-2:] if len(row) == columns and all(row[1:]) and not any(map(VALUE.match, row))]
-    telling = [row for row in parts if len(set(row[1:])) > 1]
-    telling = telling or [row for row in parts if {each.lower() for each in row[1:]} & FIELDS] or parts[:1]
-    if not telling:
+    naming = [row for row in parts if len(set(row[1:])) > 1]
+    naming = naming or [row for row in parts if {each.lower() for each in row[1:]} & FIELDS] or parts[:1]
+    if not naming:
         return None
     names, counts = [last[0]], dict[str, int]()
     for at in range(1, columns):
-        name = " ".join(row[at] for row in telling)
+        name = " ".join(row[at] for row in naming)
         twice = counts.get(name, 0)
         counts[name] = twice + 1
         names.append(f"{name}_duplicated_{twice - 1}" if twice else name)

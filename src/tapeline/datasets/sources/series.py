@@ -67,7 +67,7 @@ class Section(schema.Dataset):
     def _of_known_markets(cls, values: dict[str, Any]) -> dict[str, Any]:
         for market in values:
             if market not in cls.MARKETS:
-                raise ValueError(f"{market} is no market; {choose(market, cls.MARKETS)}")
+                raise ValueError(f"{market} is not a market; {choose(market, cls.MARKETS)}")
         return values
 
     @field_validator("query")

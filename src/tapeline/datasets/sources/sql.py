@@ -92,7 +92,7 @@ def _connected(section: Section, password: str | None) -> Iterator[Any]:
     try:
         url = sqlalchemy.make_url(section.url or "")
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise refuse("dataset.url", "is no database URL", "write it as in postgresql://user@host/db") from None
+        raise refuse("dataset.url", "is not a database URL", "write it as in postgresql://user@host/db") from None
     _check_file(url)
     extra = EXTRAS.get(url.get_backend_name())
     fix = f"install tapeline[{extra}]" if extra else "install its driver for SQLAlchemy"
@@ -180,7 +180,7 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
-    """A time with zone as UTC without zone: the zone of the session is no part of the data."""
+    """A time with zone as UTC without zone: the zone of the session is not part of the data."""
     return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
 
 

@@ -74,7 +74,7 @@ class Section(schema.Model):
 
     @property
     def validation_share(self) -> float:
-        """Some rows are kept from training where they tell when to stop."""
+        """Share of the train rows kept for early stopping; 0 without it."""
         return 0.0 if self.patience is None else minibatch.VALIDATION
 
     def fixed(self, steps: int) -> Section:

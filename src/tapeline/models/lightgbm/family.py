@@ -29,7 +29,7 @@ from tapeline.tasks import Task
 log = logging.getLogger(__name__)
 
 VALIDATION = 0.15
-"""Share of the train rows that tell when to stop, unless split.validation says otherwise."""
+"""Share of the train rows that decide when training stops, unless split.validation gives another."""
 SEEDS = 2**31
 """LightGBM's seeds are 32-bit."""
 COLUMN_WISE = 1 << 28
@@ -66,7 +66,7 @@ class Section(schema.Model):
 
     @property
     def validation_share(self) -> float:
-        """Some rows are kept from training where they tell when to stop."""
+        """Share of the train rows kept for early stopping; 0 without it."""
         return 0.0 if self.early_stopping_rounds is None else VALIDATION
 
     def fixed(self, steps: int) -> Section:
@@ -79,7 +79,7 @@ class Model:
     """A trained booster."""
 
     text: str
-    """In LightGBM's format, to the end of the trees: its parameters, threads among them, are no part of a model."""
+    """In LightGBM's format, to the end of the trees: its parameters, threads among them, are not part of a model."""
     threads: int = 0
     """For predictions; 0: all cores. A prediction sets the threads of a training in the same process, too."""
 
@@ -115,7 +115,7 @@ def fit(section: Section, train: Rows, validation: Rows | None, training: Traini
     Rows without a label are left out.
 
     Raises:
-        Refused: the target is several numbers a row, or it shall stop early and no validation row has a label.
+        Refused: the target is several numbers a row, or early stopping is on and no validation row has a label.
     """
     import lightgbm
 

@@ -33,7 +33,7 @@ CALL_STEPS_TOGETHER = 20
 SCORED = 100_000
 """Rows of a side that are scored for the trace, at most, drawn with the seed."""
 VALIDATION = 0.15
-"""Share of the train rows that tell when to stop, unless split.validation says otherwise."""
+"""Share of the train rows that decide when training stops, unless split.validation gives another."""
 
 
 @dataclass(frozen=True)

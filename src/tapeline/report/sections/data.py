@@ -58,7 +58,7 @@ def _statistics(columns: Values, where: tuple[str, ...], number: Number) -> Grid
 
 
 def _decimals(series: Values) -> int:
-    """Enough to tell values apart that differ by a thousandth of the standard deviation."""
+    """Enough to distinguish values that differ by a thousandth of the standard deviation."""
     spread = series["sd"] or abs(series["mean"] or 0) or 1
     return min(12, max(0, 3 - math.floor(math.log10(spread))))
 

@@ -43,8 +43,8 @@ def figures(inputs: Inputs) -> Iterator[Figure]:
     better = "more" if followed[-1] > held[-1] else "less" if followed[-1] < held[-1] else "the same"
     caption = (
         f"Long where it says up, short where it says down: {100 * followed[-1]:+.1f} % over the test rows, {better} "
-        f"{'than' if better != 'the same' else 'as'} buying and holding ({100 * held[-1]:+.1f} %). This is no trading "
-        "result: there are no costs, and a price of the decision's moment is not in the data."
+        f"{'than' if better != 'the same' else 'as'} buying and holding ({100 * held[-1]:+.1f} %). This is not a "
+        "trading result: there are no costs, and a price of the decision's moment is not in the data."
     )
     some = sorted({round(at) for at in np.linspace(0, len(time) - 1, SOME)})
     rows = [[str(time[at]), f"{100 * followed[at]:.1f}", f"{100 * held[at]:.1f}"] for at in some]

@@ -13,7 +13,7 @@ def parse(kind: Any, content: bytes) -> Any:
     """The message of a type.
 
     Raises:
-        RequestError: the bytes are no such message.
+        RequestError: the bytes are not this message.
     """
     from google.protobuf.message import DecodeError
 
@@ -27,7 +27,7 @@ def parse_predict(content: bytes) -> Any:
     """The PredictRequest.
 
     Raises:
-        RequestError: the bytes are no such message.
+        RequestError: the bytes are not this message.
     """
     from tensorflow_serving.apis import predict_pb2
 

@@ -45,7 +45,7 @@ def read(certificate: str, key: str | None) -> Certificate:
         return Certificate(Path(certificate).read_bytes(), Path(key or certificate).read_bytes(), context)
     except ssl.SSLError as error:
         reason = str(error.reason or error).replace("_", " ").lower()
-        raise refuse(named, f"is no certificate with its key ({reason})", fix) from None
+        raise refuse(named, f"is not a certificate with its key ({reason})", fix) from None
     except (OSError, ValueError) as error:
         raise refuse(named, f"cannot be read ({error})", fix) from None
 
@@ -54,7 +54,7 @@ def of_tf_serving(file: str) -> Certificate | None:
     """The certificate in an ssl_config_file of TF Serving; None where none is named.
 
     Raises:
-        Refused: the file cannot be read, or is no SSLConfig in protobuf's text format.
+        Refused: the file cannot be read, or is not an SSLConfig in protobuf's text format.
     """
     from google.protobuf import text_format
 
