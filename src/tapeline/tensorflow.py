@@ -34,6 +34,8 @@ def load(threads: int | None = None) -> Any:
 
 
 DEFAULT_THREADS = 1
+RETRACING = "triggered tf.function retracing"
+"""In TensorFlow's warning about a function that is compiled often: each training of a search or sweep has its own."""
 _loaded: list[tuple[Any, int]] = []
 
 
@@ -42,6 +44,7 @@ def _first_load(threads: int) -> tuple[Any, int]:
     import tensorflow
 
     tensorflow.get_logger().setLevel(logging.WARNING)  # in a notebook it would be INFO
+    tensorflow.get_logger().addFilter(lambda record: RETRACING not in record.getMessage())
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     _loaded.append((tensorflow, threads))

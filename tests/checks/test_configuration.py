@@ -66,7 +66,7 @@ TYPED: list[Planted] = [
             "gate.metric=acuracy: is not a metric of this dataset; "
             "choose one of: accuracy, auc, down.f1, up.f1, log_loss (did you mean accuracy?)"),
     Planted("configuration.threshold_can_be_met", "target=argo", ["gate.threshold=70"],
-            "gate.threshold=70: accuracy is never above it; set a number from 0 on and below 1"),
+            "gate.threshold=70: accuracy is never above it; set a number that is at least 0 and below 1"),
     Planted("configuration.threshold_can_be_met", "target=argo",
             ["gate.metric=log_loss", "gate.threshold=0", "gate.baseline_margin=null"],
             "gate.threshold=0: log_loss is never below it; set a number above 0"),

@@ -1,6 +1,6 @@
 """Kill runs and sweeps, fill disks, damage stores, mutate configurations, files and requests; then count.
 
-    make test-faults            all of it, some 55 minutes on 2 cores; the first 12 with nothing else running
+    make test-faults            all of it, 30 to 55 minutes on 2 cores; the first 12 with nothing else running
     python -m tests.faults 5    a twentieth of it (percent)
 
 Only two ends are allowed: a result that is right, or one clear sentence for each mistake and exit code 2.

@@ -1,4 +1,4 @@
-"""Notebooks run from their first cell to their last, in a kernel of this very Python, whatever kernels others have."""
+"""Notebooks run from their first cell to their last, in a kernel of the same Python, whatever kernels others have."""
 
 from __future__ import annotations
 

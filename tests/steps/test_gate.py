@@ -86,7 +86,7 @@ def test_the_served_version_is_not_compared_with_itself_nor_loaded(folder: Path,
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
-    assert reasons(folder)[1] == "there is no champion to compare with: this very model is served"
+    assert reasons(folder)[1] == "there is no champion to compare with: the same model is served already"
 
 
 @pytest.mark.usefixtures("without_report")

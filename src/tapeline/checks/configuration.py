@@ -45,10 +45,10 @@ def threshold_can_be_met(config: Config) -> Iterator[Finding]:
         return
     if metric.better == "higher":
         problem = f"{metric.name} is {'never' if threshold >= metric.high else 'always'} above it"
-        ends = (f"from {metric.low:g} on and " if math.isfinite(metric.low) else "") + f"below {metric.high:g}"
+        ends = (f"that is at least {metric.low:g} and " if math.isfinite(metric.low) else "") + f"below {metric.high:g}"
     else:
         problem = f"{metric.name} is {'never' if threshold <= metric.low else 'always'} below it"
-        ends = f"above {metric.low:g}" + (f" and up to {metric.high:g}" if math.isfinite(metric.high) else "")
+        ends = f"above {metric.low:g}" + (f" and at most {metric.high:g}" if math.isfinite(metric.high) else "")
     yield Finding(f"gate.threshold={threshold:g}", problem, f"set a number {ends}")
 
 

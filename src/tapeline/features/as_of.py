@@ -26,7 +26,7 @@ class Clock:
 
     zone: str
     times: Mapping[date, time]
-    """The time of day from each date on; before the first one it is not known."""
+    """The time of day that holds from each date; before the first one it is not known."""
 
     @property
     def since(self) -> date:

@@ -36,7 +36,7 @@ def age(starts: Array) -> Array:
 
 
 def rsi(close: Array, n: int, starts: Array) -> Array:
-    """Wilder's relative strength index, 0 to 100, from bar n of a run on; NaN too where no price of the run has moved.
+    """Wilder's relative strength index, 0 to 100, from bar n of a run; NaN too where no price of the run has moved.
 
     TA-Lib gives 0 there, as if every change had been a fall.
     """
@@ -54,7 +54,7 @@ def rsi(close: Array, n: int, starts: Array) -> Array:
 
 
 def atr(high: Array, low: Array, close: Array, n: int, starts: Array) -> Array:
-    """Wilder's average true range, in the unit of the prices, from bar n of a run on."""
+    """Wilder's average true range, in the unit of the prices, from bar n of a run."""
     import talib
 
     def of_run(first: int, end: int) -> Array:
@@ -90,7 +90,7 @@ def dema(values: Array, n: int, starts: Array) -> Array:
 
 
 def doubled(values: Array, n: int) -> Array:
-    """DEMA of all values as one run, from the first on."""
+    """DEMA of all values as one run."""
     average = _exponential(values, n)
     return 2 * average - _exponential(average, n)
 
@@ -105,7 +105,7 @@ def _exponential(values: Array, n: int) -> Array:
 
 
 def change(values: Array, n: int, starts: Array) -> Array:
-    """The relative change over n bars, from bar n of a run on."""
+    """The relative change over n bars, from bar n of a run."""
     found = np.full(len(values), np.nan)
     found[n:] = values[n:] / values[:-n] - 1
     if len(starts) > 2:

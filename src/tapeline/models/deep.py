@@ -19,7 +19,7 @@ class Section(network.Section):
     """The keys of `model=deep`: either `hidden`, or `first`, `decay` and `depth`."""
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)] | None
-    """Widths of the hidden layers, from the input on."""
+    """Widths of the hidden layers, from the input to the output."""
     first: Annotated[int, Field(ge=1)] | None
     """Width of the first hidden layer."""
     decay: Annotated[float, Field(gt=0, le=1)] | None
@@ -43,7 +43,7 @@ class Section(network.Section):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Widths of the hidden layers, from the input on: max(2, int(first * decay**i))."""
+        """Widths of the hidden layers, from the input to the output: max(2, int(first * decay**i))."""
         if self.hidden is not None:
             return self.hidden
         first, decay, depth = self.first or 0, self.decay or 0.0, self.depth or 0

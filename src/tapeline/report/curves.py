@@ -54,7 +54,7 @@ def answers(task: Task, predictions: Predictions, reference: str) -> Answers:
 
 
 def roc(target: Array, down: Array) -> tuple[Array, Array]:
-    """False and true alarms of a fall, as shares, for each threshold from the highest on."""
+    """False and true alarms of a fall, as shares, for each threshold the highest first."""
     from sklearn.metrics import roc_curve
 
     false, true, _ = roc_curve(target, down, drop_intermediate=False)

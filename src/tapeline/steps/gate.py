@@ -156,7 +156,7 @@ def _challenge(
     about = servables.read_metadata(served)
     name, label = about["model_version"], about["last_label"]
     if name == candidate["model_version"]:
-        return "this very model is served"
+        return "the same model is served already"
     if about["features"] != candidate["features"]:
         return f"the served {name} has other features"
     if label is None or not fit.last_label:

@@ -40,7 +40,7 @@ SHOWN = 5
 def submitted(config: Config, server: Endpoint, number: int | None, options: Mapping[str, str]) -> None:
     """Ask about all images of `rows=`, and write RowId and Location to `out=`, one row for each row of `lookup=`.
 
-    Without lookup there is a row for each coordinate of each image, in the order of images and coordinates, from 1 on.
+    Without lookup there is a row for each coordinate of each image, in their order, numbered from 1.
     Coordinates are cut at the edges of the image.
 
     Raises:

@@ -73,7 +73,7 @@ class Network:
 
     task: Task
     arrays: tuple[Array, ...]
-    """float32 weights [in, out] and biases [out], in turn, from the input on."""
+    """float32 weights [in, out] and biases [out], in turn, from the input to the output."""
     scaling: Scaling | None = None
     """Of the features of a dataset that allows missing ones; None: they are taken as they are."""
 
