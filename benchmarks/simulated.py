@@ -21,7 +21,7 @@ def main() -> None:
         with open(Path(folder) / "sweeps" / "latest" / "leaderboard.csv", newline="") as file:
             rows = list(csv.DictReader(file))
     for family, published in PUBLISHED.items():
-        scores = [float(row["accuracy"]) for row in rows if f"model={family}" in row["job"]]
+        scores = [float(row["test"]) for row in rows if f"model={family}" in row["job"]]
         mean = statistics.mean(scores)
         verdict = "within" if abs(mean - published) <= WITHIN else "NOT within"
         print(
