@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tapeline.checks import programs
+from tapeline.checks.composed import composed
 from tapeline.checks.nodes import Node, includes, read
 from tapeline.checks.pods import WORKFLOWS, workflow
 from tapeline.checks.references import REPOSITORY, Rule, Tree
@@ -67,9 +68,10 @@ def _urls(container: Node) -> Mapping[str, str]:
 @lru_cache(maxsize=512)
 def _of_step(folder: str, given: tuple[str, ...]) -> Mapping[str, str]:
     """The same for the arguments of `tapeline step`."""
+    del folder  # part of the key of the cache
     try:
         call = programs.called(given)
-        config = programs.configured(folder, call.overrides)
+        config = composed(call.overrides)
         steps = call.steps(present(config))
     except Refused:
         return {}  # programs.py reports it

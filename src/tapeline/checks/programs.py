@@ -6,15 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from tapeline.checks.composed import composed
 from tapeline.checks.nodes import Node
 from tapeline.checks.pods import Pod, Rule
 from tapeline.clusters import built
 from tapeline.clusters.step_arguments import LAUNCHED, Call, read, wrong_paths
 from tapeline.config import compose as conf
 from tapeline.config.overrides import key_of
-from tapeline.config.schema import Config
 from tapeline.errors import Finding, Refused, nearest
-from tapeline.lookup import configure
 from tapeline.pipeline.graph import present
 
 SERVER, STORAGE = "tensorflow_model_server", "weed"
@@ -91,9 +90,10 @@ def _is_complete(word: str) -> bool:
 @lru_cache(maxsize=512)
 def _of_step(folder: str, given: tuple[str, ...]) -> tuple[Finding, ...]:
     """What `tapeline step` says of arguments, without a look at files."""
+    del folder  # part of the key of the cache
     try:
         call = called(given)
-        config = configured(folder, call.overrides)
+        config = composed(call.overrides)
         steps = call.steps(present(config))
         if call.built is not None:
             built.check(call.built, config, (), steps)
@@ -106,13 +106,6 @@ def _of_step(folder: str, given: tuple[str, ...]) -> tuple[Finding, ...]:
         for text in strange
     ]
     return (*unknown, *wrong_paths(call, steps))
-
-
-@lru_cache(maxsize=128)
-def configured(folder: str, overrides: tuple[str, ...]) -> Config:
-    """The configuration of the folder; steps of one build have the same overrides."""
-    del folder
-    return configure(overrides)
 
 
 def _is_key(key: str, keys: dict[str, object]) -> bool:

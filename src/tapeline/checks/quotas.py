@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tapeline.checks.programs import configured
+from tapeline.checks.composed import composed
 from tapeline.checks.references import Rule, Tree
 from tapeline.checks.syntax import quantity
-from tapeline.config import compose as conf
 from tapeline.config.schema import Argo
 from tapeline.errors import Finding
 
@@ -107,7 +106,7 @@ def sweeps_fit(tree: Tree) -> Iterator[Finding]:
     ]
     if not quotas or not templates:
         return
-    target = configured(str(conf.folder()), ("target=argo",)).target
+    target = composed(["target=argo"]).target
     assert isinstance(target, Argo)
     limits = limits_of(
         {str(each.at("metadata", "name").value): each.at("data").mapping for each in tree.of("ConfigMap")}

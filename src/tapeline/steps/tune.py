@@ -13,7 +13,7 @@ from tapeline.config.schema import Model, Split
 from tapeline.config.search import Tune
 from tapeline.models.device import Device
 from tapeline.tuning import coordinator, database, results, trials
-from tapeline.tuning.coordinator import Report
+from tapeline.tuning.coordinator import Callback
 from tapeline.tuning.space import VALIDATION
 from tapeline.tuning.study import Study, Trial
 from tapeline.tuning.trials import Problem
@@ -58,11 +58,11 @@ def run(config: Reads, *, table: Path, work: Path, best: Path, study: Path) -> N
     log.info("    %s", _said(problem, of, data))
     if config.tune.workers > 1:
         log.info("    this is one worker of the study; target=argo starts tune.workers=%d of them", config.tune.workers)
-    report = _reporter(of, config.tune.trials)
+    callback = _callback(of, config.tune.trials)
     if config.tune.storage is None:
-        found, stopped = coordinator.search(problem, of, work, report)
+        found, stopped = coordinator.search(problem, of, work, callback)
     else:
-        found, stopped = database.search(problem, of, report)
+        found, stopped = database.search(problem, of, callback)
     results.write(problem, of, data, found, stopped, best, study)
 
 
@@ -76,10 +76,10 @@ def _said(problem: Problem, study: Study, data: trials.Data) -> str:
     return text
 
 
-def _reporter(study: Study, total: int) -> Report:
+def _callback(study: Study, total: int) -> Callback:
     """Write a line for each trial, and move the bar, which shows the best so far."""
 
-    def report(trial: Trial, done: dict[int, Trial]) -> None:
+    def callback(trial: Trial, done: dict[int, Trial]) -> None:
         form = f"{{:{study.metric.form}}}"
         best = study.best(list(done.values()))
         leader = f"best {form.format(best.value)}, trial {best.number}" if best else "none complete yet"
@@ -90,4 +90,4 @@ def _reporter(study: Study, total: int) -> Report:
         text = f"    trial {trial.number}, {number} of {total}: {study.metric.name} {result}; {leader}"
         log.info(text, extra={"progress": (number, total), "label": f"tune, {leader}"})
 
-    return report
+    return callback

@@ -17,18 +17,18 @@ from tapeline.tuning.study import Study, Trial
 from tapeline.tuning.trials import Job, Problem
 from tapeline.tuning.workers import pool
 
-Report = Callable[[Trial, dict[int, Trial]], None]
+Callback = Callable[[Trial, dict[int, Trial]], None]
 """Takes a trial as it finishes, and all finished ones by number."""
 
 
-def search(problem: Problem, study: Study, folder: Path, report: Report) -> tuple[list[Trial], Stopped]:
+def search(problem: Problem, study: Study, folder: Path, callback: Callback) -> tuple[list[Trial], Stopped]:
     """All trials of a study, in order, and what ended the search.
 
     Args:
         problem: what is searched, and on which rows.
         study: the same for the samplers.
         folder: of its finished trials.
-        report: called as each trial finishes.
+        callback: called as each trial finishes.
 
     Raises:
         Refused: there are no rows to search on, or a trial's process was killed again and again.
@@ -43,7 +43,7 @@ def search(problem: Problem, study: Study, folder: Path, report: Report) -> tupl
             for trial in run(jobs, deadline):
                 files.write_json(folder / f"{trial.number}.json", trial.record())
                 done[trial.number] = trial
-                report(trial, done)
+                callback(trial, done)
             if any(number not in done for number in numbers):
                 break
     found = studies.in_order({number: trial for number, trial in done.items() if number < tune.trials})

@@ -18,7 +18,7 @@ from tapeline.config.secrets import password
 from tapeline.errors import choose, refuse
 from tapeline.tables.table import open_table
 from tapeline.tuning import study as studies
-from tapeline.tuning.coordinator import Report
+from tapeline.tuning.coordinator import Callback
 from tapeline.tuning.results import Stopped
 from tapeline.tuning.shared_study import SILENT, TABLE, Shared
 from tapeline.tuning.study import Study, Trial
@@ -36,7 +36,7 @@ PATIENCE = 30.0
 DRIVERS = {"postgresql": "tapeline[postgres]", "sqlite": "tapeline[steps]"}
 
 
-def search(problem: Problem, study: Study, report: Report) -> tuple[list[Trial], Stopped]:
+def search(problem: Problem, study: Study, callback: Callback) -> tuple[list[Trial], Stopped]:
     """Work on a study until it has `tune.trials` finished trials; all of them, in order, and what ended the search.
 
     Raises:
@@ -52,7 +52,7 @@ def search(problem: Problem, study: Study, report: Report) -> tuple[list[Trial],
             while not shared.complete() and (deadline is None or time.monotonic() < deadline):
                 for trial in run(shared.jobs(), deadline):
                     if shared.finish(trial):
-                        report(trial, shared.finished())
+                        callback(trial, shared.finished())
                 shared.release()
                 if not shared.complete():
                     time.sleep(min(WAIT, tune.heartbeat_seconds / SILENT))

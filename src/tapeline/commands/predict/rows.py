@@ -169,7 +169,7 @@ def _dated(time: Array, text: str, origin: str) -> Array:
     try:
         moment = np.datetime64(text)
     except ValueError:
-        raise refuse(f"date={text}", "is not a date", "write it as in date=2014-08-12") from None
+        moment = np.datetime64("NaT")
     if np.isnat(moment):
         raise refuse(f"date={text}", "is not a date", "write it as in date=2014-08-12")
     picked = np.flatnonzero(time.astype(moment.dtype) == moment)
